@@ -1,0 +1,163 @@
+//! Many messages in one go, for writers whose cost is per transaction.
+//! Reads and writes: as [`super`]. Never: lets one bad message hold up its batch: a batch that fails is
+//! tried again message by message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Message;
+use futures::future::join_all;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
+
+use super::settle::{Incoming, Settler};
+use super::single::reason_of;
+use super::{BatchHandler, ConsumeError, ConsumerSpec, Failure, decide, pull};
+use crate::connect::Bus;
+use crate::lifecycle::Lifecycle;
+
+/// When a batch is full enough.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchOptions {
+    /// Messages of one batch.
+    pub max: usize,
+    /// How long the first message waits for company.
+    pub wait: Duration,
+}
+
+struct Queue {
+    settler: Settler,
+    queue: mpsc::Sender<(Incoming, OwnedSemaphorePermit)>,
+}
+
+impl pull::Sink for Queue {
+    async fn take(self: Arc<Self>, message: Message, permit: OwnedSemaphorePermit) {
+        if let Some(message) = self.settler.open(message) {
+            // Bounded by the permits, so this never waits.
+            let _ = self.queue.send((message, permit)).await;
+        }
+    }
+}
+
+struct Batches<H> {
+    settler: Settler,
+    handler: H,
+    options: BatchOptions,
+    queue: Mutex<mpsc::Receiver<(Incoming, OwnedSemaphorePermit)>>,
+}
+
+impl<H: BatchHandler> Batches<H> {
+    /// Until the pull loop has gone and the queue is empty.
+    async fn run(&self) {
+        let mut queue = self.queue.lock().await;
+        while let Some(first) = queue.recv().await {
+            let mut batch = vec![first];
+            let full = tokio::time::sleep(self.options.wait);
+            tokio::pin!(full);
+            while batch.len() < self.options.max {
+                tokio::select! {
+                    biased;
+                    next = queue.recv() => match next {
+                        Some(next) => batch.push(next),
+                        None => break,
+                    },
+                    () = &mut full => break,
+                }
+            }
+            self.work(batch).await;
+        }
+    }
+
+    async fn work(&self, batch: Vec<(Incoming, OwnedSemaphorePermit)>) {
+        let spec = &self.settler.spec;
+        let mut messages = Vec::with_capacity(batch.len());
+        for (message, permit) in batch {
+            match decide::exhausted(message.meta.attempt, spec.max_attempts) {
+                Some(parked) => self.settle(&message, parked).await,
+                None => messages.push((message, permit)),
+            }
+        }
+        let in_hand: Vec<&Incoming> = messages.iter().map(|(message, _)| message).collect();
+        let result = self.handle(&in_hand).await;
+        let several = in_hand.len() > 1;
+        match result {
+            Err(Failure::Retry { .. } | Failure::Dead { .. }) if several => {
+                for message in in_hand {
+                    let alone = self.handle(&[message]).await;
+                    self.decide(message, &alone).await;
+                }
+            }
+            result => {
+                join_all(
+                    in_hand
+                        .into_iter()
+                        .map(|message| self.decide(message, &result)),
+                )
+                .await;
+            }
+        }
+    }
+
+    async fn handle(&self, in_hand: &[&Incoming]) -> Result<(), Failure> {
+        if in_hand.is_empty() {
+            return Ok(());
+        }
+        let batch = in_hand
+            .iter()
+            .map(|message| (message.payload.clone(), message.meta.clone()))
+            .collect();
+        self.settler
+            .guarded(in_hand, self.handler.handle(batch), Err)
+            .await
+    }
+
+    async fn decide(&self, message: &Incoming, result: &Result<(), Failure>) {
+        let spec = &self.settler.spec;
+        let decision = match result {
+            // Whole batches are deferred when what they write to is away; a copy of each would be a waste.
+            Err(Failure::Defer { after, .. }) => decide::Decision::NakAfter(*after),
+            result => decide::after(
+                result,
+                message.meta.attempt,
+                spec.max_attempts,
+                &spec.backoff,
+                rand::random(),
+            ),
+        };
+        self.settle(message, decision).await;
+    }
+
+    async fn settle(&self, message: &Incoming, decision: decide::Decision) {
+        let reason = reason_of(&decision);
+        let on_dead = self
+            .handler
+            .on_dead(&message.payload, &message.meta, &reason);
+        self.settler.settle(message, decision, on_dead).await;
+    }
+}
+
+/// Runs a consumer of batches until the soft stop; returns after the messages in hand are settled.
+///
+/// # Errors
+/// If the consumer cannot be created.
+pub async fn run_batches(
+    bus: &Bus,
+    mut spec: ConsumerSpec,
+    options: BatchOptions,
+    handler: impl BatchHandler,
+    lifecycle: Lifecycle,
+) -> Result<(), ConsumeError> {
+    // Room for a batch at work and the next one filling up.
+    spec.max_in_flight = spec.max_in_flight.max(options.max * 2);
+    let settler = Settler::new(bus, &spec);
+    let (queue, receiver) = mpsc::channel(spec.max_in_flight);
+    let batches = Batches {
+        settler: settler.clone(),
+        handler,
+        options,
+        queue: Mutex::new(receiver),
+    };
+    let sink = Arc::new(Queue { settler, queue });
+    let (result, ()) = tokio::join!(pull::run(bus, &spec, sink, &lifecycle), batches.run());
+    let _ = bus.client().flush().await;
+    result
+}

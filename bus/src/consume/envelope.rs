@@ -1,0 +1,203 @@
+//! Envelopes: many requests in one message, with attempts, retries and dead letters of their own.
+//! Reads and writes: as [`super`]. Never: lets one part decide over its neighbours.
+//!
+//! An envelope of several that is delivered a second time may have killed a process, so it is split into
+//! envelopes of one before anybody looks inside: the poison isolates itself. A part that fails while its
+//! neighbours succeed leaves as an envelope of one, too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Message;
+use futures::future::join_all;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::decide::Decision;
+use super::settle::{Incoming, Settler};
+use super::single::reason_of;
+use super::{ConsumeError, ConsumerSpec, EnvelopeHandler, Failure, decide, pull};
+use crate::connect::Bus;
+use crate::lifecycle::Lifecycle;
+use crate::publish::{Outgoing, Part, PublishError, decode_parts, encode_parts};
+use crate::{headers, subjects};
+
+struct Envelopes<H> {
+    settler: Settler,
+    handler: H,
+}
+
+impl<H: EnvelopeHandler> pull::Sink for Envelopes<H> {
+    async fn take(self: Arc<Self>, message: Message, _permit: OwnedSemaphorePermit) {
+        let Some(message) = self.settler.open(message) else {
+            return;
+        };
+        match decode_parts(&message.payload) {
+            Some(parts) if parts.len() > 1 && message.delivered > 1 => {
+                self.split(&message, &parts).await
+            }
+            Some(parts) if parts.len() > 1 => self.many(&message, parts).await,
+            parts => {
+                self.one(&message, parts.and_then(|mut parts| parts.pop()))
+                    .await
+            }
+        }
+    }
+}
+
+impl<H: EnvelopeHandler> Envelopes<H> {
+    /// An envelope of one: attempts and dead letters as for any message.
+    async fn one(&self, message: &Incoming, part: Option<Part>) {
+        let spec = &self.settler.spec;
+        let body = part
+            .as_ref()
+            .map_or_else(|| message.payload.clone(), |part| part.body.clone());
+        let decision = match decide::exhausted(message.meta.attempt, spec.max_attempts) {
+            Some(parked) => parked,
+            None => {
+                let result = match part {
+                    None => Err(Failure::dead("undecodable", "not an envelope of requests")),
+                    Some(part) => self
+                        .handle(message, vec![part])
+                        .await
+                        .pop()
+                        .unwrap_or_else(missing),
+                };
+                decide::after(
+                    &result,
+                    message.meta.attempt,
+                    spec.max_attempts,
+                    &spec.backoff,
+                    rand::random(),
+                )
+            }
+        };
+        let reason = reason_of(&decision);
+        let on_dead = self.handler.on_dead(&body, &message.meta, &reason);
+        self.settler.settle(message, decision, on_dead).await;
+    }
+
+    /// An envelope of several, for the first time: those that fail leave as envelopes of one.
+    async fn many(&self, message: &Incoming, parts: Vec<Part>) {
+        let results = self.handle(message, parts.clone()).await;
+        let spec = &self.settler.spec;
+        let attempt = message.meta.attempt;
+        let leaving = parts.iter().enumerate().filter_map(|(index, part)| {
+            let result = results.get(index).cloned().unwrap_or_else(missing);
+            let (after, attempts) = match decide::after(
+                &result,
+                attempt,
+                spec.max_attempts,
+                &spec.backoff,
+                rand::random(),
+            ) {
+                Decision::Ack => return None,
+                Decision::NakAfter(pause) => (pause, attempt),
+                Decision::Schedule { after, attempts } => (after, attempts),
+                // Parked under a sequence of its own, after one more look.
+                Decision::DeadLetter { .. } => (Duration::ZERO, attempt.saturating_sub(1)),
+            };
+            Some(self.leave(message, index, part, after, attempts))
+        });
+        let stored = join_all(leaving)
+            .await
+            .into_iter()
+            .collect::<Result<Vec<()>, PublishError>>();
+        self.finish(message, stored.map(|_| ())).await;
+    }
+
+    /// An envelope of several that was seen before: nobody looks inside.
+    async fn split(&self, message: &Incoming, parts: &[Part]) {
+        let attempts = message.meta.attempt.saturating_sub(1);
+        let leaving = parts
+            .iter()
+            .enumerate()
+            .map(|(index, part)| self.leave(message, index, part, Duration::ZERO, attempts));
+        let stored = join_all(leaving)
+            .await
+            .into_iter()
+            .collect::<Result<Vec<()>, PublishError>>();
+        self.finish(message, stored.map(|_| ())).await;
+    }
+
+    /// Publishes one part as an envelope of one, seen by this consumer only.
+    async fn leave(
+        &self,
+        message: &Incoming,
+        index: usize,
+        part: &Part,
+        after: Duration,
+        attempts: u32,
+    ) -> Result<(), PublishError> {
+        let key = format!("{}-{index}", message.meta.sequence);
+        let body = encode_parts(std::slice::from_ref(part));
+        if !after.is_zero() {
+            return self
+                .settler
+                .schedule(message, body, &key, after, attempts)
+                .await;
+        }
+        let meta = &message.meta;
+        let alone = Outgoing {
+            subject: subjects::retry(&meta.stream, &meta.consumer, &key),
+            payload: body,
+            headers: self.settler.copy_headers(message, attempts),
+            message_id: format!("split-{}-{}-{key}", meta.stream, meta.consumer),
+            expect_last_subject_sequence: None,
+        }
+        .header(headers::ENVELOPE_PARTS, "1");
+        self.settler.bus.publish(alone).await.map(|_| ())
+    }
+
+    async fn finish(&self, message: &Incoming, stored: Result<(), PublishError>) {
+        let decision = match stored {
+            Ok(()) => Decision::Ack,
+            Err(error) => {
+                tracing::error!(
+                    stream.sequence = message.meta.sequence,
+                    "parts of an envelope could not be stored: {error}"
+                );
+                Decision::NakAfter(Duration::from_secs(2))
+            }
+        };
+        self.settler
+            .settle(message, decision, std::future::ready(Ok(())))
+            .await;
+    }
+
+    async fn handle(&self, message: &Incoming, parts: Vec<Part>) -> Vec<Result<(), Failure>> {
+        let count = parts.len();
+        let work = self.handler.handle(
+            parts
+                .into_iter()
+                .map(|part| (part, message.meta.clone()))
+                .collect(),
+        );
+        self.settler
+            .guarded(&[message], work, |failure| vec![Err(failure); count])
+            .await
+    }
+}
+
+/// A handler that answered too few results: the rest is tried again.
+fn missing() -> Result<(), Failure> {
+    Err(Failure::retry("the handler gave no result for this part"))
+}
+
+/// Runs a consumer of envelopes until the soft stop; returns after the messages in hand are settled.
+///
+/// # Errors
+/// If the consumer cannot be created.
+pub async fn run_envelopes(
+    bus: &Bus,
+    spec: ConsumerSpec,
+    handler: impl EnvelopeHandler,
+    lifecycle: Lifecycle,
+) -> Result<(), ConsumeError> {
+    let sink = Arc::new(Envelopes {
+        settler: Settler::new(bus, &spec),
+        handler,
+    });
+    let result = pull::run(bus, &spec, sink, &lifecycle).await;
+    let _ = bus.client().flush().await;
+    result
+}

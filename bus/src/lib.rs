@@ -1,0 +1,26 @@
+//! `campana-bus`: the library every Campana service is written with.
+//!
+//! Typed messages over NATS JetStream: publishing that waits for the stream's acknowledgement and shares
+//! its cost ([`publish`]), durable consumers with retries, heartbeats and crash-safe dead letters
+//! ([`consume`], [`dlq`]), reading stored messages ([`fetch`]), the streams as data ([`topology`]) and an
+//! orderly stop ([`lifecycle`]).
+//!
+//! Reads and writes: NATS. Never: SQL, HTTP, SMTP.
+
+pub mod clock;
+mod connect;
+pub mod consume;
+pub mod dlq;
+pub mod fetch;
+pub mod headers;
+pub mod ids;
+pub mod lifecycle;
+pub mod publish;
+pub mod subjects;
+pub mod telemetry;
+pub mod testing;
+pub mod topology;
+pub mod trace;
+
+pub use async_nats::HeaderMap;
+pub use connect::{Bus, BusOptions, ConnectError, Durability};

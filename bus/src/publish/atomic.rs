@@ -1,0 +1,53 @@
+//! One atomic batch (NATS ADR-50) by hand; the client has no helper for it.
+//! Reads: nothing. Writes: JetStream. Never: reports a part of a batch as stored.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Outgoing, PublishError, classify};
+use crate::connect::Bus;
+use crate::headers;
+use crate::ids::NodeId;
+
+/// A batch is open on the stream by its id, whoever carries on with it, so ids must be unguessable.
+static NONCE: LazyLock<String> = LazyLock::new(|| NodeId::fresh().to_string());
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// Stores all messages or none. Returns the sequence of the last; the batch is consecutive.
+pub(super) async fn publish(bus: &Bus, messages: &[&Outgoing]) -> Result<u64, PublishError> {
+    let Some((last, before)) = messages.split_last() else {
+        return Err(PublishError::Unavailable("an empty batch".to_owned()));
+    };
+    let id = format!("{}-{}", *NONCE, NEXT.fetch_add(1, Ordering::Relaxed));
+    for (index, message) in before.iter().enumerate() {
+        let headers = batch_headers(message, &id, index + 1);
+        bus.client()
+            .publish_with_headers(message.subject.clone(), headers, message.payload.clone())
+            .await
+            .map_err(|error| PublishError::Unavailable(error.to_string()))?;
+    }
+    let mut headers = batch_headers(last, &id, messages.len());
+    headers::set(&mut headers, "Nats-Batch-Commit", "1");
+    let ack = bus
+        .jetstream()
+        .publish_with_headers(last.subject.clone(), headers, last.payload.clone())
+        .await
+        .map_err(|error| classify(&error))?
+        .await
+        .map_err(|error| classify(&error))?;
+    if ack.batch_size != Some(messages.len() as u64) {
+        return Err(PublishError::Unavailable(format!(
+            "the stream acknowledged {:?} of {} messages",
+            ack.batch_size,
+            messages.len()
+        )));
+    }
+    Ok(ack.sequence)
+}
+
+fn batch_headers(message: &Outgoing, id: &str, sequence: usize) -> async_nats::HeaderMap {
+    let mut all = message.wire_headers();
+    headers::set(&mut all, "Nats-Batch-Id", id);
+    headers::set(&mut all, "Nats-Batch-Sequence", &sequence.to_string());
+    all
+}

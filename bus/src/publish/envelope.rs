@@ -1,0 +1,221 @@
+//! Envelopes: many requests of one subject as one stored message.
+//! Reads: a bounded queue of callers. Writes: JetStream. Never: mixes subjects in one envelope.
+//!
+//! One message costs one disk sync whatever its size, so requests that arrive while the last envelope is
+//! in flight share the next one. A request alone is an envelope of one: no delay at low load. The format
+//! is one line a part: its id, a space, its JSON body.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::future::join_all;
+use tokio::sync::{mpsc, oneshot};
+
+use super::collector::{YIELDS, stopped};
+use super::{Outgoing, PUBLISH_DEADLINE, PublishError, StoredAt, label, publish_until};
+use crate::connect::Bus;
+use crate::ids::MessageId;
+use crate::lifecycle::Lifecycle;
+use crate::{clock, headers, telemetry};
+
+/// Callers that may wait for a place in an envelope.
+const QUEUE_MAX: usize = 16_384;
+/// Parts of one envelope: one slow part holds the acknowledgement of the others.
+const PARTS_MAX: usize = 256;
+/// Bytes of one envelope.
+const BYTES_MAX: usize = 256 * 1024;
+
+/// One request inside an envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its own id, without white space.
+    pub id: String,
+    /// Its JSON body.
+    pub body: Bytes,
+}
+
+/// The stored form of some parts.
+#[must_use]
+pub fn encode_parts(parts: &[Part]) -> Bytes {
+    let size = parts
+        .iter()
+        .map(|part| part.id.len() + part.body.len() + 2)
+        .sum();
+    let mut text = BytesMut::with_capacity(size);
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            text.put_u8(b'\n');
+        }
+        text.put_slice(part.id.as_bytes());
+        text.put_u8(b' ');
+        if part.body.contains(&b'\n') {
+            // A raw line break is only white space in JSON (RFC 8259 §2), never part of a value.
+            text.extend(
+                part.body
+                    .iter()
+                    .map(|byte| if *byte == b'\n' { b' ' } else { *byte }),
+            );
+        } else {
+            text.put_slice(&part.body);
+        }
+    }
+    text.freeze()
+}
+
+/// The parts of a stored envelope; `None` if it is not one.
+#[must_use]
+pub fn decode_parts(payload: &Bytes) -> Option<Vec<Part>> {
+    payload
+        .split(|byte| *byte == b'\n')
+        .map(|line| {
+            let space = line
+                .iter()
+                .position(|byte| *byte == b' ')
+                .filter(|at| *at > 0)?;
+            let id = std::str::from_utf8(&line[..space]).ok()?.to_owned();
+            Some(Part {
+                id,
+                body: payload.slice_ref(&line[space + 1..]),
+            })
+        })
+        .collect()
+}
+
+/// The message that stores these parts. An envelope of one carries the part's id as its message id, so that
+/// a caller's repeat within the duplicate window is stored once.
+pub(crate) fn envelope(subject: String, parts: &[Part]) -> Outgoing {
+    let message_id = match parts {
+        [only] => only.id.clone(),
+        _ => MessageId::fresh().to_string(),
+    };
+    Outgoing::new(subject, message_id, encode_parts(parts))
+        .header(headers::ENVELOPE_PARTS, &parts.len().to_string())
+}
+
+struct Job {
+    subject: String,
+    part: Part,
+    done: oneshot::Sender<Result<StoredAt, PublishError>>,
+}
+
+/// A publisher whose callers share envelopes; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct EnvelopePublisher {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl EnvelopePublisher {
+    /// Starts the task that fills the envelopes. `name` is the metric label: the stream.
+    #[must_use]
+    pub fn start(bus: &Bus, name: &'static str, lifecycle: &Lifecycle) -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        lifecycle.spawn("envelope publisher", collect(bus.clone(), name, queue));
+        Self { jobs }
+    }
+
+    /// Stores one request in whatever envelope it falls; returns when that envelope is stored.
+    ///
+    /// # Errors
+    /// If the stream refuses or does not answer in time.
+    pub async fn publish(&self, subject: String, part: Part) -> Result<StoredAt, PublishError> {
+        let (done, answer) = oneshot::channel();
+        self.jobs
+            .send(Job {
+                subject,
+                part,
+                done,
+            })
+            .await
+            .map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+async fn collect(bus: Bus, name: &'static str, mut queue: mpsc::Receiver<Job>) {
+    while let Some(first) = queue.recv().await {
+        for _ in 0..YIELDS {
+            tokio::task::yield_now().await;
+        }
+        let mut bytes = first.part.body.len();
+        let mut group = vec![first];
+        while group.len() < PARTS_MAX && bytes < BYTES_MAX {
+            let Ok(job) = queue.try_recv() else { break };
+            bytes += job.part.body.len();
+            group.push(job);
+        }
+        telemetry::group_waiting(name, queue.len());
+        join_all(
+            by_subject(group)
+                .into_iter()
+                .map(|jobs| publish_group(&bus, name, jobs)),
+        )
+        .await;
+    }
+}
+
+/// Callers grouped by subject, in order of arrival. There are a handful of subjects, so a scan is cheapest.
+fn by_subject(group: Vec<Job>) -> Vec<Vec<Job>> {
+    let mut groups: Vec<Vec<Job>> = Vec::with_capacity(1);
+    for job in group {
+        match groups.iter_mut().find(|jobs| {
+            jobs.first()
+                .is_some_and(|first| first.subject == job.subject)
+        }) {
+            Some(jobs) => jobs.push(job),
+            None => groups.push(vec![job]),
+        }
+    }
+    groups
+}
+
+async fn publish_group(bus: &Bus, name: &'static str, jobs: Vec<Job>) {
+    let started = clock::monotonic();
+    let mut waiting = Vec::with_capacity(jobs.len());
+    let mut parts = Vec::with_capacity(jobs.len());
+    let mut subject = String::new();
+    for job in jobs {
+        subject = job.subject;
+        parts.push(job.part);
+        waiting.push(job.done);
+    }
+    telemetry::group(name, "envelope", parts.len());
+    let result = publish_until(bus, &envelope(subject, &parts), PUBLISH_DEADLINE).await;
+    telemetry::published(name, label(&result), parts.len() as u64, started.elapsed());
+    for done in waiting {
+        let _ = done.send(result.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn envelopes_round_trip(bodies in proptest::collection::vec("[^\n]{0,50}", 1..20)) {
+            let parts: Vec<Part> = bodies
+                .into_iter()
+                .enumerate()
+                .map(|(i, body)| Part { id: format!("p{i}"), body: Bytes::from(body) })
+                .collect();
+            prop_assert_eq!(decode_parts(&encode_parts(&parts)), Some(parts));
+        }
+
+        #[test]
+        fn anything_is_decoded_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode_parts(&Bytes::from(bytes));
+        }
+    }
+
+    #[test]
+    fn a_line_break_in_a_body_cannot_forge_a_part() {
+        let part = Part {
+            id: "p1".to_owned(),
+            body: Bytes::from_static(b"{\n\"a\": 1}"),
+        };
+        assert_eq!(
+            decode_parts(&encode_parts(&[part])).map(|parts| parts.len()),
+            Some(1)
+        );
+    }
+}

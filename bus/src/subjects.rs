@@ -1,0 +1,299 @@
+//! Every subject of the platform, built and parsed here and nowhere else.
+//! Reads: names that users chose. Writes: nothing. Never: lets a name become more than one token.
+//!
+//! A user's name becomes exactly one token: ASCII letters, digits, `-` and `_` stay, every other byte of
+//! its UTF-8 form becomes `=XX` (upper-case hexadecimal), and the empty name becomes `=`. The mapping is
+//! injective, so no name can contain `.`, `*`, `>`, white space or a control character, and two names
+//! never meet on one subject.
+
+use std::fmt;
+
+/// Longest name (tenant, channel, recipient, …) in bytes. Escaping can triple it; NATS reads protocol
+/// lines of up to 4,096 bytes by default (`max_control_line`), and the longest subject here stays below.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// Why a text is not a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing there.
+    #[error("a name must not be empty")]
+    Empty,
+    /// Longer than [`NAME_BYTES_MAX`].
+    #[error("a name has at most {NAME_BYTES_MAX} bytes")]
+    TooLong,
+    /// A channel like `:x` or `x:` would be a second name for `x`.
+    #[error("a channel name needs text on both sides of its first ':'")]
+    HalfChannel,
+    /// Control characters make logs and pages unreadable and are never meant.
+    #[error("a name must not contain control characters")]
+    Control,
+}
+
+/// Checks a name that a user chose. Everything printable is allowed; escaping makes it harmless.
+///
+/// # Errors
+/// Says which rule the name breaks.
+pub fn check_name(name: &str) -> Result<(), NameError> {
+    if name.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(NameError::TooLong);
+    }
+    if name.chars().any(char::is_control) {
+        return Err(NameError::Control);
+    }
+    Ok(())
+}
+
+/// Turns any text into one subject token.
+#[must_use]
+pub fn escape(name: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    if name.is_empty() {
+        return "=".to_owned();
+    }
+    let mut token = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
+            token.push(char::from(byte));
+        } else {
+            token.push('=');
+            token.push(char::from(HEX[usize::from(byte >> 4)]));
+            token.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+    token
+}
+
+/// The text behind a token; `None` for a token that [`escape`] never makes.
+#[must_use]
+pub fn unescape(token: &str) -> Option<String> {
+    if token == "=" {
+        return Some(String::new());
+    }
+    let mut bytes = Vec::with_capacity(token.len());
+    let mut rest = token.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'=' {
+            let (high, low) = (rest.next()?, rest.next()?);
+            bytes.push(hex_digit(high)? << 4 | hex_digit(low)?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    let name = String::from_utf8(bytes).ok()?;
+    // One name, one token: a needlessly escaped letter is not ours.
+    (!name.is_empty() && escape(&name) == token).then_some(name)
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// A channel's name as clients write it: `namespace:rest`, or just `rest`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelName {
+    full: String,
+    colon: Option<usize>,
+}
+
+impl ChannelName {
+    /// Parses what a client sent.
+    ///
+    /// # Errors
+    /// Says which rule the name breaks.
+    pub fn parse(full: &str) -> Result<Self, NameError> {
+        check_name(full)?;
+        let colon = full.find(':');
+        if colon == Some(0) || colon == Some(full.len() - 1) {
+            return Err(NameError::HalfChannel);
+        }
+        Ok(Self {
+            full: full.to_owned(),
+            colon,
+        })
+    }
+
+    /// The personal inbox of one user.
+    ///
+    /// # Errors
+    /// If the user's name is empty, too long or has control characters.
+    pub fn inbox(user: &str) -> Result<Self, NameError> {
+        check_name(user)?;
+        Self::parse(&format!("{INBOX_NAMESPACE}:#{user}"))
+    }
+
+    /// Text before the first `:`; empty if there is none.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.colon.map_or("", |at| &self.full[..at])
+    }
+
+    /// Text after the first `:`; the whole name if there is none.
+    #[must_use]
+    pub fn rest(&self) -> &str {
+        self.colon
+            .map_or(self.full.as_str(), |at| &self.full[at + 1..])
+    }
+
+    /// The name as clients write it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.full
+    }
+}
+
+impl fmt::Display for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.full)
+    }
+}
+
+impl fmt::Debug for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.full, f)
+    }
+}
+
+/// The namespace whose channels are people's inboxes.
+pub const INBOX_NAMESPACE: &str = "inbox";
+
+/// `notify.request.{priority}`; the priority is one of a fixed few.
+#[must_use]
+pub fn request(priority: &str) -> String {
+    format!("notify.request.{}", escape(priority))
+}
+
+/// `notify.deliver.{channel}.{tenant}`.
+#[must_use]
+pub fn deliver(channel: &str, tenant: &str) -> String {
+    format!("notify.deliver.{}.{}", escape(channel), escape(tenant))
+}
+
+/// All deliveries of one channel.
+#[must_use]
+pub fn deliver_filter(channel: &str) -> String {
+    format!("notify.deliver.{}.*", escape(channel))
+}
+
+/// `notify.outcome.{tenant}.{notification}`.
+#[must_use]
+pub fn outcome(tenant: &str, notification: &str) -> String {
+    format!("notify.outcome.{}.{}", escape(tenant), escape(notification))
+}
+
+/// `ch.{tenant}.{namespace}.{rest}`: where a channel's messages are stored.
+#[must_use]
+pub fn channel(tenant: &str, channel: &ChannelName) -> String {
+    format!(
+        "ch.{}.{}.{}",
+        escape(tenant),
+        escape(channel.namespace()),
+        escape(channel.rest())
+    )
+}
+
+/// Where the stored messages of a channel are republished with their sequence.
+#[must_use]
+pub fn live(tenant: &str, name: &ChannelName) -> String {
+    format!("live.{}", channel(tenant, name))
+}
+
+/// Tenant and channel of a `ch.…` or `live.ch.…` subject.
+#[must_use]
+pub fn parse_channel(subject: &str) -> Option<(String, ChannelName)> {
+    let subject = subject.strip_prefix("live.").unwrap_or(subject);
+    let mut tokens = subject.strip_prefix("ch.")?.split('.');
+    let (tenant, namespace, rest) = (tokens.next()?, tokens.next()?, tokens.next()?);
+    if tokens.next().is_some() {
+        return None;
+    }
+    let (namespace, rest) = (unescape(namespace)?, unescape(rest)?);
+    let full = if namespace.is_empty() {
+        rest
+    } else {
+        format!("{namespace}:{rest}")
+    };
+    Some((unescape(tenant)?, ChannelName::parse(&full).ok()?))
+}
+
+/// `app.{tenant}.{service}.{event}`: service authors' own domain events.
+#[must_use]
+pub fn app_event(tenant: &str, service: &str, event: &str) -> String {
+    format!(
+        "app.{}.{}.{}",
+        escape(tenant),
+        escape(service),
+        escape(event)
+    )
+}
+
+/// One kind of domain event, of every tenant.
+#[must_use]
+pub fn app_event_filter(service: &str, event: &str) -> String {
+    format!("app.*.{}.{}", escape(service), escape(event))
+}
+
+/// `dlq.{stream}.{consumer}.{sequence}`: one subject per dead message, so that it is parked once.
+#[must_use]
+pub fn dead_letter(stream: &str, consumer: &str, sequence: u64) -> String {
+    format!("dlq.{}.{}.{sequence}", escape(stream), escape(consumer))
+}
+
+/// Dead letters of one stream and consumer; `None` stands for all.
+#[must_use]
+pub fn dead_letter_filter(stream: Option<&str>, consumer: Option<&str>) -> String {
+    let token = |name: Option<&str>| name.map_or_else(|| "*".to_owned(), escape);
+    format!("dlq.{}.{}.*", token(stream), token(consumer))
+}
+
+/// Stream, consumer and sequence of a dead letter's subject.
+#[must_use]
+pub fn parse_dead_letter(subject: &str) -> Option<(String, String, u64)> {
+    let mut tokens = subject.strip_prefix("dlq.")?.split('.');
+    let (stream, consumer, sequence) = (tokens.next()?, tokens.next()?, tokens.next()?);
+    if tokens.next().is_some() {
+        return None;
+    }
+    Some((
+        unescape(stream)?,
+        unescape(consumer)?,
+        sequence.parse().ok()?,
+    ))
+}
+
+/// Where a message waits for its schedule. The key makes a repeat overwrite instead of double.
+#[must_use]
+pub fn delay(stream: &str, consumer: &str, key: &str) -> String {
+    format!(
+        "_delay.{}.{}.{}",
+        escape(stream),
+        escape(consumer),
+        escape(key)
+    )
+}
+
+/// Where a scheduled or redriven message comes back, seen by one consumer only.
+#[must_use]
+pub fn retry(stream: &str, consumer: &str, key: &str) -> String {
+    format!(
+        "_retry.{}.{}.{}",
+        escape(stream),
+        escape(consumer),
+        escape(key)
+    )
+}
+
+/// Everything that comes back to one consumer.
+#[must_use]
+pub fn retry_filter(stream: &str, consumer: &str) -> String {
+    format!("_retry.{}.{}.*", escape(stream), escape(consumer))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! Envelopes: shared acknowledgements, and a poison part that harms none of its neighbours.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use campana_bus::consume::{self, ConsumerSpec, EnvelopeHandler, Failure, Meta};
+use campana_bus::lifecycle::Lifecycle;
+use campana_bus::publish::{EnvelopePublisher, Part};
+use campana_bus::testing::NatsServer;
+use campana_bus::topology::REQUESTS;
+use campana_bus::{dlq, subjects};
+use futures::future::join_all;
+use tokio::sync::mpsc;
+
+struct Picky {
+    ledger: Mutex<Vec<String>>,
+    done: mpsc::UnboundedSender<()>,
+}
+
+impl EnvelopeHandler for Picky {
+    async fn handle(&self, parts: Vec<(Part, Meta)>) -> Vec<Result<(), Failure>> {
+        // A poison takes its whole call down, as an abort would.
+        assert!(!(parts.len() > 1 && parts.iter().any(|(part, _)| part.id.starts_with("panic"))), "a poison part");
+        parts
+            .into_iter()
+            .map(|(part, meta)| match part.id.as_str() {
+                id if id.starts_with("panic") => Err(Failure::retry("still a poison")),
+                id if id.starts_with("dead") => Err(Failure::dead("no_such_template", "gone")),
+                id if id.starts_with("retry") && meta.attempt < 3 => Err(Failure::retry("busy")),
+                _ => {
+                    self.ledger.lock().unwrap().push(part.id);
+                    self.done.send(()).unwrap();
+                    Ok(())
+                }
+            })
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn every_part_gets_what_it_deserves_and_no_other_part_s_fate() {
+    let server = NatsServer::start().unwrap();
+    let bus = server.bus_with_topology("test").await.unwrap();
+    let lifecycle = Lifecycle::new();
+    let publisher = EnvelopePublisher::start(&bus, REQUESTS, &lifecycle);
+    let ids: Vec<String> = (0..100)
+        .map(|index| match index {
+            10 => "panic-10".to_owned(),
+            20 => "dead-20".to_owned(),
+            30 => "retry-30".to_owned(),
+            _ => format!("good-{index}"),
+        })
+        .collect();
+    let stored = join_all(ids.iter().map(|id| {
+        publisher.publish(subjects::request("normal"), Part { id: id.clone(), body: Bytes::from_static(b"{}") })
+    }))
+    .await;
+    assert!(stored.iter().all(Result::is_ok));
+    let messages = bus.position(REQUESTS).await.unwrap().messages;
+    assert!(messages < 20, "100 requests in {messages} messages");
+
+    let (done, mut finished) = mpsc::unbounded_channel();
+    let picky = Arc::new(Picky { ledger: Mutex::new(Vec::new()), done });
+    let spec = ConsumerSpec {
+        ack_wait: Duration::from_secs(2),
+        max_attempts: 4,
+        backoff: consume::Backoff { first: Duration::from_millis(20), max: Duration::from_millis(40) },
+        ..ConsumerSpec::new(REQUESTS, "picky", subjects::request("normal"))
+    };
+    let running = tokio::spawn({
+        let (bus, lifecycle, picky) = (bus.clone(), lifecycle.child(), Arc::clone(&picky));
+        async move { consume::run_envelopes(&bus, spec, picky, lifecycle).await }
+    });
+    for _ in 0..98 {
+        tokio::time::timeout(Duration::from_secs(30), finished.recv()).await.expect("98 parts").unwrap();
+    }
+    // The poison is parked after its own attempts, the dead one at once; both alone.
+    let dead = loop {
+        let dead = dlq::list(&bus, &dlq::Filter::default(), 10).await.unwrap();
+        if dead.len() == 2 {
+            break dead;
+        }
+        tokio::task::yield_now().await;
+    };
+    lifecycle.soft.cancel();
+    running.await.unwrap().unwrap();
+    let mut reasons: Vec<&str> = dead.iter().map(|letter| letter.reason.as_str()).collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["attempts_exhausted", "no_such_template"]);
+    let mut ledger = picky.ledger.lock().unwrap().clone();
+    ledger.sort_unstable();
+    ledger.dedup();
+    assert_eq!(ledger.len(), 98, "each good part was handled");
+    assert!(ledger.contains(&"retry-30".to_owned()));
+    assert_eq!(bus.position(REQUESTS).await.unwrap().messages, 0, "nothing is left behind");
+}
