@@ -1,0 +1,238 @@
+/**
+ * One connection to the edge and the user's inbox channel on it.
+ *
+ * Reads the WebSocket through the Centrifuge client library; hands publications, positions and
+ * states to its listener. Never touches the DOM and holds no list. The channel is a server-side
+ * subscription: the edge subscribes us when we connect, and the library resumes it by offset.
+ */
+
+import { Centrifuge } from "centrifuge";
+import type { ServerSubscribedContext, StreamPosition } from "centrifuge";
+import { MAX_ITEMS } from "./inbox.ts";
+import type { Publication } from "./inbox.ts";
+import type { BellState } from "./labels.ts";
+
+const MIN_RECONNECT_MS = 200;
+const MAX_RECONNECT_MS = 10_000;
+/** The personal channel, when the page names neither user nor channel. */
+const INBOX_PREFIX = "inbox:#";
+
+export type TokenSource = () => Promise<string>;
+
+export interface ConnectionOptions {
+  readonly endpoint: string;
+  readonly token: string;
+  readonly getToken: TokenSource | null;
+  /** Null: the first personal inbox the edge subscribes us to. */
+  readonly channel: string | null;
+  readonly historyLimit: number;
+}
+
+export interface Status {
+  readonly state: BellState;
+  readonly code: number;
+  readonly reason: string;
+}
+
+export interface ConnectionListener {
+  status(status: Status): void;
+  position(channel: string, epoch: string, offset: number): void;
+  live(publication: Publication, tags: Readonly<Record<string, string>>): void;
+  /** A page of history, newest first. `more`: older ones exist. */
+  history(publications: readonly Publication[], more: boolean): void;
+  /** Published while we were away and not recovered, but found in history; oldest first. */
+  missed(publications: readonly Publication[]): void;
+  historyFailed(reason: string): void;
+}
+
+/** Dropped by `stop()`: after it the listener hears nothing any more. */
+export class InboxConnection {
+  readonly #client: Centrifuge;
+  readonly #options: ConnectionOptions;
+  readonly #listener: ConnectionListener;
+  #channel: string | null;
+  #token: string;
+  #status: Status = { state: "idle", code: 0, reason: "" };
+  #historyLoaded = false;
+  /** The last offset before a hole that history has not filled yet; null: there is none. */
+  #hole: number | null = null;
+  #epoch = "";
+  /** Highest and lowest offsets seen: the ends of what the list covers. */
+  #top = 0;
+  #bottom = Number.POSITIVE_INFINITY;
+  #wasConnected = false;
+  #stopped = false;
+  readonly #onNetwork = (): void => this.#networkChanged();
+
+  constructor(options: ConnectionOptions, listener: ConnectionListener) {
+    this.#options = options;
+    this.#listener = listener;
+    this.#channel = options.channel;
+    this.#token = options.token;
+    this.#client = new Centrifuge(options.endpoint, {
+      token: options.token,
+      getToken: options.getToken === null ? null : () => this.refreshToken(),
+      name: "campana-bell",
+      minReconnectDelay: MIN_RECONNECT_MS,
+      maxReconnectDelay: MAX_RECONNECT_MS,
+    });
+  }
+
+  start(): void {
+    const client = this.#client;
+    client.on("connecting", (ctx) => this.#connecting(ctx.code, ctx.reason));
+    client.on("connected", () => {
+      this.#wasConnected = true;
+      this.#report({ state: "connected", code: 0, reason: "" });
+    });
+    client.on("disconnected", (ctx) => {
+      this.#report({ state: ctx.code === 0 ? "idle" : "error", code: ctx.code, reason: ctx.reason });
+    });
+    // Errors while connecting are retried by the library; the page should still see why it waits.
+    client.on("error", (ctx) => {
+      if (this.#status.state !== "connected") this.#connecting(ctx.error.code, ctx.error.message);
+    });
+    client.on("subscribed", (ctx) => this.#subscribed(ctx));
+    client.on("publication", (ctx) => {
+      if (this.#stopped || ctx.channel !== this.#channel) return;
+      this.#top = Math.max(this.#top, ctx.offset ?? 0);
+      this.#listener.live({ offset: ctx.offset, data: ctx.data }, ctx.tags ?? {});
+    });
+    globalThis.addEventListener("online", this.#onNetwork);
+    globalThis.addEventListener("offline", this.#onNetwork);
+    client.connect();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    globalThis.removeEventListener("online", this.#onNetwork);
+    globalThis.removeEventListener("offline", this.#onNetwork);
+    this.#client.disconnect();
+    this.#client.removeAllListeners();
+  }
+
+  /** Connects again after a terminal disconnect, or at once instead of waiting for the backoff. */
+  retry(): void {
+    this.#client.disconnect();
+    this.#client.connect();
+  }
+
+  /** A new token from the page; used at the next connect. */
+  setToken(token: string): void {
+    this.#token = token;
+    this.#client.setToken(token);
+    if (this.#status.state === "error") this.#client.connect();
+  }
+
+  /** The token that authenticates this connection, for HTTP calls of the same user. */
+  async token(): Promise<string> {
+    return this.#token === "" ? this.refreshToken() : this.#token;
+  }
+
+  get canRefresh(): boolean {
+    return this.#options.getToken !== null;
+  }
+
+  /** Asks the page for a token. */
+  async refreshToken(): Promise<string> {
+    if (this.#options.getToken !== null) this.#token = await this.#options.getToken();
+    return this.#token;
+  }
+
+  /** One more page of history before the oldest known message. */
+  async loadEarlier(): Promise<void> {
+    const channel = this.#channel;
+    if (channel === null || !Number.isFinite(this.#bottom)) return;
+    await this.#page(channel, { offset: this.#bottom, epoch: this.#epoch });
+  }
+
+  /** Loads again what failed to load. */
+  async reload(): Promise<void> {
+    if (this.#channel !== null) await this.#load(this.#channel);
+  }
+
+  #connecting(code: number, reason: string): void {
+    const offline = globalThis.navigator?.onLine === false;
+    const again = this.#wasConnected || code !== 0;
+    this.#report({ state: offline ? "offline" : again ? "reconnecting" : "connecting", code, reason });
+  }
+
+  #networkChanged(): void {
+    const { state, code, reason } = this.#status;
+    if (state === "connecting" || state === "reconnecting" || state === "offline") this.#connecting(code, reason);
+  }
+
+  #report(status: Status): void {
+    this.#status = status;
+    if (!this.#stopped) this.#listener.status(status);
+  }
+
+  #subscribed(ctx: ServerSubscribedContext): void {
+    if (this.#stopped) return;
+    if (this.#channel === null && ctx.channel.startsWith(INBOX_PREFIX)) this.#channel = ctx.channel;
+    if (ctx.channel !== this.#channel) return;
+    const before = this.#top;
+    const epoch = ctx.streamPosition?.epoch ?? "";
+    if (epoch !== this.#epoch) {
+      this.#top = 0;
+      this.#hole = null;
+      this.#bottom = Number.POSITIVE_INFINITY;
+    } else if (!ctx.recovered && this.#historyLoaded && this.#hole === null) this.#hole = before;
+    this.#epoch = epoch;
+    this.#top = Math.max(this.#top, ctx.streamPosition?.offset ?? 0);
+    this.#listener.position(ctx.channel, epoch, ctx.streamPosition?.offset ?? 0);
+    // Recovered: the library delivers what was missed. Else history fills the hole, back to the
+    // last message seen before.
+    if (!(ctx.recovered && this.#historyLoaded)) void this.#load(ctx.channel);
+  }
+
+  /** The newest page, and when there is a hole the pages down to its beginning. */
+  async #load(channel: string): Promise<void> {
+    this.#historyLoaded = false;
+    const known = this.#hole;
+    const missed: Publication[] = [];
+    let since: StreamPosition | undefined;
+    for (let loaded = 0; loaded < MAX_ITEMS; loaded += this.#options.historyLimit) {
+      const page = await this.#page(channel, since);
+      // Failed half-way: the hole stays open for the next attempt.
+      if (page === null) return;
+      if (known === null) break;
+      missed.push(...page.publications.filter((publication) => (publication.offset ?? 0) > known));
+      if (!page.more || page.oldest <= known) break;
+      since = { offset: page.oldest, epoch: this.#epoch };
+    }
+    this.#historyLoaded = true;
+    this.#hole = null;
+    if (known !== null) this.#listener.missed(missed.reverse());
+  }
+
+  /** One page of history, or null when it failed. */
+  async #page(channel: string, since?: StreamPosition): Promise<Page | null> {
+    const limit = this.#options.historyLimit;
+    try {
+      const { publications } = await this.#client.history(channel, { limit, reverse: true, ...(since && { since }) });
+      if (this.#stopped) return null;
+      const oldest = Math.min(...publications.map((publication) => publication.offset ?? 0), Number.POSITIVE_INFINITY);
+      this.#bottom = Math.min(this.#bottom, oldest);
+      const more = publications.length >= limit && oldest > 1;
+      this.#listener.history(publications, more);
+      return { publications, oldest, more };
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : errorText(error);
+      // A lost connection is no failure: the reconnect loads again.
+      if (!this.#stopped && this.#status.state === "connected") this.#listener.historyFailed(reason);
+      return null;
+    }
+  }
+}
+
+interface Page {
+  readonly publications: readonly Publication[];
+  readonly oldest: number;
+  readonly more: boolean;
+}
+
+function errorText(error: unknown): string {
+  const message = typeof error === "object" && error !== null ? (error as { message?: unknown }).message : error;
+  return typeof message === "string" ? message : "unknown error";
+}

@@ -1,0 +1,199 @@
+//! Names that two places must agree on: metrics and dashboards, error codes and their pages.
+//! Reads: `dashboards/`, `docs/errors/`, string literals of the code. Writes: nothing.
+//! Never: checks a dashboard's queries; only that what they name exists.
+
+use std::collections::BTreeSet;
+
+use super::rust_text::is_word;
+use super::tree::{File, Finding, Rule, Tree};
+use crate::catalogue::{is_own_metric, metrics};
+
+static DASHBOARDS: Rule = Rule {
+    name: "dashboard-metrics",
+    why: "a panel of a metric that nobody writes stays empty and looks like peace",
+    fix: "use a name from docs/reference/metrics.md, or write the metric",
+};
+static MEANING: Rule = Rule {
+    name: "metric-meaning",
+    why: "the metric reference is made from these comments",
+    fix: "put a `///` line above the name that says what is counted or measured",
+};
+static ERROR_PAGES: Rule = Rule {
+    name: "error-pages",
+    why: "every error that a caller sees links to a page with meaning, cause and remedy",
+    fix: "add docs/errors/<code>.md, or remove what no error uses",
+};
+
+const PROBLEMS: &str = "services/notify/src/gateway/problem";
+const PAGES: &str = "docs/errors";
+
+/// Every rule of this module.
+pub fn check(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    dashboards(tree, &mut findings);
+    meanings(tree, &mut findings);
+    error_pages(tree, &mut findings);
+    findings
+}
+
+fn dashboards(tree: &Tree, findings: &mut Vec<Finding>) {
+    let literals = tree.product_rust().flat_map(|(_, rust)| &rust.literals);
+    let known: BTreeSet<&str> = literals.map(|literal| literal.text.as_str()).collect();
+    for file in tree.files.iter().filter(|file| file.is_under("dashboards")) {
+        if !matches!(file.extension(), "json" | "yml" | "yaml") {
+            continue;
+        }
+        for (index, line) in file.text.lines().enumerate() {
+            for word in words(line).filter(|word| is_own_metric(word)) {
+                if !["", "_bucket", "_sum", "_count"].iter().any(|part| {
+                    word.strip_suffix(part)
+                        .is_some_and(|name| known.contains(name))
+                }) {
+                    findings.push(DASHBOARDS.broken(
+                        file,
+                        index + 1,
+                        format!("no metric `{word}`"),
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// Names in a query; a colon is part of a recording rule's name, which is none of a metric.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| !is_word(c) && c != ':')
+}
+
+fn meanings(tree: &Tree, findings: &mut Vec<Finding>) {
+    for metric in metrics(tree) {
+        if metric.meaning.is_empty()
+            && let Some(file) = tree.get(&metric.path)
+        {
+            let what = format!("`{}` has no meaning", metric.name);
+            findings.push(MEANING.broken(file, metric.line, what));
+        }
+    }
+}
+
+fn error_pages(tree: &Tree, findings: &mut Vec<Finding>) {
+    let codes = problem_codes(tree);
+    for (file, line, code) in &codes {
+        if tree.get(&format!("{PAGES}/{code}.md")).is_none() {
+            findings.push(ERROR_PAGES.broken(file, *line, format!("no page for `{code}`")));
+        }
+    }
+    if codes.is_empty() {
+        // The table has another form now, or is gone: a rule that finds nothing must not pass.
+        if let Some(file) = tree.get(&format!("{PROBLEMS}.rs")) {
+            findings.push(ERROR_PAGES.broken(file, 1, "no rows `Name, \"code\", status, …` found"));
+        }
+        return;
+    }
+    for page in tree.files.iter().filter(|file| file.is_under(PAGES)) {
+        let code = page.path[PAGES.len() + 1..].trim_end_matches(".md");
+        if code != "README" && !codes.iter().any(|(_, _, known)| known == code) {
+            findings.push(ERROR_PAGES.broken(page, 1, format!("no error has the code `{code}`")));
+        }
+    }
+}
+
+/// The rows `Name, "code", 404, …` of the table of problem documents.
+fn problem_codes(tree: &Tree) -> Vec<(&File, usize, String)> {
+    let files = tree
+        .product_rust()
+        .filter(|(file, _)| file.path == format!("{PROBLEMS}.rs") || file.is_under(PROBLEMS));
+    let mut codes = Vec::new();
+    for (file, rust) in files {
+        let mut line_before = 0;
+        for literal in rust
+            .literals
+            .iter()
+            .filter(|literal| !rust.is_test_line(literal.line))
+        {
+            let first_on_line = literal.line != line_before;
+            line_before = literal.line;
+            if first_on_line && is_row(&rust.code[literal.line - 1]) && is_code(&literal.text) {
+                codes.push((file, literal.line, literal.text.clone()));
+            }
+        }
+    }
+    codes
+}
+
+/// A name, a string, an HTTP status: codes of single fields have no status and no page.
+fn is_row(line: &str) -> bool {
+    let mut cells = line.trim().split(',').map(str::trim);
+    cells
+        .next()
+        .is_some_and(|name| !name.is_empty() && name.chars().all(is_word))
+        && cells.next() == Some("\"\"")
+        && cells.next().is_some_and(|status| {
+            status.len() == 3 && status.chars().all(|digit| digit.is_ascii_digit())
+        })
+}
+
+fn is_code(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::places;
+    use super::*;
+
+    const METRICS: (&str, &str) = (
+        "bus/src/telemetry.rs",
+        "//! A\n/// Messages.\npub const A: &str = \"campana_a_total\";\n/// Seconds.\npub const B: &str = \"campana_b_seconds\";\n",
+    );
+
+    #[test]
+    fn dashboards_name_only_what_exists() {
+        let found = |query: &str| {
+            places(&check(&Tree::sample(&[
+                METRICS,
+                ("dashboards/a.json", query),
+            ])))
+        };
+        assert!(found("sum(rate(campana_a_total[5m])) / campana:a:ratio").is_empty());
+        assert!(found("histogram_quantile(0.9, campana_b_seconds_bucket{x=\"1\"})").is_empty());
+        assert_eq!(found("\n\"campana_gone_total\""), ["dashboards/a.json:2"]);
+    }
+
+    #[test]
+    fn metrics_have_a_meaning() {
+        let bare = (
+            "bus/src/telemetry.rs",
+            "//! A\npub const A: &str = \"campana_a_total\";",
+        );
+        assert_eq!(
+            places(&check(&Tree::sample(&[bare]))),
+            ["bus/src/telemetry.rs:2"]
+        );
+    }
+
+    #[test]
+    fn errors_have_pages_and_pages_have_errors() {
+        let problems = (
+            "services/notify/src/gateway/problem.rs",
+            "codes! {\n NotFound, \"not_found\", 404, false, \"nothing_here\";\n}\nfields! {\n Empty, \"empty\";\n}",
+        );
+        let page = |name: &'static str| (name, "# Page");
+        let tree = |files: &[(&str, &str)]| places(&check(&Tree::sample(files)));
+        let pages = [
+            page("docs/errors/not_found.md"),
+            page("docs/errors/README.md"),
+        ];
+        assert!(tree(&[problems, pages[0], pages[1]]).is_empty());
+        assert_eq!(
+            tree(&[problems, page("docs/errors/gone.md")]),
+            [
+                "services/notify/src/gateway/problem.rs:2",
+                "docs/errors/gone.md:1"
+            ]
+        );
+    }
+}

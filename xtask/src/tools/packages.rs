@@ -1,0 +1,134 @@
+//! Libraries of the tests: npm packages and a Python environment, as their lock files say.
+//! Reads: `package-lock.json`, `requirements.txt`. Writes: `node_modules`, `.tools/venv`.
+//! Never: changes a lock file; a stamp keeps the lock file's text, so nothing is installed twice.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::{system, wheel};
+use crate::{repo, shell};
+
+/// Folders with a `package-lock.json` of their own.
+pub const NPM_FOLDERS: [&str; 3] = ["ws-edge/web", "tests/browser", "tests/sdk"];
+const REQUIREMENTS: &str = "tests/sdk/requirements.txt";
+
+/// `npm ci` in every folder that is there and has changed.
+pub fn ensure_npm() -> Result<()> {
+    for folder in NPM_FOLDERS {
+        ensure_npm_in(&repo::root().join(folder), folder)?;
+    }
+    Ok(())
+}
+
+fn ensure_npm_in(folder: &Path, name: &str) -> Result<()> {
+    let Ok(lock) = fs::read_to_string(folder.join("package-lock.json")) else {
+        return Ok(());
+    };
+    let stamp = folder.join("node_modules/.installed-lock");
+    if is_stamped(&stamp, &lock) {
+        return Ok(());
+    }
+    system::require_npm()?;
+    eprintln!("installing npm packages of {name}");
+    let mut npm = Command::new("npm");
+    npm.current_dir(folder)
+        .args(["ci", "--no-audit", "--no-fund", "--loglevel", "error"]);
+    let done = shell::capture(&mut npm)?;
+    if !done.success {
+        bail!("npm ci in {name} failed: {}", explain_npm(&done.stderr));
+    }
+    write_stamp(&stamp, &lock)
+}
+
+fn explain_npm(stderr: &str) -> String {
+    if stderr.contains("ENOSPC") {
+        return "the disk is full: free some space and run this again".to_owned();
+    }
+    if ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT"]
+        .iter()
+        .any(|code| stderr.contains(code))
+    {
+        return "the package registry cannot be reached: check the network and run this again"
+            .to_owned();
+    }
+    let reasons: Vec<&str> = stderr
+        .lines()
+        .filter(|line| line.contains("error"))
+        .take(4)
+        .collect();
+    reasons.join("; ")
+}
+
+/// The Python environment of the SDK tests; none if there is no requirements file.
+pub fn ensure_venv() -> Result<Option<PathBuf>> {
+    let Ok(wanted) = fs::read_to_string(repo::root().join(REQUIREMENTS)) else {
+        return Ok(None);
+    };
+    let venv = repo::tools().join("venv");
+    let stamp = venv.join("installed-requirements.txt");
+    if is_stamped(&stamp, &wanted) {
+        return Ok(Some(venv));
+    }
+    wheel::require_pip("the Python packages of the tests")?;
+    eprintln!("installing Python packages of {REQUIREMENTS} into .tools/venv");
+    let mut create = Command::new("python3");
+    create.args(["-m", "venv", "--clear"]).arg(&venv);
+    if !shell::capture(&mut create)?.success {
+        bail!("python3 cannot create a virtual environment (Debian: apt-get install python3-venv)");
+    }
+    let mut pip = Command::new(venv.join("bin/python3"));
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ])
+    .args([
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+        "--requirement",
+    ])
+    .arg(repo::root().join(REQUIREMENTS));
+    let done = shell::capture(&mut pip)?;
+    if !done.success {
+        bail!(
+            "cannot install {REQUIREMENTS}: {}",
+            wheel::explain_pip(&done.stderr)
+        );
+    }
+    write_stamp(&stamp, &wanted)?;
+    Ok(Some(venv))
+}
+
+fn is_stamped(stamp: &Path, wanted: &str) -> bool {
+    fs::read_to_string(stamp).is_ok_and(|found| found == wanted)
+}
+
+fn write_stamp(stamp: &Path, text: &str) -> Result<()> {
+    fs::write(stamp, text).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_of_npm_become_one_line() {
+        assert!(explain_npm("npm error code ENOSPC").starts_with("the disk is full"));
+        assert!(explain_npm("npm error code EAI_AGAIN").contains("cannot be reached"));
+        assert_eq!(
+            explain_npm("warn x\nnpm error a\nnpm error b\n"),
+            "npm error a; npm error b"
+        );
+    }
+
+    #[test]
+    fn a_folder_without_a_lock_file_is_skipped() {
+        ensure_npm_in(Path::new("/nonexistent"), "nothing").unwrap();
+    }
+}
