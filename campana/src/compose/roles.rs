@@ -1,0 +1,189 @@
+//! Starting the roles of a process, each on a connection of its own.
+//! Reads: the configuration. Writes: nothing. Never: lets a role end unseen: each is essential.
+
+use campana_bus::lifecycle::Lifecycle;
+use campana_bus::publish::{EnvelopePublisher, GroupPublisher};
+use campana_bus::topology::{CHANNELS, DELIVERIES, OUTCOMES, REQUESTS};
+use campana_bus::{Bus, BusOptions};
+use campana_notify::channels::{self, ChannelDeps, ChannelOptions};
+use campana_notify::contracts::Channel;
+use campana_notify::dispatcher::{self, DispatcherDeps};
+use campana_notify::gateway::{self, DemoOptions, GatewayDeps};
+use campana_notify::recorder;
+use campana_sandbox::{SandboxListeners, SandboxOptions};
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Listeners, Parts, credentials};
+use crate::config::{Config, Role};
+use crate::errors::cannot_connect;
+use crate::ops;
+
+/// Everything that starting one role needs.
+struct Starter {
+    parts: Parts,
+    options: ChannelOptions,
+}
+
+/// Starts every role and the metrics listener.
+pub async fn start(mut parts: Parts, metrics: PrometheusHandle, health: ops::Health) -> anyhow::Result<()> {
+    let lifecycle = parts.lifecycle.clone();
+    if let Some(listener) = parts.listeners.ops.take() {
+        lifecycle.spawn_essential("ops", ops::run(listener, metrics, health, lifecycle.clone()));
+    }
+    let options = channel_options(&parts.config, &parts.listeners);
+    let roles = parts.roles.clone();
+    let mut starter = Starter { parts, options };
+    for role in roles {
+        starter.start(role).await?;
+    }
+    Ok(())
+}
+
+impl Starter {
+    async fn start(&mut self, role: Role) -> anyhow::Result<()> {
+        match role {
+            Role::Gateway => self.gateway().await,
+            Role::Dispatcher => self.dispatcher().await,
+            Role::Recorder => self.recorder().await,
+            Role::Edge => self.edge().await,
+            Role::Email => self.channel(role, Channel::Email).await,
+            Role::Sms => self.channel(role, Channel::Sms).await,
+            Role::Whatsapp => self.channel(role, Channel::Whatsapp).await,
+            Role::Webhook => self.channel(role, Channel::Webhook).await,
+            Role::Sandbox => self.sandbox(),
+        }
+    }
+
+    async fn bus(&self, role: Role) -> anyhow::Result<Bus> {
+        Bus::connect(BusOptions {
+            url: self.parts.nats_url.clone(),
+            name: format!("campana-{}", role.as_str()),
+            durability: self.parts.config.nats.durability,
+            credentials_file: credentials(&self.parts.config),
+        })
+        .await
+        .map_err(|error| cannot_connect(error.to_string()))
+    }
+
+    fn lifecycle(&self) -> Lifecycle {
+        self.parts.lifecycle.clone()
+    }
+
+    async fn gateway(&mut self) -> anyhow::Result<()> {
+        let Some(listener) = self.parts.listeners.roles.remove(&Role::Gateway) else { return Ok(()) };
+        let (bus, lifecycle) = (self.bus(Role::Gateway).await?, self.lifecycle());
+        let listeners = &self.parts.listeners;
+        let twilio = self.options.twilio.auth_token.clone();
+        let deps = GatewayDeps {
+            store: self.parts.store.clone(),
+            requests: EnvelopePublisher::start(&bus, REQUESTS, &lifecycle),
+            channels: GroupPublisher::start(&bus, CHANNELS, &lifecycle),
+            outcomes: GroupPublisher::start(&bus, OUTCOMES, &lifecycle),
+            token_keys: self.parts.token_keys.clone(),
+            token_policy: self.parts.config.edge.token_policy(),
+            ws_url: listeners.edge_ws_url(&self.parts.config),
+            demo: self.parts.demo_key.clone().map(|key| DemoOptions {
+                api_key: SecretString::from(key),
+                sandbox_url: Some(listeners.http(Role::Sandbox)).filter(|url| !url.is_empty()),
+                metrics_url: Some(format!("{}/metrics", listeners.ops_url())),
+            }),
+            twilio_auth_token: (!twilio.expose_secret().is_empty()).then_some(twilio),
+            public_url: listeners.gateway_url(&self.parts.config),
+            bus,
+        };
+        let work = gateway::run(listener, self.parts.config.gateway.clone(), deps, lifecycle.clone());
+        lifecycle.spawn_essential("gateway", essential(work));
+        Ok(())
+    }
+
+    async fn dispatcher(&self) -> anyhow::Result<()> {
+        let (bus, lifecycle) = (self.bus(Role::Dispatcher).await?, self.lifecycle());
+        let deps = DispatcherDeps {
+            store: self.parts.store.clone(),
+            channels: GroupPublisher::start(&bus, CHANNELS, &lifecycle),
+            deliveries: GroupPublisher::start(&bus, DELIVERIES, &lifecycle),
+            outcomes: GroupPublisher::start(&bus, OUTCOMES, &lifecycle),
+            bus,
+        };
+        let work = dispatcher::run(self.parts.config.dispatcher.clone(), deps, lifecycle.clone());
+        lifecycle.spawn_essential("dispatcher", essential(work));
+        Ok(())
+    }
+
+    async fn recorder(&self) -> anyhow::Result<()> {
+        let (bus, lifecycle) = (self.bus(Role::Recorder).await?, self.lifecycle());
+        let work = recorder::run(self.parts.config.recorder.clone(), self.parts.store.clone(), bus, lifecycle.clone());
+        lifecycle.spawn_essential("recorder", essential(work));
+        Ok(())
+    }
+
+    async fn edge(&mut self) -> anyhow::Result<()> {
+        let Some(listener) = self.parts.listeners.roles.remove(&Role::Edge) else { return Ok(()) };
+        let (bus, lifecycle) = (self.bus(Role::Edge).await?, self.lifecycle());
+        let mut options = self.parts.config.edge.clone();
+        if options.allowed_origins.is_empty() && self.parts.config.public.demo {
+            // The demo page is served by the gateway, which is another origin than the edge.
+            options.allowed_origins.push(self.parts.listeners.gateway_url(&self.parts.config));
+            options.allowed_origins.push(self.parts.listeners.http(Role::Gateway).replace("127.0.0.1", "localhost"));
+        }
+        let work = campana_ws_edge::run(listener, options, bus, self.parts.token_keys.clone(), lifecycle.clone());
+        lifecycle.spawn_essential("edge", essential(work));
+        Ok(())
+    }
+
+    async fn channel(&self, role: Role, channel: Channel) -> anyhow::Result<()> {
+        let (bus, lifecycle) = (self.bus(role).await?, self.lifecycle());
+        let deps = ChannelDeps {
+            // Only webhooks are signed with a recipient's own secret.
+            store: role.uses_store().then(|| self.parts.store.clone()),
+            outcomes: GroupPublisher::start(&bus, OUTCOMES, &lifecycle),
+            bus,
+        };
+        let work = channels::run_channel(channel, self.options.clone(), deps, lifecycle.clone());
+        lifecycle.spawn_essential(role.as_str(), essential(work));
+        Ok(())
+    }
+
+    fn sandbox(&mut self) -> anyhow::Result<()> {
+        let listeners = &mut self.parts.listeners;
+        let (Some(web), Some(smtp)) = (listeners.roles.remove(&Role::Sandbox), listeners.smtp.take()) else { return Ok(()) };
+        let chosen = &self.parts.config.sandbox;
+        let options = SandboxOptions { keep: chosen.keep_messages, keep_bytes: chosen.keep_bytes, ..SandboxOptions::default() };
+        let lifecycle = self.lifecycle();
+        let work = campana_sandbox::run(SandboxListeners { smtp, web }, options, lifecycle.clone());
+        lifecycle.spawn_essential("sandbox", essential(work));
+        Ok(())
+    }
+}
+
+async fn essential<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -> Result<(), String> {
+    Box::pin(work).await.map_err(|error| format!("{error:#}"))
+}
+
+/// The channels' options, pointed at this process's sandbox where the configuration says so.
+fn channel_options(config: &Config, listeners: &Listeners) -> ChannelOptions {
+    let mut options = config.channels.clone();
+    options.public_url = listeners.gateway_url(config);
+    let Some(smtp) = listeners.smtp_socket() else { return options };
+    let web = listeners.http(Role::Sandbox);
+    let to_sandbox = |name: &str| config.sandbox.channels.iter().any(|channel| channel == name);
+    if to_sandbox("email") {
+        options.email.host = smtp.ip().to_string();
+        options.email.port = smtp.port();
+        options.email.tls = channels::SmtpTls::None;
+        options.email.username = String::new();
+    }
+    if to_sandbox("sms") || to_sandbox("whatsapp") {
+        let sandbox = SandboxOptions::default();
+        options.twilio.base_url = web;
+        options.twilio.account_sid = sandbox.twilio_account_sid;
+        options.twilio.auth_token = SecretString::from(sandbox.twilio_auth_token);
+        options.twilio.sms_from = "+12025550199".to_owned();
+        options.twilio.whatsapp_from = "+12025550198".to_owned();
+    }
+    if to_sandbox("webhook") {
+        options.webhook.allow_networks.push(format!("{}/32", smtp.ip()));
+    }
+    options
+}

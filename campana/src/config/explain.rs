@@ -1,0 +1,47 @@
+//! `config show` and `config doc`: what is set, where it came from, what there is.
+//! Reads: the merged configuration. Writes: nothing. Never: shows a secret.
+
+use figment::Figment;
+use figment::value::{Dict, Value};
+use serde::Serialize;
+
+use super::sources::{leaves, origin};
+
+/// One option as it is in force.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explained {
+    /// `section.key`.
+    pub key: String,
+    /// Its value; secrets are redacted.
+    pub value: serde_json::Value,
+    /// Where it came from.
+    pub origin: String,
+}
+
+/// Parts of key names whose values nobody may see.
+const SECRET: [&str; 5] = ["secret", "password", "token_auth", "auth_token", "api_key"];
+
+fn is_secret(key: &str) -> bool {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    key == "database.url" || SECRET.iter().any(|part| last.contains(part))
+}
+
+/// Every option, sorted by key.
+pub fn explain(figment: &Figment) -> Vec<Explained> {
+    let Ok(all) = figment.extract::<Dict>() else { return Vec::new() };
+    let mut keys = leaves(&all, "");
+    keys.sort_unstable();
+    keys.into_iter()
+        .map(|key| {
+            let found = figment.find_value(&key).ok();
+            let value = match &found {
+                Some(Value::String(_, text)) if text.is_empty() => serde_json::Value::String(String::new()),
+                Some(_) if is_secret(&key) => serde_json::Value::String("(redacted)".to_owned()),
+                Some(value) => serde_json::to_value(value).unwrap_or_default(),
+                None => serde_json::Value::Null,
+            };
+            let origin = figment.find_metadata(&key).map(origin).unwrap_or_default();
+            Explained { key, value, origin }
+        })
+        .collect()
+}

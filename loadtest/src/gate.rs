@@ -1,0 +1,135 @@
+//! The barrier of a wave. Users are called, make sure that their connection is still open, and
+//! stand at the gate; the release stamps one instant, which is the intended send of the whole
+//! wave, and wakes them all. Whatever delays a user after that instant is part of its latency.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::clock::Origin;
+
+/// How often the conductor looks whether everybody is back.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// What users are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Nothing to do yet.
+    Wait,
+    /// Make sure of your connection and come to the gate.
+    Ready { wave: u32 },
+    /// Send now.
+    Go { wave: u32, intended_ns: u64 },
+    /// The step is over.
+    Over,
+}
+
+/// Shared by the users and the conductor of one step.
+pub struct Gate {
+    signal: watch::Sender<Signal>,
+    waiting: AtomicUsize,
+}
+
+impl Gate {
+    /// A closed gate.
+    pub fn new() -> Self {
+        Self {
+            signal: watch::Sender::new(Signal::Wait),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// A user's own view of the gate.
+    pub fn watch(&self) -> watch::Receiver<Signal> {
+        self.signal.subscribe()
+    }
+
+    /// A user waits until a wave after `last` is called; nothing when the step is over.
+    pub async fn called(
+        &self,
+        watch: &mut watch::Receiver<Signal>,
+        last: Option<u32>,
+    ) -> Option<u32> {
+        let newer = |signal: &Signal| match signal {
+            Signal::Ready { wave } => last.is_none_or(|last| *wave > last),
+            Signal::Over => true,
+            Signal::Wait | Signal::Go { .. } => false,
+        };
+        // The sender lives in `self`, so waiting cannot fail.
+        match watch.wait_for(newer).await.ok().map(|signal| *signal)? {
+            Signal::Ready { wave } => Some(wave),
+            Signal::Wait | Signal::Go { .. } | Signal::Over => None,
+        }
+    }
+
+    /// A user stands at the gate until the release, and learns its instant.
+    pub async fn released(&self, watch: &mut watch::Receiver<Signal>) -> Option<u64> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let open = |signal: &Signal| matches!(signal, Signal::Go { .. } | Signal::Over);
+        match watch.wait_for(open).await.ok().map(|signal| *signal)? {
+            Signal::Go { intended_ns, .. } => Some(intended_ns),
+            Signal::Wait | Signal::Ready { .. } | Signal::Over => None,
+        }
+    }
+
+    /// Calls the users of a wave and returns when all of them stand at the gate.
+    pub async fn call(&self, wave: u32, users: usize) {
+        self.waiting.store(0, Ordering::Release);
+        self.signal.send_replace(Signal::Ready { wave });
+        while self.waiting.load(Ordering::Acquire) < users {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Releases the wave and returns its instant.
+    pub fn release(&self, wave: u32, origin: Origin) -> u64 {
+        let intended_ns = origin.ns();
+        self.signal.send_replace(Signal::Go { wave, intended_ns });
+        intended_ns
+    }
+
+    /// Sends every user home.
+    pub fn over(&self) {
+        self.signal.send_replace(Signal::Over);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn everyone_gets_each_wave_once_with_one_instant() {
+        let gate = Arc::new(Gate::new());
+        let origin = Origin::start();
+        let mut users = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let gate = Arc::clone(&gate);
+            users.spawn(async move {
+                let mut watch = gate.watch();
+                let (mut last, mut seen) = (None, Vec::new());
+                while let Some(wave) = gate.called(&mut watch, last).await {
+                    let Some(intended) = gate.released(&mut watch).await else {
+                        break;
+                    };
+                    seen.push((wave, intended));
+                    last = Some(wave);
+                }
+                seen
+            });
+        }
+        let mut released = Vec::new();
+        for wave in 0..3 {
+            gate.call(wave, 20).await;
+            released.push((wave, gate.release(wave, origin)));
+        }
+        gate.call(3, 20).await;
+        gate.over();
+        for seen in users.join_all().await {
+            assert_eq!(seen, released);
+        }
+    }
+}

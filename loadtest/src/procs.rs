@@ -1,0 +1,227 @@
+//! CPU time and memory of the processes that take part, read from `/proc` without privileges.
+//! Two counters are combined: the threads' schedstat is exact to the nanosecond but forgets
+//! threads that ended; the process's own stat remembers them but counts in ticks of 10 ms.
+//! Both never exceed the truth, so the larger one is nearer to it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::stats::round3;
+
+/// A process to watch, under the name that reports use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    pub name: String,
+    pub pid: u32,
+}
+
+/// CPU time of every watched process at one moment, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    pub at_ns: u64,
+    pub cpu_ns: BTreeMap<String, u64>,
+}
+
+/// What a step cost.
+#[derive(Clone, Debug, Default)]
+pub struct Usage {
+    /// Over the whole step.
+    pub step_cpu_ns: BTreeMap<String, u64>,
+    /// Only while waves were in flight.
+    pub busy_cpu_ns: BTreeMap<String, u64>,
+    /// How long waves were in flight.
+    pub busy_wall_ns: u64,
+    /// Resident memory at the end.
+    pub rss_bytes: BTreeMap<String, u64>,
+    /// Time taken by other guests, percent of all cores.
+    pub steal_percent: f64,
+}
+
+impl Usage {
+    /// Adds one wave.
+    pub fn add_wave(&mut self, before: &Sample, after: &Sample) {
+        self.busy_wall_ns += after.at_ns.saturating_sub(before.at_ns);
+        for (name, spent) in difference(before, after) {
+            *self.busy_cpu_ns.entry(name).or_default() += spent;
+        }
+    }
+
+    /// CPU seconds for a thousand notifications.
+    pub fn cpu_s_per_1000(&self, sent: u64) -> BTreeMap<String, f64> {
+        let scale = if sent == 0 { 0.0 } else { 1e3 / sent as f64 };
+        let seconds = |ns: u64| (ns as f64 / 1e9 * scale * 1e6).round() / 1e6;
+        self.step_cpu_ns
+            .iter()
+            .map(|(name, ns)| (name.clone(), seconds(*ns)))
+            .collect()
+    }
+
+    /// Percent of one core while waves were in flight.
+    pub fn percent_of_core(&self) -> BTreeMap<String, f64> {
+        let wall = self.busy_wall_ns.max(1) as f64;
+        let percent = |ns: u64| round3(ns as f64 / wall * 100.0);
+        self.busy_cpu_ns
+            .iter()
+            .map(|(name, ns)| (name.clone(), percent(*ns)))
+            .collect()
+    }
+}
+
+/// CPU time between two samples, by name.
+pub fn difference(before: &Sample, after: &Sample) -> BTreeMap<String, u64> {
+    let earlier = |name: &String| before.cpu_ns.get(name).copied().unwrap_or(0);
+    after
+        .cpu_ns
+        .iter()
+        .map(|(name, now)| (name.clone(), now.saturating_sub(earlier(name))))
+        .collect()
+}
+
+/// Reads the CPU time of each process; one that has ended is left out.
+pub fn sample(processes: &[Process], at_ns: u64) -> Sample {
+    let mut cpu_ns = BTreeMap::new();
+    for process in processes {
+        if let Some(spent) = cpu_ns_of(process.pid) {
+            *cpu_ns.entry(process.name.clone()).or_default() += spent;
+        }
+    }
+    Sample { at_ns, cpu_ns }
+}
+
+/// Resident memory by name.
+pub fn resident(processes: &[Process]) -> BTreeMap<String, u64> {
+    let mut bytes = BTreeMap::new();
+    for process in processes {
+        if let Some(resident) = rss_bytes_of(process.pid) {
+            *bytes.entry(process.name.clone()).or_default() += resident;
+        }
+    }
+    bytes
+}
+
+/// Resident memory of one process.
+pub fn rss_bytes_of(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// Processes by their executable's name, for a platform that runs in several of them.
+pub fn find(names: &[&str]) -> Vec<Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut found: Vec<Process> = entries
+        .filter_map(|entry| {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let comm = fs::read_to_string(entry.path().join("comm")).ok()?;
+            let name = names.iter().find(|name| **name == comm.trim())?;
+            Some(Process {
+                name: (*name).to_owned(),
+                pid,
+            })
+        })
+        .collect();
+    found.sort_by_key(|process| process.pid);
+    found
+}
+
+/// Ticks stolen by other guests and all ticks, of all cores since boot.
+pub fn steal_ticks() -> (u64, u64) {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    steal_of(text.lines().next().unwrap_or_default())
+}
+
+fn steal_of(line: &str) -> (u64, u64) {
+    // user nice system idle iowait irq softirq steal; guest time is already inside user.
+    let ticks: Vec<u64> = line
+        .split_whitespace()
+        .skip(1)
+        .take(8)
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    (ticks.get(7).copied().unwrap_or(0), ticks.iter().sum())
+}
+
+/// Percent of all ticks between two readings that were stolen.
+pub fn steal_percent(before: (u64, u64), after: (u64, u64)) -> f64 {
+    let total = after.1.saturating_sub(before.1);
+    if total == 0 {
+        return 0.0;
+    }
+    after.0.saturating_sub(before.0) as f64 / total as f64 * 100.0
+}
+
+fn cpu_ns_of(pid: u32) -> Option<u64> {
+    let root = format!("/proc/{pid}");
+    let stat = fs::read_to_string(format!("{root}/stat")).ok()?;
+    let by_ticks = ticks_of(&stat)? * (1_000_000_000 / rustix::param::clock_ticks_per_second());
+    Some(by_ticks.max(threads_ns(Path::new(&root)).unwrap_or(0)))
+}
+
+fn threads_ns(root: &Path) -> Option<u64> {
+    let threads = fs::read_dir(root.join("task")).ok()?;
+    let spent = threads.flatten().filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Some(spent.sum())
+}
+
+/// User plus system ticks of `/proc/<pid>/stat`; the name in brackets may hold anything.
+fn ticks_of(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let user: u64 = fields.nth(11)?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_survive_a_strange_name() {
+        let stat = "12 (a ) b) S 1 2 3 4 5 6 7 8 9 10 70 5 0 0 20 0 1 0 100 1 2";
+        assert_eq!(ticks_of(stat), Some(75));
+        assert_eq!(ticks_of("nonsense"), None);
+    }
+
+    #[test]
+    fn own_cpu_time_grows_with_work() {
+        let own = [Process {
+            name: "generator".to_owned(),
+            pid: std::process::id(),
+        }];
+        let before = sample(&own, 0);
+        let mut sum = 0_u64;
+        for i in 0..30_000_000_u64 {
+            sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(i));
+        }
+        let spent = difference(&before, &sample(&own, 1))["generator"];
+        assert!(
+            spent > 1_000_000,
+            "{spent} ns for 30 million rounds ({sum})"
+        );
+        assert!(resident(&own)["generator"] > 1 << 20);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_left_out() {
+        let gone = [Process {
+            name: "x".to_owned(),
+            pid: u32::MAX,
+        }];
+        assert!(sample(&gone, 0).cpu_ns.is_empty());
+    }
+
+    #[test]
+    fn steal_is_a_share_of_all_ticks() {
+        let before = steal_of("cpu  10 0 10 70 5 0 5 0 0 0");
+        let after = steal_of("cpu  20 0 20 140 5 0 5 10 3 0");
+        assert_eq!(before, (0, 100));
+        assert!((steal_percent(before, after) - 10.0).abs() < 1e-9);
+        assert!(steal_percent(before, before).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,98 @@
+//! The metrics of the dispatcher and the channels: every name once, and the functions that write them.
+//! Reads: nothing. Writes: the metrics recorder. Never: puts an id, a name or an address into a label.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+
+use crate::contracts::Channel;
+
+/// Deliveries that came to an end, by channel and outcome.
+pub const COMPLETED: &str = "campana_notifications_completed_total";
+/// Time from the acceptance of a notification to the provider's acceptance of a delivery.
+pub const E2E_SECONDS: &str = "campana_notification_e2e_duration_seconds";
+/// Time of one stage of the way.
+pub const STAGE_SECONDS: &str = "campana_stage_duration_seconds";
+/// Requests that were put off until their time.
+pub const SCHEDULED: &str = "campana_scheduled_total";
+/// How much later than its time a scheduled request was dispatched.
+pub const SCHEDULE_LATENESS: &str = "campana_schedule_lateness_seconds";
+/// Requests to providers, by outcome.
+pub const PROVIDER_REQUESTS: &str = "campana_provider_requests_total";
+/// Time of a request to a provider.
+pub const PROVIDER_SECONDS: &str = "campana_provider_request_duration_seconds";
+/// 0 closed, 1 half open, 2 open.
+pub const PROVIDER_CIRCUIT: &str = "campana_provider_circuit_state";
+/// Attempts that may have repeated an earlier one whose end is not known.
+pub const POSSIBLE_DUPLICATES: &str = "campana_possible_duplicates_total";
+/// Deliveries that the ledger showed as already done.
+pub const REPEATS_DROPPED: &str = "campana_repeats_dropped_total";
+/// Recipients whose address a provider refused for good.
+pub const SUPPRESS_SIGNALS: &str = "campana_suppress_signals_total";
+/// SMS segments that providers accepted.
+pub const SMS_SEGMENTS: &str = "campana_sms_segments_total";
+/// Connections to the SMTP relay, by what happened.
+pub const SMTP_CONNECTIONS: &str = "campana_smtp_connections_total";
+
+pub(crate) fn completed(channel: Channel, outcome: &'static str) {
+    counter!(COMPLETED, "channel" => channel.as_str(), "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn end_to_end(channel: Channel, micros: i64) {
+    histogram!(E2E_SECONDS, "channel" => channel.as_str()).record(seconds(micros));
+}
+
+pub(crate) fn stage(stage: &'static str, took: Duration) {
+    histogram!(STAGE_SECONDS, "stage" => stage, "channel" => "all").record(took.as_secs_f64());
+}
+
+pub(crate) fn queue_wait(micros: i64) {
+    histogram!(STAGE_SECONDS, "stage" => "queue_wait", "channel" => "all").record(seconds(micros));
+}
+
+pub(crate) fn send_stage(channel: Channel, took: Duration) {
+    histogram!(STAGE_SECONDS, "stage" => "send", "channel" => channel.as_str()).record(took.as_secs_f64());
+}
+
+pub(crate) fn scheduled() {
+    counter!(SCHEDULED).increment(1);
+}
+
+pub(crate) fn schedule_lateness(micros: i64) {
+    histogram!(SCHEDULE_LATENESS).record(seconds(micros));
+}
+
+pub(crate) fn provider_request(provider: &'static str, outcome: &'static str, took: Duration) {
+    counter!(PROVIDER_REQUESTS, "provider" => provider, "outcome" => outcome).increment(1);
+    histogram!(PROVIDER_SECONDS, "provider" => provider, "outcome" => outcome).record(took.as_secs_f64());
+}
+
+/// For webhooks this is the worst host, so that the label stays bounded.
+pub(crate) fn circuit(provider: &'static str, state: u8) {
+    gauge!(PROVIDER_CIRCUIT, "provider" => provider).set(f64::from(state));
+}
+
+pub(crate) fn possible_duplicate(channel: Channel) {
+    counter!(POSSIBLE_DUPLICATES, "channel" => channel.as_str()).increment(1);
+}
+
+pub(crate) fn repeat_dropped(channel: Channel) {
+    counter!(REPEATS_DROPPED, "channel" => channel.as_str()).increment(1);
+}
+
+pub(crate) fn suppress_signal(channel: Channel) {
+    counter!(SUPPRESS_SIGNALS, "channel" => channel.as_str()).increment(1);
+}
+
+pub(crate) fn sms_segments(provider: &'static str, count: u64) {
+    counter!(SMS_SEGMENTS, "provider" => provider).increment(count);
+}
+
+pub(crate) fn smtp_connection(event: &'static str) {
+    counter!(SMTP_CONNECTIONS, "event" => event).increment(1);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a duration in microseconds fits a double for 285 years")]
+fn seconds(micros: i64) -> f64 {
+    micros.max(0) as f64 / 1e6
+}

@@ -1,0 +1,298 @@
+//! One envelope: decode, look up, plan, publish, report.
+//! Reads: requests and the directory. Writes: `CHANNELS`, `DELIVERIES`, `OUTCOMES`. Never: lets one part
+//! of an envelope wait for or fail with another one.
+//!
+//! Everything of an envelope is published at once, so that the group publishers share one disk write; the
+//! `planned` outcome follows when all of a request's messages are stored.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use campana_bus::clock::{self, Micros};
+use campana_bus::consume::{EnvelopeHandler, Failure, Meta};
+use campana_bus::publish::{GroupPublisher, Outgoing, Part, PublishError};
+use campana_bus::{headers, subjects};
+use futures::StreamExt;
+use serde::Serialize;
+
+use super::directory::{Directory, Found, Snapshot, Wanted};
+use crate::channels::telemetry;
+use crate::contracts::{
+    Channel, Content, DELIVERY_TYPE, DeliveryStatus, NotificationRequest, OUTCOME_TYPE, Outcome, OutcomeEvent,
+};
+use crate::plan::{self, Plan, Recipients};
+
+/// CloudEvents source of what the dispatcher says.
+const SOURCE: &str = "campana/dispatcher";
+/// CloudEvents type of an inbox message.
+const INBOX_TYPE: &str = "campana.notify.inbox.v1";
+/// How long a request waits when the store is needed and does not answer. Not an attempt: the request is fine.
+const STORE_PAUSE: Duration = Duration::from_secs(3);
+/// Messages of one envelope on their way at the same time.
+const PUBLISHES_MAX: usize = 4_096;
+
+/// Handles envelopes of requests.
+pub struct Dispatcher {
+    /// Recipients and templates.
+    pub directory: Arc<Directory>,
+    /// Publishes to `CHANNELS`.
+    pub channels: GroupPublisher,
+    /// Publishes to `DELIVERIES`.
+    pub deliveries: GroupPublisher,
+    /// Publishes to `OUTCOMES`.
+    pub outcomes: GroupPublisher,
+}
+
+type Settled = Result<(), Failure>;
+
+/// A part that was decoded.
+struct Item {
+    request: NotificationRequest,
+    meta: Meta,
+}
+
+/// What one part wants to publish.
+enum Work {
+    /// Messages, and then the outcome.
+    Dispatch(Plan),
+    /// Only an outcome; the part then comes back at its time.
+    Hold(Duration),
+}
+
+impl EnvelopeHandler for Dispatcher {
+    async fn handle(&self, parts: Vec<(Part, Meta)>) -> Vec<Settled> {
+        let started = clock::monotonic();
+        let now = clock::now();
+        let items: Vec<Result<Item, Failure>> = parts.into_iter().map(|(part, meta)| decode(&part, meta)).collect();
+        let snapshot = self.directory.look_up(wanted(items.iter().flatten(), now)).await;
+        let work: Vec<Result<(Item, Work), Failure>> =
+            items.into_iter().map(|item| item.and_then(|item| decide(item, &snapshot, now))).collect();
+        telemetry::stage("route", started.elapsed());
+        self.publish_all(work, now).await
+    }
+
+    async fn on_dead(&self, payload: &Bytes, meta: &Meta, reason: &str) -> Settled {
+        let Ok(request) = serde_json::from_slice::<NotificationRequest>(payload) else {
+            tracing::warn!(stream.sequence = meta.sequence, reason, "a request that cannot be read was parked; it has no notification to report on");
+            return Ok(());
+        };
+        let event = OutcomeEvent::Rejected { summary: plan::summary(&request), reason: reason.to_owned() };
+        let id = format!("rejected:{}:{}", request.id, meta.redrives);
+        for channel in plan::channels(&request, None) {
+            telemetry::completed(channel, "dead_lettered");
+        }
+        self.report(&request, id, event, clock::now()).await
+    }
+}
+
+fn decode(part: &Part, meta: Meta) -> Result<Item, Failure> {
+    match serde_json::from_slice::<NotificationRequest>(&part.body) {
+        Ok(request) => Ok(Item { request, meta }),
+        // The position of the error is told, the text is not: it may hold personal data.
+        Err(error) => Err(Failure::dead(
+            "bad_request",
+            format!("the request does not decode at line {} column {}", error.line(), error.column()),
+        )),
+    }
+}
+
+fn is_due(request: &NotificationRequest, now: Micros) -> bool {
+    request.send_at.is_none_or(|at| at <= now)
+}
+
+fn wanted<'a>(items: impl Iterator<Item = &'a Item>, now: Micros) -> Wanted {
+    let mut wanted = Wanted::default();
+    for Item { request, .. } in items {
+        if !is_due(request, now) {
+            continue;
+        }
+        if let Content::Template { key, .. } = &request.content {
+            wanted.templates.insert((request.tenant.clone(), key.clone()));
+        }
+        wanted.recipients.extend(request.to.iter().map(|target| (request.tenant.clone(), target.id.clone())));
+    }
+    wanted
+}
+
+fn decide(item: Item, snapshot: &Snapshot, now: Micros) -> Result<(Item, Work), Failure> {
+    let request = &item.request;
+    if let Some(at) = request.send_at {
+        if at > now {
+            let wait = Duration::from_micros(u64::try_from(at.since(now)).unwrap_or_default());
+            return Ok((item, Work::Hold(wait)));
+        }
+        telemetry::schedule_lateness(now.since(at));
+    }
+    telemetry::queue_wait(now.since(request.send_at.unwrap_or(request.accepted_at)));
+    let template = match &request.content {
+        Content::Inline { .. } => None,
+        Content::Template { key, .. } => match snapshot.templates.get(&(request.tenant.clone(), key.clone())) {
+            Some(Found::Yes(parsed)) => {
+                Some(parsed.as_ref().as_ref().map_err(|error| Failure::dead("template_failed", error))?)
+            }
+            Some(Found::No) | None => None,
+            Some(Found::Unavailable) => return Err(Failure::defer(STORE_PAUSE, "the store does not answer")),
+        },
+    };
+    let recipients = recipients(request, snapshot);
+    let only_in_app = plan::channels(request, template).iter().all(|channel| *channel == Channel::InApp);
+    // A bell needs no address, so it rings also while the store is away; everything else waits for it.
+    let Some(recipients) = recipients.or_else(|| only_in_app.then(Recipients::new)) else {
+        return Err(Failure::defer(STORE_PAUSE, "the store does not answer"));
+    };
+    match plan::plan(request, &recipients, template, now) {
+        Ok(plan) => Ok((item, Work::Dispatch(plan))),
+        Err(error) => Err(Failure::dead(error.reason(), error)),
+    }
+}
+
+/// The people of this request; `None` if the store did not say for one whom the request does not describe.
+fn recipients(request: &NotificationRequest, snapshot: &Snapshot) -> Option<Recipients> {
+    let mut known = Recipients::new();
+    for target in &request.to {
+        let found = snapshot.recipients.get(&(request.tenant.clone(), target.id.clone()));
+        if matches!(found, Some(Found::Unavailable)) && !target.inline {
+            return None;
+        }
+        known.insert(target.id.clone(), found.and_then(|found| found.get().cloned()));
+    }
+    Some(known)
+}
+
+impl Dispatcher {
+    /// Publishes the messages of all parts together, then the outcomes of those that were stored whole.
+    async fn publish_all(&self, work: Vec<Result<(Item, Work), Failure>>, now: Micros) -> Vec<Settled> {
+        let started = clock::monotonic();
+        let mut settled: Vec<Settled> = Vec::with_capacity(work.len());
+        let mut ready: Vec<(usize, Item, Work)> = Vec::with_capacity(work.len());
+        for (index, item) in work.into_iter().enumerate() {
+            match item {
+                Ok((item, work)) => {
+                    ready.push((index, item, work));
+                    settled.push(Ok(()));
+                }
+                Err(failure) => settled.push(Err(failure)),
+            }
+        }
+        let mut messages: Vec<(usize, GroupPublisher, Message)> = Vec::new();
+        for (index, item, work) in &ready {
+            if let Work::Dispatch(plan) = work {
+                let (inbox, deliveries) = encode(item, plan, now);
+                messages.extend(inbox.into_iter().map(|message| (*index, self.channels.clone(), message)));
+                messages.extend(deliveries.into_iter().map(|message| (*index, self.deliveries.clone(), message)));
+            }
+        }
+        let mut stored = futures::stream::iter(messages)
+            .map(|(index, publisher, message)| async move {
+                let result = match message {
+                    Ok(message) => publisher.publish(message).await.map_err(|error| publish_failure(&error)),
+                    Err(failure) => Err(failure),
+                };
+                (index, result)
+            })
+            .buffer_unordered(PUBLISHES_MAX);
+        while let Some((index, result)) = stored.next().await {
+            if let Err(failure) = result {
+                settled[index] = Err(failure);
+            }
+        }
+        drop(stored);
+        telemetry::stage("fanout", started.elapsed());
+        self.publish_outcomes(ready, &mut settled, started, now).await;
+        settled
+    }
+
+    async fn publish_outcomes(&self, ready: Vec<(usize, Item, Work)>, settled: &mut [Settled], started: Instant, now: Micros) {
+        let reports: Vec<(usize, Item, Work)> = ready.into_iter().filter(|(index, ..)| settled[*index].is_ok()).collect();
+        let mut outcomes = futures::stream::iter(reports)
+            .map(|(index, item, work)| async move { (index, self.report_work(item, work, now).await) })
+            .buffer_unordered(PUBLISHES_MAX);
+        while let Some((index, result)) = outcomes.next().await {
+            settled[index] = result;
+        }
+        telemetry::stage("persist", started.elapsed());
+    }
+
+    async fn report_work(&self, item: Item, work: Work, now: Micros) -> Settled {
+        let Item { request, meta } = item;
+        let summary = plan::summary(&request);
+        match work {
+            Work::Dispatch(plan) => {
+                for line in plan.planned.iter().filter(|line| line.status.is_final()) {
+                    telemetry::completed(line.channel, completion(line.status));
+                }
+                let event = OutcomeEvent::Planned { summary, deliveries: plan.planned };
+                self.report(&request, format!("planned:{}:{}", request.id, meta.redrives), event, now).await
+            }
+            Work::Hold(wait) => {
+                let until = request.send_at.unwrap_or(now);
+                let event = OutcomeEvent::Scheduled { summary, until };
+                self.report(&request, format!("scheduled:{}", request.id), event, now).await?;
+                telemetry::scheduled();
+                Err(Failure::defer(wait, "scheduled"))
+            }
+        }
+    }
+
+    async fn report(&self, request: &NotificationRequest, id: String, event: OutcomeEvent, at: Micros) -> Settled {
+        let outcome =
+            Outcome { id, notification_id: request.id, tenant: request.tenant.clone(), at, trace: request.trace, event };
+        let subject = subjects::outcome(&request.tenant, &request.id.to_string());
+        let message = Outgoing::new(subject, outcome.id.clone(), json(&outcome)?).event(
+            OUTCOME_TYPE,
+            SOURCE,
+            at,
+            Some(request.trace),
+        );
+        self.outcomes.publish(message).await.map_err(|error| publish_failure(&error))?;
+        Ok(())
+    }
+}
+
+type Message = Result<Outgoing, Failure>;
+
+/// The inbox messages and the deliveries of one plan.
+fn encode(item: &Item, plan: &Plan, now: Micros) -> (Vec<Message>, Vec<Message>) {
+    let Item { request, meta } = item;
+    let trace = Some(request.trace);
+    let inbox = plan.inbox.iter().map(|inbox| {
+        let subject = subjects::channel(&request.tenant, &inbox.channel);
+        let message = Outgoing::new(subject, inbox.id.to_string(), json(&inbox.message)?);
+        Ok(message.event(INBOX_TYPE, SOURCE, request.accepted_at, trace))
+    });
+    let deliveries = plan.deliveries.iter().map(|delivery| {
+        let subject = subjects::deliver(delivery.channel.as_str(), &delivery.tenant);
+        let message = Outgoing::new(subject, message_id(&delivery.id.to_string(), meta), json(delivery)?)
+            .event(DELIVERY_TYPE, SOURCE, now, trace);
+        // The first copy may be further than the stream remembers message ids: the worker then looks at
+        // the ledger before it sends.
+        Ok(if meta.redelivered || meta.attempt > 1 || meta.redrives > 0 { message.header(headers::REPEAT, "1") } else { message })
+    });
+    (inbox.collect(), deliveries.collect())
+}
+
+/// A redriven request may send again what the first life of the request did not get out.
+fn message_id(id: &str, meta: &Meta) -> String {
+    if meta.redrives == 0 { id.to_owned() } else { format!("{id}:{}", meta.redrives) }
+}
+
+const fn completion(status: DeliveryStatus) -> &'static str {
+    match status {
+        DeliveryStatus::Delivered | DeliveryStatus::Sent => "delivered",
+        DeliveryStatus::Suppressed | DeliveryStatus::Canceled => "suppressed",
+        DeliveryStatus::Expired => "expired",
+        DeliveryStatus::Queued | DeliveryStatus::Retrying | DeliveryStatus::Failed => "failed",
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Bytes, Failure> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(|error| Failure::dead("cannot_encode", error))
+}
+
+fn publish_failure(error: &PublishError) -> Failure {
+    if matches!(error, PublishError::TooLarge) {
+        return Failure::dead("too_large", error);
+    }
+    Failure::retry(error)
+}

@@ -1,0 +1,88 @@
+//! Refuses new notifications while too many wait for the dispatcher.
+//! Reads: the size of the stream `REQUESTS`, once a second. Writes: nothing. Never: looks on the way of
+//! a request. The stream itself has no limit (it carries schedules), so this check is the bound.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use campana_bus::topology;
+
+use super::options::GatewayOptions;
+use super::problem::{Code, Problem};
+use super::state::App;
+
+/// The last look at the backlog.
+pub(super) struct Admission {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    messages_max: u64,
+    bytes_max: u64,
+}
+
+impl Admission {
+    pub(super) fn new(options: &GatewayOptions) -> Self {
+        Self {
+            messages: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            messages_max: options.backlog_messages_max,
+            bytes_max: options.backlog_bytes_max,
+        }
+    }
+
+    fn set(&self, messages: u64, bytes: u64) {
+        self.messages.store(messages, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether one more notification may come in.
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        let full = self.messages.load(Ordering::Relaxed) > self.messages_max
+            || self.bytes.load(Ordering::Relaxed) > self.bytes_max;
+        if full {
+            return Err(Problem::new(Code::Overloaded, "the dispatcher has to catch up first").retry_after(2));
+        }
+        Ok(())
+    }
+}
+
+/// Looks until the soft stop. When the server does not answer, the last figures stay: a publish will
+/// tell by itself.
+pub(super) async fn watch(app: App) {
+    let pause = Duration::from_millis(app.options.backlog_poll_ms.max(10));
+    loop {
+        if let Ok(mut stream) = app.deps.bus.jetstream().get_stream(topology::REQUESTS).await
+            && let Ok(info) = stream.info().await
+        {
+            let (messages, bytes) = (info.state.messages, info.state.bytes);
+            app.admission.set(messages, bytes);
+            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+            {
+                app.metrics.backlog_messages.set(messages as f64);
+                app.metrics.backlog_bytes.set(bytes as f64);
+            }
+        }
+        tokio::select! {
+            () = app.lifecycle.soft.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_limits_close_the_door_and_open_it_again() {
+        let options =
+            GatewayOptions { backlog_messages_max: 10, backlog_bytes_max: 100, ..GatewayOptions::default() };
+        let admission = Admission::new(&options);
+        assert!(admission.check().is_ok());
+        for (messages, bytes) in [(11, 0), (0, 101)] {
+            admission.set(messages, bytes);
+            assert_eq!(admission.check().unwrap_err().code, Code::Overloaded);
+        }
+        admission.set(10, 100);
+        assert!(admission.check().is_ok());
+    }
+}

@@ -1,0 +1,187 @@
+//! `POST /v1/inbox/read`: a person marks messages as read, with the token of their connection.
+//! Reads: the store, to find whose deliveries they are. Writes: `CHANNELS` (the person's other tabs hear
+//! it), `OUTCOMES`. Never: marks a delivery of somebody else; ids of others only reach the person's own
+//! inbox channel, where they mean nothing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use campana_bus::clock::{self, Micros};
+use campana_bus::ids::{DeliveryId, MessageId, NotificationId};
+use campana_bus::publish::{Outgoing, PublishError};
+use campana_bus::subjects::{self, ChannelName};
+use campana_bus::trace::TraceParent;
+use campana_identity::ConnectionClaims;
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::auth::bearer;
+use super::body;
+use super::context::RequestContext;
+use super::problem::{Code, FieldCode, Problem, ProblemDocument};
+use super::state::App;
+use super::validate::FieldErrors;
+use crate::contracts::{InboxMessage, OUTCOME_TYPE, Outcome, OutcomeEvent};
+use crate::store::DeliveryRow;
+
+const IDS_MAX: usize = 100;
+const SOURCE: &str = "/campana/gateway";
+const READ_TYPE: &str = "campana.notify.inbox.read.v1";
+/// How long to wait for the recorder to know a delivery that the browser already has.
+const RECORDER_WAIT: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(40);
+
+/// Which messages were read.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadIn {
+    /// Ids of deliveries, at most 100.
+    #[schema(example = json!(["dlv_019a3c1e5b0a8c3f8a1d2b3c4d5e6f70"]))]
+    pub ids: Vec<String>,
+}
+
+/// How many messages were marked.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReadOut {
+    /// Deliveries of this person among the ids.
+    pub read: usize,
+}
+
+/// Mark inbox messages as read
+#[utoipa::path(
+    post, path = "/v1/inbox/read", tag = "inbox", request_body = ReadIn,
+    responses(
+        (status = 200, description = "Marked", body = ReadOut),
+        (status = 401, description = "No valid connection token", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "Wrong fields", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "Not stored; try again", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+    security(("connection_token" = []))
+)]
+pub(super) async fn post_read(
+    State(app): State<App>,
+    axum::Extension(context): axum::Extension<RequestContext>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ReadOut>, Problem> {
+    let now = clock::now();
+    let claims = app
+        .deps
+        .token_keys
+        .verify_connection(bearer(&headers)?, now.0.div_euclid(1_000_000), &app.deps.token_policy)
+        .map_err(|error| Problem::new(Code::Unauthorized, error.to_string()))?;
+    let json = body::json_bytes(&headers, body, app.options.body_bytes_max, &app.options).await?;
+    let ids = check_ids(&body::decode::<ReadIn>(&json, "")?.ids)?;
+    tell_tabs(&app, &claims, &ids, now, context.trace).await?;
+    let deliveries = own_deliveries(&app, &claims, &ids).await;
+    let recorded = join_all(deliveries.iter().map(|row| record(&app, &claims, row, now, context.trace))).await;
+    for result in recorded {
+        result.map_err(|error| publish_problem(&error))?;
+    }
+    Ok(Json(ReadOut { read: deliveries.len() }))
+}
+
+fn check_ids(ids: &[String]) -> Result<BTreeSet<DeliveryId>, Problem> {
+    let mut errors = FieldErrors::default();
+    if ids.is_empty() {
+        errors.push("/ids", FieldCode::Empty, "at least one id is needed");
+    }
+    if ids.len() > IDS_MAX {
+        errors.push("/ids", FieldCode::TooMany, format!("at most {IDS_MAX} ids are allowed"));
+    }
+    let mut parsed = BTreeSet::new();
+    for (position, id) in ids.iter().take(IDS_MAX).enumerate() {
+        match id.parse() {
+            Ok(id) => {
+                parsed.insert(id);
+            }
+            Err(_) => errors.push(&format!("/ids/{position}"), FieldCode::InvalidId, "an id has the form dlv_<32 hexadecimal digits>"),
+        }
+    }
+    errors.finish().map(|()| parsed)
+}
+
+fn publish_problem(error: &PublishError) -> Problem {
+    tracing::warn!("a read mark was not stored: {error}");
+    Problem::new(Code::Unavailable, "the read mark was not stored; repeat the request").retry_after(1)
+}
+
+fn encode(value: &impl Serialize) -> Bytes {
+    Bytes::from(serde_json::to_vec(value).expect("contracts of texts and numbers always encode"))
+}
+
+async fn tell_tabs(
+    app: &App,
+    claims: &ConnectionClaims,
+    ids: &BTreeSet<DeliveryId>,
+    now: Micros,
+    trace: TraceParent,
+) -> Result<(), Problem> {
+    let channel = ChannelName::inbox(&claims.user)
+        .map_err(|_| Problem::new(Code::Unauthorized, "the token's user has no inbox"))?;
+    let message = InboxMessage::Read { ids: ids.iter().copied().collect(), at: now.to_rfc3339() };
+    let subject = subjects::channel(claims.tenant.as_str(), &channel);
+    let outgoing = Outgoing::new(subject, MessageId::fresh().to_string(), encode(&message))
+        .event(READ_TYPE, SOURCE, now, Some(trace));
+    app.deps.channels.publish(outgoing).await.map(|_| ()).map_err(|error| publish_problem(&error))
+}
+
+/// The deliveries that are this person's. Waits briefly for the recorder: a browser is often faster.
+async fn own_deliveries(app: &App, claims: &ConnectionClaims, ids: &BTreeSet<DeliveryId>) -> Vec<DeliveryRow> {
+    let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let permit = app.status_waiters.try_acquire().ok();
+    let started = clock::monotonic();
+    loop {
+        let answer = app.deps.store.deliveries_of(claims.tenant.as_str(), &claims.user, &texts);
+        let rows = match tokio::time::timeout(app.options.store_timeout(), answer).await {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) => {
+                tracing::warn!("read marks are not recorded: {error}");
+                return Vec::new();
+            }
+            Err(_) => return Vec::new(),
+        };
+        if rows.len() == texts.len() || permit.is_none() || started.elapsed() > RECORDER_WAIT {
+            return rows;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn record(
+    app: &App,
+    claims: &ConnectionClaims,
+    row: &DeliveryRow,
+    now: Micros,
+    trace: TraceParent,
+) -> Result<(), PublishError> {
+    let (Ok(delivery_id), Ok(notification_id)) =
+        (row.id.parse::<DeliveryId>(), row.notification_id.parse::<NotificationId>())
+    else {
+        return Ok(());
+    };
+    let id = MessageId::derived(&["read", &row.id]).to_string();
+    let outcome = Outcome {
+        id: id.clone(),
+        notification_id,
+        tenant: claims.tenant.as_str().to_owned(),
+        at: now,
+        trace,
+        event: OutcomeEvent::Read { delivery_id },
+    };
+    publish_outcome(app, &outcome).await
+}
+
+/// Publishes an outcome under its own id, so that a repeat is stored once.
+pub(super) async fn publish_outcome(app: &App, outcome: &Outcome) -> Result<(), PublishError> {
+    let subject = subjects::outcome(&outcome.tenant, &outcome.notification_id.to_string());
+    let outgoing = Outgoing::new(subject, outcome.id.clone(), encode(outcome))
+        .event(OUTCOME_TYPE, SOURCE, outcome.at, Some(outcome.trace));
+    app.deps.outcomes.publish(outgoing).await.map(|_| ())
+}

@@ -1,0 +1,78 @@
+//! A subscription at NATS whose messages go to the channels they belong to.
+//! Reads: republished messages. Writes: channels. Never: outlives the last channel that needs it.
+
+use std::sync::{Arc, Weak};
+
+use async_nats::Message;
+use campana_bus::clock::Micros;
+use campana_bus::fetch::FetchError;
+use campana_bus::{headers, subjects};
+use futures::StreamExt as _;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::Inner;
+use crate::options::Interest;
+use crate::publication::{ChannelKey, Published};
+
+pub(super) struct Feed {
+    /// Ends the task, and with it the subscription.
+    _end: DropGuard,
+}
+
+/// The feed that brings this channel's messages; started if there is none.
+pub(super) async fn of_channel(inner: &Arc<Inner>, key: &ChannelKey) -> Result<Arc<Feed>, FetchError> {
+    let filter = filter(inner.options.interest, key);
+    let mut feeds = inner.feeds.lock().await;
+    if let Some(feed) = feeds.get(&filter).and_then(Weak::upgrade) {
+        return Ok(feed);
+    }
+    let unavailable = |error: async_nats::SubscribeError| FetchError::Unavailable(error.to_string());
+    let mut messages = inner.bus.client().subscribe(filter.clone()).await.map_err(unavailable)?;
+    let end = CancellationToken::new();
+    let (ended, stopped, weak) = (end.clone(), inner.stop.clone(), Arc::downgrade(inner));
+    inner.lifecycle.spawn("edge feed", async move {
+        loop {
+            let message = tokio::select! {
+                message = messages.next() => message,
+                () = ended.cancelled() => None,
+                () = stopped.cancelled() => None,
+            };
+            let (Some(message), Some(inner)) = (message, weak.upgrade()) else { return };
+            dispatch(&inner, &message);
+        }
+    });
+    let feed = Arc::new(Feed { _end: end.drop_guard() });
+    feeds.insert(filter, Arc::downgrade(&feed));
+    Ok(feed)
+}
+
+/// What to ask NATS for.
+fn filter(interest: Interest, key: &ChannelKey) -> String {
+    let own = subjects::parse_channel(&key.subject)
+        .map(|(tenant, name)| subjects::live(&tenant, &name))
+        .unwrap_or_default();
+    match (interest, own.rsplit_once('.')) {
+        (Interest::Namespace, Some((namespace, _))) => format!("{namespace}.*"),
+        _ => own,
+    }
+}
+
+/// Brings one message to its channel.
+fn dispatch(inner: &Arc<Inner>, message: &Message) {
+    let Some(head) = &message.headers else { return };
+    let Some(subject) = headers::get(head, "Nats-Subject") else { return };
+    let Some(channel) = inner.channels.get(subject).map(|found| Arc::clone(&found)) else { return };
+    let Some(sequence) = headers::get_number::<u64>(head, "Nats-Sequence") else { return };
+    let previous = headers::get_number::<u64>(head, "Nats-Last-Sequence").unwrap_or(0);
+    let stored_at = headers::get(head, "Nats-Time-Stamp").and_then(Micros::from_rfc3339);
+    let publication = Arc::new(Published::new(&channel.key, sequence, Some(head), &message.payload, stored_at));
+    if channel.live(sequence, previous, publication) {
+        crate::metrics::hole();
+        inner.repair(&channel);
+    }
+}
+
+/// Forgets feeds that ended with their last channel.
+pub(super) async fn sweep(inner: &Inner) {
+    inner.feeds.lock().await.retain(|_, feed| feed.strong_count() > 0);
+}

@@ -1,0 +1,283 @@
+//! What an operator may choose about the edge.
+//! Reads: configuration. Writes: nothing. Never: has a limit without a number.
+
+use std::time::Duration;
+
+use campana_bus::subjects::INBOX_NAMESPACE;
+use campana_identity::TokenPolicy;
+use serde::{Deserialize, Serialize};
+
+/// Options of the edge; every one has a default.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EdgeOptions {
+    /// Origins whose pages may connect, exactly as browsers send them; `*` allows all. A client that sends
+    /// no origin is no browser and is allowed.
+    pub allowed_origins: Vec<String>,
+    /// Namespaces of channels. `inbox` exists always; listing it changes its options.
+    pub namespaces: Vec<NamespaceOptions>,
+    /// If set, connection tokens must name it in `aud`.
+    pub token_audience: Option<String>,
+    /// If set, connection tokens must come from it (`iss`).
+    pub token_issuer: Option<String>,
+    /// Whether a token without an end is refused.
+    pub token_require_exp: bool,
+    /// Furthest end of a token from now, in seconds.
+    pub token_ttl_seconds_max: i64,
+    /// How far clocks may disagree, in seconds, at most 60.
+    pub token_skew_seconds: i64,
+    /// Time between two pings to a client.
+    pub ping_interval_ms: u64,
+    /// How long a client may take to answer a ping.
+    pub pong_timeout_ms: u64,
+    /// How long a client may take to send its connect command.
+    pub connect_timeout_ms: u64,
+    /// How long an expired connection or subscription may stay to be refreshed.
+    pub expiry_grace_ms: u64,
+    /// How long one write to a client may take.
+    pub write_timeout_ms: u64,
+    /// Connections of this node.
+    pub connections_max: usize,
+    /// Channels of one connection.
+    pub channels_per_client_max: usize,
+    /// Bytes of one message from a client.
+    pub message_bytes_max: usize,
+    /// Bytes that may wait for one client before it is cut as too slow.
+    pub queue_bytes_max: usize,
+    /// Commands of one connection per second, in the long run.
+    pub commands_per_second: u32,
+    /// Commands that may come at once.
+    pub commands_burst: u32,
+    /// Operations of one connection that may wait for the bus.
+    pub operations_max: usize,
+    /// Messages of one recovery page; a longer gap is sent in several.
+    pub recovery_page_messages: usize,
+    /// Messages of one history answer.
+    pub history_messages_max: usize,
+    /// Read buffer of one connection.
+    pub read_buffer_bytes: usize,
+    /// Write buffer of one connection.
+    pub write_buffer_bytes: usize,
+    /// Which republished subjects this node asks NATS for.
+    pub interest: Interest,
+    /// How long a channel without subscribers stays known, for clients that reconnect at once.
+    pub linger_ms: u64,
+    /// How often a channel is compared with the stream although nothing looks wrong.
+    pub check_interval_ms: u64,
+    /// Within what time all clients are sent away when the node stops.
+    pub drain_window_ms: u64,
+}
+
+/// Which republished subjects a node subscribes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interest {
+    /// One subscription per channel with subscribers here: a node gets only what its clients want. For
+    /// many nodes.
+    Channel,
+    /// One subscription per tenant and namespace with subscribers here: a node gets all of the namespace,
+    /// but needs several KiB less per channel and no round to NATS when a client comes. For few nodes.
+    Namespace,
+}
+
+impl Default for EdgeOptions {
+    fn default() -> Self {
+        let policy = TokenPolicy::default();
+        Self {
+            allowed_origins: Vec::new(),
+            namespaces: Vec::new(),
+            token_audience: policy.audience,
+            token_issuer: policy.issuer,
+            token_require_exp: policy.require_exp,
+            token_ttl_seconds_max: policy.ttl_seconds_max,
+            token_skew_seconds: policy.skew_seconds,
+            ping_interval_ms: 25_000,
+            pong_timeout_ms: 10_000,
+            connect_timeout_ms: 10_000,
+            expiry_grace_ms: 25_000,
+            write_timeout_ms: 10_000,
+            connections_max: 50_000,
+            channels_per_client_max: 128,
+            message_bytes_max: 64 * 1024,
+            queue_bytes_max: 1024 * 1024,
+            commands_per_second: 50,
+            commands_burst: 300,
+            operations_max: 256,
+            recovery_page_messages: 300,
+            history_messages_max: 300,
+            read_buffer_bytes: 4_096,
+            write_buffer_bytes: 4_096,
+            interest: Interest::Namespace,
+            linger_ms: 5_000,
+            check_interval_ms: 60_000,
+            drain_window_ms: 10_000,
+        }
+    }
+}
+
+impl EdgeOptions {
+    /// What tokens must say.
+    #[must_use]
+    pub fn token_policy(&self) -> TokenPolicy {
+        TokenPolicy {
+            audience: self.token_audience.clone(),
+            issuer: self.token_issuer.clone(),
+            require_exp: self.token_require_exp,
+            ttl_seconds_max: self.token_ttl_seconds_max,
+            skew_seconds: self.token_skew_seconds,
+        }
+    }
+
+    /// Checks what types cannot.
+    ///
+    /// # Errors
+    /// Names the option and what is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        if self.pong_timeout_ms >= self.ping_interval_ms {
+            return Err("pong_timeout_ms must be shorter than ping_interval_ms".to_owned());
+        }
+        let positive = [
+            ("connections_max", self.connections_max),
+            ("channels_per_client_max", self.channels_per_client_max),
+            ("message_bytes_max", self.message_bytes_max),
+            ("queue_bytes_max", self.queue_bytes_max),
+            ("operations_max", self.operations_max),
+            ("recovery_page_messages", self.recovery_page_messages),
+            ("commands_burst", self.commands_burst as usize),
+            ("commands_per_second", self.commands_per_second as usize),
+            ("read_buffer_bytes", self.read_buffer_bytes),
+        ];
+        if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(format!("{name} must be at least 1"));
+        }
+        let mut names: Vec<&str> = self.namespaces.iter().map(|one| one.name.as_str()).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err("a namespace is listed twice".to_owned());
+        }
+        match names.into_iter().find(|name| name.contains([':', '$', '#'])) {
+            Some(name) => Err(format!("namespace {name:?} has one of : $ #")),
+            None => Ok(()),
+        }
+    }
+
+    /// All namespaces, `inbox` among them.
+    #[must_use]
+    pub fn all_namespaces(&self) -> Vec<NamespaceOptions> {
+        let mut all = self.namespaces.clone();
+        if !all.iter().any(|one| one.name == INBOX_NAMESPACE) {
+            all.push(NamespaceOptions::inbox());
+        }
+        all
+    }
+
+    pub(crate) fn linger(&self) -> Duration {
+        Duration::from_millis(self.linger_ms)
+    }
+}
+
+/// Rules of the channels whose name begins with `<name>:`; the empty name stands for channels without `:`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NamespaceOptions {
+    /// Text before the first `:`.
+    pub name: String,
+    /// Most messages that a history answer reaches back; 0 switches history and recovery off.
+    pub history_size: usize,
+    /// Oldest message in a history answer, in seconds; 0 for no limit but the stream's.
+    pub history_ttl_seconds: u64,
+    /// Whether subscribers may ask for history.
+    pub history: bool,
+    /// Whether clients get what they missed when they come back.
+    pub recovery: bool,
+    /// Who may subscribe.
+    pub subscribe: SubscribeAccess,
+    /// Who may publish.
+    pub publish: PublishAccess,
+}
+
+/// Who may subscribe to a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubscribeAccess {
+    /// Who brings a subscription token for it.
+    Token,
+    /// The user named after the first `#` of the channel.
+    OwnUser,
+    /// Every connected user of the tenant; a token that is brought must be good all the same.
+    Anyone,
+    /// Nobody: the server subscribes, or no one.
+    Nobody,
+}
+
+/// Who may publish to a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PublishAccess {
+    /// Only services, over the bus.
+    Nobody,
+    /// Who is subscribed.
+    Subscriber,
+    /// The user named after the first `#` of the channel.
+    OwnUser,
+    /// Every connected user of the tenant.
+    Anyone,
+}
+
+impl Default for NamespaceOptions {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            history_size: 1_000,
+            history_ttl_seconds: 0,
+            history: true,
+            recovery: true,
+            subscribe: SubscribeAccess::Token,
+            publish: PublishAccess::Nobody,
+        }
+    }
+}
+
+impl NamespaceOptions {
+    /// People's inboxes: only their own, written by the platform alone.
+    #[must_use]
+    pub fn inbox() -> Self {
+        Self {
+            name: INBOX_NAMESPACE.to_owned(),
+            subscribe: SubscribeAccess::OwnUser,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn keeps_history(&self) -> bool {
+        self.history_size > 0
+    }
+
+    pub(crate) fn recovers(&self) -> bool {
+        self.recovery && self.keeps_history()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inbox_is_always_there_and_its_owner_s() {
+        let all = EdgeOptions::default().all_namespaces();
+        assert_eq!(all.len(), 1);
+        assert_eq!((all[0].subscribe, all[0].publish), (SubscribeAccess::OwnUser, PublishAccess::Nobody));
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        let ok = EdgeOptions::default();
+        assert_eq!(ok.check(), Ok(()));
+        assert!(EdgeOptions { pong_timeout_ms: 25_000, ..ok.clone() }.check().is_err());
+        assert!(EdgeOptions { queue_bytes_max: 0, ..ok.clone() }.check().is_err());
+        let twice = vec![NamespaceOptions::inbox(), NamespaceOptions::inbox()];
+        assert!(EdgeOptions { namespaces: twice, ..ok.clone() }.check().is_err());
+        assert!(serde_json::from_str::<EdgeOptions>(r#"{"pings":1}"#).is_err());
+        assert!(serde_json::from_str::<EdgeOptions>(r#"{"interest":"channel"}"#).is_ok());
+    }
+}

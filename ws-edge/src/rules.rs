@@ -1,0 +1,218 @@
+//! Who may do what in which channel.
+//! Reads: configuration, tokens and names, with the time given. Writes: nothing.
+//! Never: lets a client name a tenant; the tenant comes from the connection's token and from nowhere else.
+
+use campana_bus::subjects::ChannelName;
+use campana_identity::{Tenant, TokenError, TokenKeys, TokenPolicy};
+
+use crate::codes::{Disconnect, ReplyError, disconnect, error};
+use crate::options::{EdgeOptions, NamespaceOptions, PublishAccess, SubscribeAccess};
+use crate::publication::ChannelKey;
+
+/// Everything that a session decides by; shared by all sessions of a node.
+#[derive(Debug)]
+pub struct Rules {
+    pub(crate) keys: TokenKeys,
+    pub(crate) policy: TokenPolicy,
+    pub(crate) options: EdgeOptions,
+    /// What the connect reply calls the server.
+    pub(crate) version: String,
+    namespaces: Vec<NamespaceOptions>,
+}
+
+/// Who is connected.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) user: String,
+    pub(crate) tenant: Tenant,
+    /// JSON shown with what the user publishes.
+    pub(crate) info: Option<String>,
+}
+
+/// A permission to subscribe.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) expires_at: Option<i64>,
+    pub(crate) info: Option<String>,
+}
+
+/// Why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denial {
+    Reply(ReplyError),
+    Close(Disconnect),
+}
+
+impl From<ReplyError> for Denial {
+    fn from(error: ReplyError) -> Self {
+        Self::Reply(error)
+    }
+}
+
+impl Rules {
+    /// The rules of a node.
+    #[must_use]
+    pub fn new(options: EdgeOptions, keys: TokenKeys) -> Self {
+        let namespaces = options.all_namespaces();
+        let version = format!("campana {}", env!("CARGO_PKG_VERSION"));
+        Self { keys, policy: options.token_policy(), options, version, namespaces }
+    }
+
+    /// A channel that exists by its name, and its namespace's rules.
+    pub(crate) fn channel(&self, name: &str) -> Result<(ChannelName, &NamespaceOptions), ReplyError> {
+        let parsed = ChannelName::parse(name).map_err(|_| error::BAD_REQUEST)?;
+        let (namespace, rest) = (parsed.namespace(), parsed.rest());
+        let named = namespace.strip_prefix('$').unwrap_or(namespace);
+        // ":x" would meet "x" on one subject.
+        if rest.is_empty() || (name.contains(':') && named.is_empty()) {
+            return Err(error::BAD_REQUEST);
+        }
+        let namespace = self.namespace(named).ok_or(error::UNKNOWN_CHANNEL)?;
+        Ok((parsed, namespace))
+    }
+
+    /// The rules of the namespace with this name.
+    pub(crate) fn namespace(&self, name: &str) -> Option<&NamespaceOptions> {
+        self.namespaces.iter().find(|one| one.name == name)
+    }
+
+    /// The rules of a channel that was let in before.
+    pub(crate) fn namespace_of(&self, key: &ChannelKey) -> Option<&NamespaceOptions> {
+        let name = key.name.namespace();
+        self.namespace(name.strip_prefix('$').unwrap_or(name))
+    }
+
+    /// Whether this user may subscribe, and for how long.
+    pub(crate) fn subscribe(
+        &self,
+        who: &Identity,
+        client: &str,
+        channel: &ChannelName,
+        namespace: &NamespaceOptions,
+        token: &str,
+        now: i64,
+    ) -> Result<Grant, Denial> {
+        let private = channel.as_str().starts_with('$');
+        let open = Grant { expires_at: None, info: None };
+        match namespace.subscribe {
+            SubscribeAccess::Nobody => Err(error::PERMISSION_DENIED.into()),
+            SubscribeAccess::OwnUser if private || !own(channel, &who.user) => Err(error::PERMISSION_DENIED.into()),
+            SubscribeAccess::OwnUser => Ok(open),
+            SubscribeAccess::Anyone if token.is_empty() && !private => Ok(open),
+            _ if token.is_empty() => Err(error::PERMISSION_DENIED.into()),
+            _ => self.subscription_token(who, client, channel.as_str(), token, now),
+        }
+    }
+
+    /// Checks a subscription token against the connection and the channel.
+    pub(crate) fn subscription_token(
+        &self,
+        who: &Identity,
+        client: &str,
+        channel: &str,
+        token: &str,
+        now: i64,
+    ) -> Result<Grant, Denial> {
+        let claims = self.keys.verify_subscription(token, now, &self.policy).map_err(|why| match why {
+            TokenError::Expired => error::TOKEN_EXPIRED,
+            TokenError::Invalid(_) => error::PERMISSION_DENIED,
+        })?;
+        let same_client = claims.client.as_deref().is_none_or(|id| id == client);
+        if claims.user != who.user || claims.tenant != who.tenant || claims.channel != channel || !same_client {
+            return Err(Denial::Close(disconnect::INVALID_TOKEN));
+        }
+        Ok(Grant { expires_at: claims.expires_at, info: claims.info })
+    }
+
+    /// Whether this user may publish.
+    pub(crate) fn publish(
+        who: &Identity,
+        channel: &ChannelName,
+        namespace: &NamespaceOptions,
+        subscribed: bool,
+    ) -> Result<(), ReplyError> {
+        let allowed = match namespace.publish {
+            PublishAccess::Nobody => false,
+            PublishAccess::Subscriber => subscribed,
+            PublishAccess::OwnUser => own(channel, &who.user),
+            PublishAccess::Anyone => !channel.as_str().starts_with('$') || subscribed,
+        };
+        if allowed { Ok(()) } else { Err(error::PERMISSION_DENIED) }
+    }
+}
+
+/// Whether the text after the first `#` of the channel is exactly this user. No lists of users: a comma
+/// may be part of a name.
+pub(crate) fn own(channel: &ChannelName, user: &str) -> bool {
+    channel.rest().split_once('#').is_some_and(|(_, owner)| owner == user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn rules(subscribe: SubscribeAccess) -> Rules {
+        let ns = |name: &str| NamespaceOptions { name: name.to_owned(), subscribe, ..NamespaceOptions::default() };
+        let options = EdgeOptions { namespaces: vec![ns("news"), ns("")], ..EdgeOptions::default() };
+        Rules::new(options, TokenKeys::new(&[7; 32], None).unwrap())
+    }
+
+    fn alice() -> Identity {
+        Identity { user: "alice".to_owned(), tenant: Tenant::default(), info: None }
+    }
+
+    fn ask(rules: &Rules, channel: &str, token: &str) -> Result<(), Denial> {
+        let (name, namespace) = rules.channel(channel)?;
+        rules.subscribe(&alice(), "cli_1", &name, namespace, token, NOW).map(|_| ())
+    }
+
+    #[test]
+    fn names_are_refused_or_harmless() {
+        let rules = rules(SubscribeAccess::Anyone);
+        let long = "x".repeat(10_000);
+        for name in ["", "a\nb", "news:\u{0}", ":x", "$:x", "news:", long.as_str()] {
+            assert_eq!(ask(&rules, name, ""), Err(error::BAD_REQUEST.into()), "{name:?}");
+        }
+        assert_eq!(ask(&rules, "other:x", ""), Err(error::UNKNOWN_CHANNEL.into()));
+        for name in ["*", ">", "a.b", "news:>", "news:*.x", "🔔", "news:a b", "news::x"] {
+            assert_eq!(ask(&rules, name, ""), Ok(()), "{name:?}");
+            let key = ChannelKey::new("acme", ChannelName::parse(name).unwrap());
+            assert_eq!(key.subject.split('.').count(), 4, "{}", key.subject);
+            assert!(!key.subject.contains(['*', '>', ' ']), "{}", key.subject);
+        }
+    }
+
+    #[test]
+    fn an_inbox_is_open_to_its_owner_alone() {
+        let rules = rules(SubscribeAccess::Anyone);
+        assert_eq!(ask(&rules, "inbox:#alice", ""), Ok(()));
+        for other in ["inbox:#bob", "inbox:alice", "inbox:#alice,bob", "inbox:#alice#x", "$inbox:#alice", "inbox:#Alice"] {
+            assert_eq!(ask(&rules, other, ""), Err(error::PERMISSION_DENIED.into()), "{other}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_access_lets_in_whom_it_says() {
+        let keys = TokenKeys::new(&[7; 32], None).unwrap();
+        let mint = |user: &str, tenant: &str, channel: &str, at: i64| {
+            keys.mint_subscription(user, tenant, channel, 60, at, &Default::default()).unwrap()
+        };
+        let good = mint("alice", "default", "news:a", NOW);
+        let denied = Err(error::PERMISSION_DENIED.into());
+        let by_token = rules(SubscribeAccess::Token);
+        assert_eq!(ask(&by_token, "news:a", ""), denied);
+        assert_eq!(ask(&by_token, "news:a", &good), Ok(()));
+        assert_eq!(ask(&by_token, "news:a", "garbage"), denied);
+        assert_eq!(ask(&by_token, "news:a", &mint("alice", "default", "news:a", NOW - 90)), Err(error::TOKEN_EXPIRED.into()));
+        let closed = Err(Denial::Close(disconnect::INVALID_TOKEN));
+        assert_eq!(ask(&by_token, "news:b", &good), closed);
+        assert_eq!(ask(&by_token, "news:a", &mint("bob", "default", "news:a", NOW)), closed);
+        assert_eq!(ask(&by_token, "news:a", &mint("alice", "other", "news:a", NOW)), closed);
+        let anyone = rules(SubscribeAccess::Anyone);
+        assert_eq!(ask(&anyone, "$news:a", ""), denied);
+        assert_eq!(ask(&anyone, "$news:a", &mint("alice", "default", "$news:a", NOW)), Ok(()));
+        assert_eq!(ask(&rules(SubscribeAccess::Nobody), "news:a", &good), denied);
+    }
+}

@@ -1,0 +1,118 @@
+//! One subscription of a session: where it stands and what waits for it.
+//! Reads: publications. Writes: nothing. Never: lets an offset go backwards.
+
+use std::sync::Arc;
+
+use super::timers::NEVER;
+use crate::publication::{ChannelKey, Published};
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) key: Arc<ChannelKey>,
+    pub(super) ticket: u32,
+    /// The subscribe command that waits for its answer.
+    pub(super) command: Option<u32>,
+    /// Subscribed by the server at connect, not by a command.
+    pub(super) server_side: bool,
+    /// The client rather gets an error than a subscription with a hole.
+    pub(super) all_or_nothing: bool,
+    pub(super) expires_at: u64,
+    pub(super) ttl: Option<i64>,
+    /// JSON shown with what the user publishes here.
+    pub(super) info: Option<Box<str>>,
+    /// JSON handed out with the subscription.
+    pub(super) data: Option<Box<str>>,
+    pub(super) phase: Phase,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// The channel is being joined; nothing was answered yet.
+    Joining(Box<Waiting>),
+    /// Answered; older pages are still being sent. Everything up to `cursor` was.
+    CatchingUp { cursor: u64, waiting: Box<Waiting> },
+    /// Everything up to `position` was sent.
+    Live { position: u64 },
+}
+
+/// Live publications that wait behind older ones.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    list: Vec<Arc<Published>>,
+    bytes: usize,
+    /// Up to here publications were thrown away; they are read from the stream again.
+    pub(super) dropped_upto: u64,
+}
+
+impl Waiting {
+    fn add(&mut self, publication: Arc<Published>, bytes_max: usize) {
+        self.bytes += publication.bytes();
+        if self.bytes > bytes_max {
+            self.dropped_upto = publication.offset;
+            self.list.clear();
+            self.bytes = 0;
+        } else {
+            self.list.push(publication);
+        }
+    }
+}
+
+impl Subscription {
+    pub(super) fn new(key: Arc<ChannelKey>, ticket: u32) -> Self {
+        Self {
+            key,
+            ticket,
+            command: None,
+            server_side: false,
+            all_or_nothing: false,
+            expires_at: NEVER,
+            ttl: None,
+            info: None,
+            data: None,
+            phase: Phase::Joining(Box::default()),
+        }
+    }
+
+    /// Whether the client was told that it is subscribed.
+    pub(super) fn began(&self) -> bool {
+        !matches!(self.phase, Phase::Joining(_))
+    }
+
+    /// A live publication came: says whether it goes out now.
+    pub(super) fn accept(&mut self, publication: &Arc<Published>, bytes_max: usize) -> bool {
+        match &mut self.phase {
+            Phase::Joining(waiting) | Phase::CatchingUp { waiting, .. } => {
+                waiting.add(Arc::clone(publication), bytes_max);
+                false
+            }
+            Phase::Live { position } if publication.offset > *position => {
+                *position = publication.offset;
+                true
+            }
+            Phase::Live { .. } => false,
+        }
+    }
+
+    /// Everything up to `cursor` went out. Ends the wait and gives what waited, or, if more must be read
+    /// first, how far.
+    pub(super) fn caught_up(&mut self, cursor: u64, more: bool) -> Result<Vec<Arc<Published>>, u64> {
+        let waiting = match &mut self.phase {
+            Phase::Joining(waiting) | Phase::CatchingUp { waiting, .. } => std::mem::take(waiting),
+            Phase::Live { .. } => return Ok(Vec::new()),
+        };
+        if more || waiting.dropped_upto > cursor {
+            let at_least = waiting.dropped_upto;
+            self.phase = Phase::CatchingUp { cursor, waiting };
+            return Err(at_least);
+        }
+        let mut position = cursor;
+        let mut released = waiting.list;
+        released.retain(|publication| {
+            let new = publication.offset > position;
+            position = position.max(publication.offset);
+            new
+        });
+        self.phase = Phase::Live { position };
+        Ok(released)
+    }
+}
