@@ -241,14 +241,20 @@ impl<T: Send + 'static, H: Handler<T>> Handler<T> for Arc<H> {
 }
 
 impl<H: EnvelopeHandler> EnvelopeHandler for Arc<H> {
-    fn handle(&self, parts: Vec<(Part, Meta)>) -> impl Future<Output = Vec<Result<(), Failure>>> + Send {
+    fn handle(
+        &self,
+        parts: Vec<(Part, Meta)>,
+    ) -> impl Future<Output = Vec<Result<(), Failure>>> + Send {
         (**self).handle(parts)
     }
     forward_on_dead!();
 }
 
 impl<H: BatchHandler> BatchHandler for Arc<H> {
-    fn handle(&self, batch: Vec<(Bytes, Meta)>) -> impl Future<Output = Result<(), Failure>> + Send {
+    fn handle(
+        &self,
+        batch: Vec<(Bytes, Meta)>,
+    ) -> impl Future<Output = Result<(), Failure>> + Send {
         (**self).handle(batch)
     }
     forward_on_dead!();

@@ -5,12 +5,19 @@
 //! ([`consume`], [`dlq`]), reading stored messages ([`fetch`]), the streams as data ([`topology`]) and an
 //! orderly stop ([`lifecycle`]).
 //!
+//! A whole service is the example `audit_log`:
+//!
+//! ```no_run
+#![doc = include_str!("../examples/audit_log.rs")]
+//! ```
+//!
 //! Reads and writes: NATS. Never: SQL, HTTP, SMTP.
 
 pub mod clock;
 mod connect;
 pub mod consume;
 pub mod dlq;
+mod event;
 pub mod fetch;
 pub mod headers;
 pub mod ids;
@@ -24,3 +31,4 @@ pub mod trace;
 
 pub use async_nats::HeaderMap;
 pub use connect::{Bus, BusOptions, ConnectError, Durability};
+pub use event::{Consumer, EmitError, Event, stop_on_signal};

@@ -106,81 +106,53 @@ pub struct Topology {
 /// The platform's streams and buckets.
 #[must_use]
 pub fn platform(options: TopologyOptions) -> Topology {
-    let base = |name, purpose, subjects: &[&str]| StreamSpec {
-        name,
-        purpose,
-        subjects: subjects
-            .iter()
-            .map(|subject| (*subject).to_owned())
-            .collect(),
-        retention: "limits",
-        refuse_when_full: false,
-        max_messages_per_subject: -1,
-        max_age_seconds: options.channel_age.as_secs(),
-        duplicate_window_seconds: DUPLICATE_WINDOW.as_secs(),
-        replicas: options.replicas,
-        schedules: false,
-        republish: None,
-    };
-    let queue = |name, purpose, subjects: &[&str]| StreamSpec {
-        retention: "workqueue",
-        max_age_seconds: 0,
-        // A stream that carries schedules may not refuse by itself; the server's storage limit does.
-        schedules: true,
-        ..base(name, purpose, subjects)
-    };
     Topology {
         streams: vec![
-            queue(
+            StreamSpec::queue(
+                options,
                 REQUESTS,
+                "notify.request.*",
                 "notifications to plan, one envelope of requests a message",
-                &["notify.request.*", "_delay.REQUESTS.>", "_retry.REQUESTS.>"],
             ),
-            queue(
+            StreamSpec::queue(
+                options,
                 DELIVERIES,
+                "notify.deliver.*.*",
                 "messages to send over a channel",
-                &[
-                    "notify.deliver.*.*",
-                    "_delay.DELIVERIES.>",
-                    "_retry.DELIVERIES.>",
-                ],
             ),
             StreamSpec {
                 schedules: true,
-                ..base(
+                ..StreamSpec::log(
+                    options,
                     OUTCOMES,
+                    "notify.outcome.*.*",
                     "what became of notifications",
-                    &[
-                        "notify.outcome.*.*",
-                        "_delay.OUTCOMES.>",
-                        "_retry.OUTCOMES.>",
-                    ],
                 )
             },
             StreamSpec {
+                subjects: vec!["ch.*.*.*".to_owned()],
                 max_messages_per_subject: options.channel_history,
                 republish: Some(("ch.>", "live.ch.>")),
-                ..base(
+                ..StreamSpec::log(
+                    options,
                     CHANNELS,
+                    "",
                     "what browsers see: history, recovery and the live feed",
-                    &["ch.*.*.*"],
                 )
             },
             StreamSpec {
                 schedules: true,
-                ..base(
-                    EVENTS,
-                    "service authors' own events",
-                    &["app.>", "_delay.EVENTS.>", "_retry.EVENTS.>"],
-                )
+                ..StreamSpec::log(options, EVENTS, "app.>", "service authors' own events")
             },
             StreamSpec {
+                subjects: vec!["dlq.*.*.*".to_owned()],
                 refuse_when_full: true,
                 max_age_seconds: 0,
-                ..base(
+                ..StreamSpec::log(
+                    options,
                     DLQ,
+                    "",
                     "messages that were given up, for operators to redrive or discard",
-                    &["dlq.*.*.*"],
                 )
             },
         ],
@@ -190,6 +162,50 @@ pub fn platform(options: TopologyOptions) -> Topology {
             max_age_seconds: DAY.as_secs(),
             replicas: options.replicas,
         }],
+    }
+}
+
+impl StreamSpec {
+    /// A log: many readers, replay, limits. Its consumers' delayed and redriven copies live in it, too.
+    fn log(
+        options: TopologyOptions,
+        name: &'static str,
+        subject: &str,
+        purpose: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            purpose,
+            subjects: vec![
+                subject.to_owned(),
+                format!("_delay.{name}.>"),
+                format!("_retry.{name}.>"),
+            ],
+            retention: "limits",
+            refuse_when_full: false,
+            max_messages_per_subject: -1,
+            max_age_seconds: options.channel_age.as_secs(),
+            duplicate_window_seconds: DUPLICATE_WINDOW.as_secs(),
+            replicas: options.replicas,
+            schedules: false,
+            republish: None,
+        }
+    }
+
+    /// A command queue: each message is kept until it is acknowledged. A stream that carries schedules may
+    /// not refuse by itself (error 10052); the server's storage limit does.
+    fn queue(
+        options: TopologyOptions,
+        name: &'static str,
+        subject: &str,
+        purpose: &'static str,
+    ) -> Self {
+        Self {
+            retention: "workqueue",
+            max_age_seconds: 0,
+            schedules: true,
+            ..Self::log(options, name, subject, purpose)
+        }
     }
 }
 

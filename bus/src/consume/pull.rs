@@ -181,59 +181,82 @@ async fn pull_until_broken<S: Sink>(
     let mut check = tokio::time::interval(CHECK);
     check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let free = permits
-            .available_permits()
-            .saturating_sub(demand.outstanding);
-        if free > 0 && (demand.outstanding == 0 || free * 4 >= spec.max_in_flight) {
-            let request = BatchConfig {
-                batch: free,
-                expires: Some(EXPIRES),
-                idle_heartbeat: HEARTBEAT,
-                ..BatchConfig::default()
-            };
-            if consumer
-                .request_batch(request, inbox.clone().into())
-                .await
-                .is_err()
-            {
-                return Ended::Closed;
-            }
-            demand.outstanding += free;
+        if !ask(context, consumer, &inbox, &mut demand).await {
+            return Ended::Closed;
         }
-        tokio::select! {
+        let message = tokio::select! {
             biased;
             () = lifecycle.soft.cancelled() => {
-                // Messages that are already on their way come back to others at once instead of after `ack_wait`.
-                let _ = messages.unsubscribe().await;
-                while let Some(message) = messages.next().await {
-                    give_back(bus, &message).await;
-                }
+                give_back_rest(bus, &mut messages).await;
                 return Ended::Stopped;
             }
-            message = messages.next() => {
-                let Some(message) = message else { return Ended::Closed };
-                demand.heard = clock::monotonic();
-                match message.status.map(|status| status.as_u16()) {
-                    None => {
-                        demand.outstanding = demand.outstanding.saturating_sub(1);
-                        let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return Ended::Closed };
-                        telemetry::in_flight(&spec.durable, spec.max_in_flight - permits.available_permits(), spec.max_in_flight);
-                        start(tasks, sink, message, permit, &freed, &lifecycle.hard);
-                    }
-                    Some(100) => {}
-                    Some(code) => if status(&message, code, &mut demand) { return Ended::ConsumerGone },
+            message = messages.next() => message,
+            () = freed.notified() => continue,
+            _ = check.tick() => {
+                if lost(bus, spec, &mut demand) {
+                    demand.outstanding = 0;
                 }
+                continue;
             }
-            () = freed.notified() => {}
-            _ = check.tick() => if lost(bus, spec, &mut demand) { demand.outstanding = 0 },
+        };
+        let Some(message) = message else {
+            return Ended::Closed;
+        };
+        demand.heard = clock::monotonic();
+        match message.status.map(|status| status.as_u16()) {
+            None => {
+                demand.outstanding = demand.outstanding.saturating_sub(1);
+                let Ok(permit) = Arc::clone(permits).acquire_owned().await else {
+                    return Ended::Closed;
+                };
+                let busy = spec.max_in_flight - permits.available_permits();
+                telemetry::in_flight(&spec.durable, busy, spec.max_in_flight);
+                start(tasks, sink, message, permit, &freed, &lifecycle.hard);
+            }
+            Some(100) => {}
+            Some(code) if status(&message, code, &mut demand) => return Ended::ConsumerGone,
+            Some(_) => {}
         }
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tracked by the consumer's own tracker, which its drain waits for"
-)]
+/// Asks for as many messages as there are free permits, once enough of them are free; false if the
+/// connection is gone for good.
+async fn ask(
+    context: &Context<'_>,
+    consumer: &Consumer<Config>,
+    inbox: &str,
+    demand: &mut Demand,
+) -> bool {
+    let max = context.spec.max_in_flight;
+    let free = context
+        .permits
+        .available_permits()
+        .saturating_sub(demand.outstanding);
+    if free == 0 || (demand.outstanding > 0 && free * 4 < max) {
+        return true;
+    }
+    let request = BatchConfig {
+        batch: free,
+        expires: Some(EXPIRES),
+        idle_heartbeat: HEARTBEAT,
+        ..BatchConfig::default()
+    };
+    demand.outstanding += free;
+    consumer
+        .request_batch(request, inbox.to_owned().into())
+        .await
+        .is_ok()
+}
+
+/// Messages that are already on their way come back to others at once instead of after `ack_wait`.
+async fn give_back_rest(bus: &Bus, messages: &mut async_nats::Subscriber) {
+    let _ = messages.unsubscribe().await;
+    while let Some(message) = messages.next().await {
+        give_back(bus, &message).await;
+    }
+}
+
 fn start<S: Sink>(
     tasks: &TaskTracker,
     sink: &Arc<S>,

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use campana_bus::Bus;
-use campana_bus::consume::{self, BatchHandler, BatchOptions, ConsumerSpec, Failure, Handler, Meta};
+use campana_bus::consume::{
+    self, BatchHandler, BatchOptions, ConsumerSpec, Failure, Handler, Meta,
+};
 use campana_bus::lifecycle::Lifecycle;
 use campana_bus::publish::Outgoing;
 use campana_bus::testing::NatsServer;
@@ -23,19 +25,34 @@ pub struct Order {
 pub async fn publish_orders(bus: &Bus, range: std::ops::Range<u32>) {
     for n in range {
         let subject = subjects::app_event("default", "shop", "order");
-        bus.publish(Outgoing::new(subject, format!("order-{n}"), Bytes::from(format!("{{\"n\":{n}}}")))).await.unwrap();
+        bus.publish(Outgoing::new(
+            subject,
+            format!("order-{n}"),
+            Bytes::from(format!("{{\"n\":{n}}}")),
+        ))
+        .await
+        .unwrap();
     }
 }
 
 pub fn spec(durable: &str) -> ConsumerSpec {
     ConsumerSpec {
-        backoff: consume::Backoff { first: Duration::from_millis(10), max: Duration::from_millis(50) },
+        backoff: consume::Backoff {
+            first: Duration::from_millis(10),
+            max: Duration::from_millis(50),
+        },
         ..ConsumerSpec::new(EVENTS, durable, subjects::app_event_filter("shop", "order"))
     }
 }
 
 /// Runs `handler` until `enough` messages came out of the channel, then drains.
-pub async fn run_until<H: Handler<Order>>(bus: &Bus, spec: ConsumerSpec, handler: H, seen: &mut mpsc::UnboundedReceiver<(u32, u32)>, enough: usize) -> Vec<(u32, u32)> {
+pub async fn run_until<H: Handler<Order>>(
+    bus: &Bus,
+    spec: ConsumerSpec,
+    handler: H,
+    seen: &mut mpsc::UnboundedReceiver<(u32, u32)>,
+    enough: usize,
+) -> Vec<(u32, u32)> {
     let lifecycle = Lifecycle::new();
     let running = tokio::spawn({
         let (bus, lifecycle) = (bus.clone(), lifecycle.clone());
@@ -43,7 +60,9 @@ pub async fn run_until<H: Handler<Order>>(bus: &Bus, spec: ConsumerSpec, handler
     });
     let mut all = Vec::new();
     while all.len() < enough {
-        let next = tokio::time::timeout(Duration::from_secs(30), seen.recv()).await.expect("a message within 30 s");
+        let next = tokio::time::timeout(Duration::from_secs(30), seen.recv())
+            .await
+            .expect("a message within 30 s");
         all.push(next.unwrap());
     }
     lifecycle.soft.cancel();
@@ -78,7 +97,12 @@ async fn a_message_is_tried_again_until_it_works() {
     assert_eq!(by_order[&4], [1, 2, 3]);
     assert_eq!(by_order[&5], [1, 1], "a deferral is no attempt");
     assert_eq!(by_order[&0], [1]);
-    assert!(dlq::list(&bus, &dlq::Filter::default(), 10).await.unwrap().is_empty());
+    assert!(
+        dlq::list(&bus, &dlq::Filter::default(), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -91,7 +115,11 @@ async fn a_slow_handler_keeps_its_message_by_heartbeats_and_loses_it_by_its_time
         let send = send.clone();
         async move {
             // Longer than ack_wait: without heartbeats the server would deliver it again meanwhile.
-            let work = if order.n == 0 { Duration::from_millis(1_500) } else { Duration::from_secs(60) };
+            let work = if order.n == 0 {
+                Duration::from_millis(1_500)
+            } else {
+                Duration::from_secs(60)
+            };
             if order.n == 0 || meta.attempt == 1 {
                 tokio::time::sleep(work).await;
             }
@@ -99,7 +127,11 @@ async fn a_slow_handler_keeps_its_message_by_heartbeats_and_loses_it_by_its_time
             Ok(())
         }
     });
-    let slow = ConsumerSpec { ack_wait: Duration::from_millis(600), handler_timeout: Duration::from_secs(2), ..spec("slow") };
+    let slow = ConsumerSpec {
+        ack_wait: Duration::from_millis(600),
+        handler_timeout: Duration::from_secs(2),
+        ..spec("slow")
+    };
     let mut all = run_until(&bus, slow, handler, &mut seen, 2).await;
     all.sort_unstable();
     assert_eq!(all, [(0, 1), (1, 2)]);
@@ -135,7 +167,10 @@ async fn consuming_goes_on_after_the_server_was_killed() {
     publish_orders(&bus, 5..10).await;
     let mut after = std::collections::BTreeSet::new();
     while after.iter().filter(|n| **n >= 5).count() < 5 {
-        let (n, _) = tokio::time::timeout(Duration::from_secs(20), seen.recv()).await.expect("messages after the restart").unwrap();
+        let (n, _) = tokio::time::timeout(Duration::from_secs(20), seen.recv())
+            .await
+            .expect("messages after the restart")
+            .unwrap();
         after.insert(n);
     }
     lifecycle.soft.cancel();
@@ -150,7 +185,10 @@ struct Recorder {
 
 impl BatchHandler for Recorder {
     async fn handle(&self, batch: Vec<(Bytes, Meta)>) -> Result<(), Failure> {
-        let texts: Vec<String> = batch.iter().map(|(body, _)| String::from_utf8_lossy(body).into_owned()).collect();
+        let texts: Vec<String> = batch
+            .iter()
+            .map(|(body, _)| String::from_utf8_lossy(body).into_owned())
+            .collect();
         let bad = texts.iter().any(|text| text.contains("\"n\":13"));
         self.batches.lock().unwrap().push(texts.clone());
         if bad {
@@ -167,20 +205,36 @@ async fn one_bad_message_does_not_hold_up_its_batch() {
     let bus = server.bus_with_topology("test").await.unwrap();
     publish_orders(&bus, 0..40).await;
     let (done, mut finished) = mpsc::unbounded_channel();
-    let recorder = Arc::new(Recorder { batches: Mutex::new(Vec::new()), done });
+    let recorder = Arc::new(Recorder {
+        batches: Mutex::new(Vec::new()),
+        done,
+    });
     let lifecycle = Lifecycle::new();
     let running = tokio::spawn({
         let (bus, lifecycle, recorder) = (bus.clone(), lifecycle.clone(), Arc::clone(&recorder));
-        let options = BatchOptions { max: 100, wait: Duration::from_millis(100) };
+        let options = BatchOptions {
+            max: 100,
+            wait: Duration::from_millis(100),
+        };
         async move { consume::run_batches(&bus, spec("batches"), options, recorder, lifecycle).await }
     });
     let mut stored = 0;
     while stored < 39 {
-        stored += tokio::time::timeout(Duration::from_secs(20), finished.recv()).await.unwrap().unwrap();
+        stored += tokio::time::timeout(Duration::from_secs(20), finished.recv())
+            .await
+            .unwrap()
+            .unwrap();
     }
     lifecycle.soft.cancel();
     running.await.unwrap().unwrap();
     let dead = dlq::list(&bus, &dlq::Filter::default(), 10).await.unwrap();
     assert_eq!(dead.len(), 1);
-    assert_eq!((dead[0].consumer.as_str(), dead[0].reason.as_str(), dead[0].sequence), ("batches", "undecodable", 14));
+    assert_eq!(
+        (
+            dead[0].consumer.as_str(),
+            dead[0].reason.as_str(),
+            dead[0].sequence
+        ),
+        ("batches", "undecodable", 14)
+    );
 }
