@@ -141,9 +141,15 @@ impl TokenKeys {
                 return Err(KeyError::TooShort);
             }
             let encoding = EncodingKey::from_secret(secret);
-            Ok(Key { encoding, decoding: DecodingKey::from_secret(secret) })
+            Ok(Key {
+                encoding,
+                decoding: DecodingKey::from_secret(secret),
+            })
         };
-        let keys = std::iter::once(secret).chain(previous).map(key).collect::<Result<_, _>>()?;
+        let keys = std::iter::once(secret)
+            .chain(previous)
+            .map(key)
+            .collect::<Result<_, _>>()?;
         Ok(Self { keys })
     }
 
@@ -224,7 +230,10 @@ impl TokenKeys {
         self.sign(&claims)
     }
 
-    fn sign(&self, claims: &serde_json::Map<String, serde_json::Value>) -> Result<String, MintError> {
+    fn sign(
+        &self,
+        claims: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<String, MintError> {
         let key = self.keys.first().ok_or(MintError::Sign)?;
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key.encoding)
             .map_err(|_| MintError::Sign)
@@ -287,7 +296,10 @@ fn check_common(
     policy: &TokenPolicy,
 ) -> Result<Option<i64>, TokenError> {
     if let Some(audience) = &policy.audience
-        && !claims.aud.as_ref().is_some_and(|given| given.contains(audience))
+        && !claims
+            .aud
+            .as_ref()
+            .is_some_and(|given| given.contains(audience))
     {
         return Err(TokenError::Invalid("it is meant for another audience"));
     }
@@ -301,11 +313,19 @@ fn check_common(
 
 fn check_times(times: &Times, now: i64, policy: &TokenPolicy) -> Result<Option<i64>, TokenError> {
     let skew = policy.skew();
-    let latest = now.saturating_add(policy.ttl_seconds_max).saturating_add(skew);
-    if times.not_before.is_some_and(|at| at > now.saturating_add(skew)) {
+    let latest = now
+        .saturating_add(policy.ttl_seconds_max)
+        .saturating_add(skew);
+    if times
+        .not_before
+        .is_some_and(|at| at > now.saturating_add(skew))
+    {
         return Err(TokenError::Invalid("it is not valid yet"));
     }
-    if times.issued_at.is_some_and(|at| at > now.saturating_add(skew)) {
+    if times
+        .issued_at
+        .is_some_and(|at| at > now.saturating_add(skew))
+    {
         return Err(TokenError::Invalid("it was issued in the future"));
     }
     let end = |at: i64| {

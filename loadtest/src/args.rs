@@ -24,7 +24,7 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Draw report.html again from the run.json in a folder
     Report(ReportArgs),
-    /// Open idle connections and print what each costs the edge in resident memory
+    /// Open idle connections and print what each costs a freshly started edge in resident memory
     Idle(IdleArgs),
 }
 

@@ -67,17 +67,24 @@ impl Gate {
     pub async fn released(&self, watch: &mut watch::Receiver<Signal>) -> Option<u64> {
         self.waiting.fetch_add(1, Ordering::AcqRel);
         let open = |signal: &Signal| matches!(signal, Signal::Go { .. } | Signal::Over);
-        match watch.wait_for(open).await.ok().map(|signal| *signal)? {
+        let signal = watch.wait_for(open).await.ok().map(|signal| *signal);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        match signal? {
             Signal::Go { intended_ns, .. } => Some(intended_ns),
             Signal::Wait | Signal::Ready { .. } | Signal::Over => None,
         }
     }
 
-    /// Calls the users of a wave and returns when all of them stand at the gate.
+    /// Calls the users of a wave and returns when all of them stand at the gate. Nobody of the
+    /// wave before may still stand there: the call would overwrite the release that he waits for.
     pub async fn call(&self, wave: u32, users: usize) {
-        self.waiting.store(0, Ordering::Release);
+        self.until_waiting(0).await;
         self.signal.send_replace(Signal::Ready { wave });
-        while self.waiting.load(Ordering::Acquire) < users {
+        self.until_waiting(users).await;
+    }
+
+    async fn until_waiting(&self, users: usize) {
+        while self.waiting.load(Ordering::Acquire) != users {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

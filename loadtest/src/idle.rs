@@ -1,5 +1,6 @@
 //! What an idle connection costs the edge: opens many, waits until the memory of the edge's
-//! process stands still, and divides. The harness's own memory is not part of the figure.
+//! process stands still, and divides. The harness's own memory is not part of the figure. The
+//! platform must be fresh: what it freed earlier it would use again, at no visible cost.
 
 use std::time::Duration;
 
@@ -110,7 +111,9 @@ impl Idle {
             "{} idle connections, each subscribed to its personal channel\n\
              edge memory (process {}): {:.1} MiB before, {:.1} MiB with them, {:.1} MiB after closing\n\
              {} bytes per connection ({:.1} KiB)\n\
-             open files: limit {} here (ulimit -n)\n",
+             open files: limit {} here (ulimit -n)\n\
+             Memory that the process had freed before is used again and makes the figure too small:\n\
+             measure a platform that was just started.\n",
             self.connections,
             self.edge_pid,
             mib(self.rss_before_bytes),

@@ -1,1 +1,26 @@
-//! tests
+//! What the end-to-end tests stand on: the real binary as a process, its HTTP and WebSocket sides, and the
+//! servers that it needs.
+//! Reads: `CAMPANA_BIN`, `NATS_SERVER_BIN`, `PG_BIN_DIR`. Writes: temporary folders.
+//! Never: leaves a process behind, and never looks inside the platform: what is asserted is what a user,
+//! a browser or an operator can see.
+
+pub mod api;
+pub mod centrifuge;
+pub mod command;
+pub mod jwt;
+pub mod platform;
+pub mod postgres;
+pub mod process;
+pub mod random;
+pub mod roles;
+pub mod sandbox;
+pub mod wait;
+
+pub use api::{Answer, Api};
+pub use centrifuge::{Client, Event};
+pub use platform::{Home, Platform};
+pub use postgres::Postgres;
+pub use process::Process;
+pub use roles::Roles;
+pub use sandbox::Sandbox;
+pub use wait::eventually;

@@ -27,9 +27,17 @@ pub(crate) fn single_line(json: &str) -> std::borrow::Cow<'_, str> {
 }
 
 pub(crate) fn error(id: u32, error: ReplyError) -> Utf8Bytes {
-    let temporary = if error.temporary { ",\"temporary\":true" } else { "" };
+    let temporary = if error.temporary {
+        ",\"temporary\":true"
+    } else {
+        ""
+    };
     let message = string(error.message);
-    format!("{{\"id\":{id},\"error\":{{\"code\":{},\"message\":{message}{temporary}}}}}", error.code).into()
+    format!(
+        "{{\"id\":{id},\"error\":{{\"code\":{},\"message\":{message}{temporary}}}}}",
+        error.code
+    )
+    .into()
 }
 
 /// A result that says no more than that it worked.
@@ -66,7 +74,11 @@ impl SubscribeResult<'_> {
         out.push('{');
         if self.positioned {
             let epoch = string(self.epoch);
-            let _ = write!(out, "\"positioned\":true,\"epoch\":{epoch},\"offset\":{},", self.offset);
+            let _ = write!(
+                out,
+                "\"positioned\":true,\"epoch\":{epoch},\"offset\":{},",
+                self.offset
+            );
         }
         if self.recoverable {
             out.push_str("\"recoverable\":true,");
@@ -125,10 +137,20 @@ impl ConnectResult<'_> {
 }
 
 /// The result of a refresh or sub_refresh command.
-pub(crate) fn refreshed(id: u32, method: &str, client: Option<(&str, &str)>, left: Option<i64>) -> Utf8Bytes {
+pub(crate) fn refreshed(
+    id: u32,
+    method: &str,
+    client: Option<(&str, &str)>,
+    left: Option<i64>,
+) -> Utf8Bytes {
     let mut out = format!("{{\"id\":{id},\"{method}\":{{");
     if let Some((client, version)) = client {
-        let _ = write!(out, "\"client\":{},\"version\":{},", string(client), string(version));
+        let _ = write!(
+            out,
+            "\"client\":{},\"version\":{},",
+            string(client),
+            string(version)
+        );
     }
     ttl(&mut out, left);
     close_object(&mut out);
@@ -136,7 +158,12 @@ pub(crate) fn refreshed(id: u32, method: &str, client: Option<(&str, &str)>, lef
     out.into()
 }
 
-pub(crate) fn history(id: u32, found: &[std::sync::Arc<Published>], offset: u64, epoch: &str) -> Utf8Bytes {
+pub(crate) fn history(
+    id: u32,
+    found: &[std::sync::Arc<Published>],
+    offset: u64,
+    epoch: &str,
+) -> Utf8Bytes {
     let mut out = format!("{{\"id\":{id},\"history\":{{");
     publications(&mut out, found);
     let _ = write!(out, ",\"offset\":{offset},\"epoch\":{}}}}}", string(epoch));
@@ -175,7 +202,10 @@ mod tests {
 
     #[test]
     fn replies_have_the_members_that_clients_index() {
-        assert_eq!(empty(3, "unsubscribe").as_str(), r#"{"id":3,"unsubscribe":{}}"#);
+        assert_eq!(
+            empty(3, "unsubscribe").as_str(),
+            r#"{"id":3,"unsubscribe":{}}"#
+        );
         assert_eq!(
             error(7, codes::INTERNAL).as_str(),
             r#"{"id":7,"error":{"code":100,"message":"internal server error","temporary":true}}"#
@@ -184,9 +214,18 @@ mod tests {
             unsubscribe_push("a\"b", unsubscribe::INSUFFICIENT_STATE).as_str(),
             r#"{"push":{"channel":"a\"b","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#
         );
-        assert_eq!(SubscribeResult::default().reply(2).as_str(), r#"{"id":2,"subscribe":{}}"#);
-        assert_eq!(refreshed(4, "refresh", None, None).as_str(), r#"{"id":4,"refresh":{}}"#);
-        assert_eq!(history(5, &[], 9, "e").as_str(), r#"{"id":5,"history":{"publications":[],"offset":9,"epoch":"e"}}"#);
+        assert_eq!(
+            SubscribeResult::default().reply(2).as_str(),
+            r#"{"id":2,"subscribe":{}}"#
+        );
+        assert_eq!(
+            refreshed(4, "refresh", None, None).as_str(),
+            r#"{"id":4,"refresh":{}}"#
+        );
+        assert_eq!(
+            history(5, &[], 9, "e").as_str(),
+            r#"{"id":5,"history":{"publications":[],"offset":9,"epoch":"e"}}"#
+        );
     }
 
     #[test]
@@ -204,11 +243,21 @@ mod tests {
         let mut encoded = String::new();
         result.write(&mut encoded);
         let subs = [("inbox:#a".to_owned(), encoded)];
-        let reply = ConnectResult { client: "c", version: "v", ttl: Some(60), ping_seconds: 25, subs: &subs }.reply(1);
+        let reply = ConnectResult {
+            client: "c",
+            version: "v",
+            ttl: Some(60),
+            ping_seconds: 25,
+            subs: &subs,
+        }
+        .reply(1);
         let value: serde_json::Value = serde_json::from_str(reply.as_str()).unwrap();
         assert_eq!(value["connect"]["ping"], 25);
         assert_eq!(value["connect"]["ttl"], 60);
         let sub = &value["connect"]["subs"]["inbox:#a"];
-        assert_eq!((&sub["offset"], &sub["recovered"], &sub["ttl"]), (&4.into(), &true.into(), &1.into()));
+        assert_eq!(
+            (&sub["offset"], &sub["recovered"], &sub["ttl"]),
+            (&4.into(), &true.into(), &1.into())
+        );
     }
 }

@@ -114,7 +114,11 @@ impl Hub {
 }
 
 impl Inner {
-    async fn join(self: &Arc<Self>, join: &Join, mailbox: &Arc<Mailbox>) -> Result<Joined, FetchError> {
+    async fn join(
+        self: &Arc<Self>,
+        join: &Join,
+        mailbox: &Arc<Mailbox>,
+    ) -> Result<Joined, FetchError> {
         // Holding the channel keeps it from being swept away before the subscriber is in.
         let channel = Arc::clone(
             self.channels
@@ -122,16 +126,25 @@ impl Inner {
                 .or_insert_with(|| Arc::new(Channel::new(Arc::clone(&join.key))))
                 .value(),
         );
-        channel.ready.get_or_try_init(|| self.activate(&channel)).await?;
+        channel
+            .ready
+            .get_or_try_init(|| self.activate(&channel))
+            .await?;
         let Some((position, floor)) = channel.add(mailbox) else {
-            return Err(FetchError::Unavailable("the channel is being started again".to_owned()));
+            return Err(FetchError::Unavailable(
+                "the channel is being started again".to_owned(),
+            ));
         };
         let stream = self.position(POSITION_AGE_MAX).await?;
         let recovery = match &join.since {
             None => Recovery::None,
             Some(since) => recovery::recover(self, &join.key, since, position, &stream).await?,
         };
-        Ok(Joined { top: position.max(floor), epoch: stream.epoch.as_str().into(), recovery })
+        Ok(Joined {
+            top: position.max(floor),
+            epoch: stream.epoch.as_str().into(),
+            recovery,
+        })
     }
 
     /// Subscribes first and looks at the stream afterwards: what is stored in between comes both ways.
@@ -139,7 +152,11 @@ impl Inner {
         let feed = feed::of_channel(self, &channel.key).await?;
         // Before `last`, so that no message of the channel lies between its last one and the floor.
         let floor = self.position(POSITION_AGE_MAX).await?.last;
-        let last = self.bus.last(CHANNELS, &channel.key.subject).await?.map_or(0, |message| message.sequence);
+        let last = self
+            .bus
+            .last(CHANNELS, &channel.key.subject)
+            .await?
+            .map_or(0, |message| message.sequence);
         if channel.start(feed, last, floor) {
             self.repair(channel);
         }
@@ -167,7 +184,8 @@ impl Inner {
     /// Messages of the channel are missing for good: its subscribers begin anew.
     fn give_up(&self, channel: &Arc<Channel>) {
         crate::metrics::channel_lost();
-        self.channels.remove_if(&channel.key.subject, |_, known| Arc::ptr_eq(known, channel));
+        self.channels
+            .remove_if(&channel.key.subject, |_, known| Arc::ptr_eq(known, channel));
         for mailbox in channel.kill() {
             mailbox.push(Push::Lost(Arc::clone(&channel.key)));
         }

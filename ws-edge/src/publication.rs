@@ -28,8 +28,15 @@ impl ChannelKey {
     #[must_use]
     pub fn new(tenant: &str, name: ChannelName) -> Self {
         let subject = subjects::channel(tenant, &name);
-        let push_prefix = format!("{{\"push\":{{\"channel\":{},\"pub\":", encode::string(name.as_str()));
-        Self { name, subject, push_prefix }
+        let push_prefix = format!(
+            "{{\"push\":{{\"channel\":{},\"pub\":",
+            encode::string(name.as_str())
+        );
+        Self {
+            name,
+            subject,
+            push_prefix,
+        }
     }
 }
 
@@ -63,7 +70,10 @@ impl Published {
         push.push_str(&key.push_prefix);
         push.push_str("{\"data\":");
         push_json(&mut push, body);
-        if let Some(info) = head.and_then(|head| headers::get(head, headers::CLIENT_INFO)).filter(|info| is_json(info)) {
+        if let Some(info) = head
+            .and_then(|head| headers::get(head, headers::CLIENT_INFO))
+            .filter(|info| is_json(info))
+        {
             push.push_str(",\"info\":");
             push.push_str(&encode::single_line(info));
         }
@@ -73,7 +83,12 @@ impl Published {
         }
         push.push('}');
         push.push_str(PUSH_SUFFIX);
-        Self { key: Arc::clone(key), offset, stored_at, push: push.into() }
+        Self {
+            key: Arc::clone(key),
+            offset,
+            stored_at,
+            push: push.into(),
+        }
     }
 
     /// The publication alone, as it stands in the list of a reply.
@@ -107,31 +122,60 @@ mod tests {
     use super::*;
 
     fn key() -> Arc<ChannelKey> {
-        Arc::new(ChannelKey::new("t", ChannelName::parse("news:\"x\"").unwrap()))
+        Arc::new(ChannelKey::new(
+            "t",
+            ChannelName::parse("news:\"x\"").unwrap(),
+        ))
     }
 
     #[test]
     fn a_push_is_one_line_of_json_whatever_the_body() {
         let mut head = HeaderMap::new();
         head.insert(headers::CLIENT_INFO, "{\"user\":\"a\"}");
-        head.insert(headers::TRACEPARENT, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
-        for body in ["{\"a\":1}", "{\n\"a\":\r\n1}", "", "not json", "\u{fffd}", "[1,2", "null"] {
+        head.insert(
+            headers::TRACEPARENT,
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        );
+        for body in [
+            "{\"a\":1}",
+            "{\n\"a\":\r\n1}",
+            "",
+            "not json",
+            "\u{fffd}",
+            "[1,2",
+            "null",
+        ] {
             let publication = Published::new(&key(), 7, Some(&head), body.as_bytes(), None);
             assert!(!publication.push.as_str().contains('\n'));
             let value: serde_json::Value = serde_json::from_str(publication.push.as_str()).unwrap();
             let object: serde_json::Value = serde_json::from_str(publication.object()).unwrap();
             assert_eq!(value["push"]["channel"], "news:\"x\"");
             assert_eq!(value["push"]["pub"], object);
-            assert_eq!((&object["offset"], &object["info"]["user"]), (&7.into(), &"a".into()));
-            assert!(object["tags"]["traceparent"].as_str().unwrap().contains("0af7651916cd43dd8448eb211c80319c"));
+            assert_eq!(
+                (&object["offset"], &object["info"]["user"]),
+                (&7.into(), &"a".into())
+            );
+            assert!(
+                object["tags"]["traceparent"]
+                    .as_str()
+                    .unwrap()
+                    .contains("0af7651916cd43dd8448eb211c80319c")
+            );
         }
-        assert!(Published::new(&key(), 1, None, b"{\"a\": 1}", None).object().starts_with("{\"data\":{\"a\": 1},"));
+        assert!(
+            Published::new(&key(), 1, None, b"{\"a\": 1}", None)
+                .object()
+                .starts_with("{\"data\":{\"a\": 1},")
+        );
     }
 
     #[test]
     fn damaged_information_is_left_out() {
         let mut head = HeaderMap::new();
         head.insert(headers::CLIENT_INFO, "{\"user\":");
-        assert_eq!(Published::new(&key(), 1, Some(&head), b"1", None).object(), r#"{"data":1,"offset":1}"#);
+        assert_eq!(
+            Published::new(&key(), 1, Some(&head), b"1", None).object(),
+            r#"{"data":1,"offset":1}"#
+        );
     }
 }

@@ -213,7 +213,10 @@ enum State {
     /// Nothing said yet.
     New,
     /// The connect command waits for its channels; later lines wait for it.
-    Connecting { command: u32, held: Vec<Box<str>> },
+    Connecting {
+        command: u32,
+        held: Vec<Box<str>>,
+    },
     Connected,
     /// Connecting failed; the client knows and should leave.
     Refused,
@@ -273,7 +276,11 @@ impl Session {
 
     /// A text frame came: one command per line.
     pub fn on_text(&mut self, text: &str, now: Now, out: &mut Vec<Effect>) {
-        let mut lines = text.split('\n').map(str::trim).filter(|line| !line.is_empty()).peekable();
+        let mut lines = text
+            .split('\n')
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .peekable();
         if lines.peek().is_none() {
             self.close(disconnect::BAD_REQUEST, out);
         }
@@ -304,17 +311,26 @@ impl Session {
             return self.close(disconnect::BAD_REQUEST, out);
         };
         match self.state {
-            State::New if command.id > 0 && command.connect.is_some() => self.connect(command, now, out),
+            State::New if command.id > 0 && command.connect.is_some() => {
+                self.connect(command, now, out)
+            }
             State::Connected if command.is_pong() => self.pong(now, out),
-            State::Connected if command.send.is_some() => self.close(disconnect::NOT_AVAILABLE, out),
-            State::Connected if command.id > 0 && command.connect.is_none() => self.command(command, now, out),
+            State::Connected if command.send.is_some() => {
+                self.close(disconnect::NOT_AVAILABLE, out)
+            }
+            State::Connected if command.id > 0 && command.connect.is_none() => {
+                self.command(command, now, out)
+            }
             _ => self.close(disconnect::BAD_REQUEST, out),
         }
     }
 
     fn command(&mut self, command: Command<'_>, now: Now, out: &mut Vec<Effect>) {
         let id = command.id;
-        if let Err(denial) = self.spend(now).and_then(|()| self.dispatch(command, now, out)) {
+        if let Err(denial) = self
+            .spend(now)
+            .and_then(|()| self.dispatch(command, now, out))
+        {
             match denial {
                 Denial::Reply(error) => self.refuse(id, error, out),
                 Denial::Close(why) => self.close(why, out),
@@ -326,7 +342,10 @@ impl Session {
     fn spend(&mut self, now: Now) -> Result<(), Denial> {
         let options = &self.rules.options;
         let full = u64::from(options.commands_burst) * 1_000;
-        let earned = now.ms.saturating_sub(self.budget_at).saturating_mul(u64::from(options.commands_per_second));
+        let earned = now
+            .ms
+            .saturating_sub(self.budget_at)
+            .saturating_mul(u64::from(options.commands_per_second));
         self.budget = self.budget.saturating_add(earned).min(full);
         self.budget_at = now.ms;
         if self.budget >= 1_000 {
@@ -341,7 +360,12 @@ impl Session {
         Err(error::TOO_MANY_REQUESTS.into())
     }
 
-    fn dispatch(&mut self, command: Command<'_>, now: Now, out: &mut Vec<Effect>) -> Result<(), Denial> {
+    fn dispatch(
+        &mut self,
+        command: Command<'_>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Denial> {
         let id = command.id;
         if let Some(request) = command.subscribe {
             self.subscribe(id, request, now, out)
@@ -405,7 +429,8 @@ impl Session {
                 self.operations = self.operations.saturating_sub(1);
                 match result {
                     Ok(found) => {
-                        let reply = encode::history(id, &found.publications, found.top, &found.epoch);
+                        let reply =
+                            encode::history(id, &found.publications, found.top, &found.epoch);
                         out.push(Effect::Send(reply));
                     }
                     Err(error) => self.refuse(id, error, out),

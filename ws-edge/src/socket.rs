@@ -40,16 +40,32 @@ pub(crate) async fn run(socket: WebSocket, node: Arc<Node>, number: u64) {
     let mailbox = Arc::new(Mailbox::new(node.rules.options.queue_bytes_max));
     node.register(number, &mailbox);
     metrics::opened();
-    let ping = node.rules.options.ping_interval_ms;
-    // In the second half of the interval: clients that come together are not pinged together.
-    let first_ping = ping / 2 + rand::random_range(0..=ping / 2);
-    let session = Session::new(Arc::clone(&node.rules), &ClientId::fresh().to_string(), node.now(), first_ping);
-    let mut shell = Shell { socket, session, mailbox, node, queue: VecDeque::new(), effects: Vec::new() };
+    let client = ClientId::fresh().to_string();
+    let first_ping = first_ping_ms(&client, node.rules.options.ping_interval_ms);
+    let session = Session::new(Arc::clone(&node.rules), &client, node.now(), first_ping);
+    let mut shell = Shell {
+        socket,
+        session,
+        mailbox,
+        node,
+        queue: VecDeque::new(),
+        effects: Vec::new(),
+    };
     let end = shell.serve().await;
     shell.leave();
     metrics::closed(end);
     shell.node.unregister(number);
     shell.goodbye(end).await;
+}
+
+/// In the second half of the interval, by the random end of the client's id: clients that come together are
+/// not pinged together.
+fn first_ping_ms(client: &str, interval_ms: u64) -> u64 {
+    let digits = client
+        .get(client.len().saturating_sub(6)..)
+        .unwrap_or_default();
+    let spread = u64::from_str_radix(digits, 16).unwrap_or(0);
+    interval_ms / 2 + spread % (interval_ms / 2 + 1)
 }
 
 struct Shell {
@@ -133,13 +149,17 @@ impl Shell {
                     Done::Joined(join_all(joins.into_iter().map(one)).await)
                 }
                 .boxed(),
-                Operation::More(more) => async move { Done::More(more.ticket, node.hub.more(&more).await) }.boxed(),
+                Operation::More(more) => {
+                    async move { Done::More(more.ticket, node.hub.more(&more).await) }.boxed()
+                }
                 Operation::Publish(message) => {
-                    async move { Done::Published(message.command, publish(&node, message).await) }.boxed()
+                    async move { Done::Published(message.command, publish(&node, message).await) }
+                        .boxed()
                 }
-                Operation::History(question) => {
-                    async move { Done::History(question.command, node.hub.history(&question).await) }.boxed()
+                Operation::History(question) => async move {
+                    Done::History(question.command, node.hub.history(&question).await)
                 }
+                .boxed(),
             });
         }
     }
@@ -148,10 +168,12 @@ impl Shell {
     fn on_frame(&mut self, frame: Option<Result<Message, axum::Error>>) -> Option<Disconnect> {
         match frame {
             Some(Ok(Message::Text(text))) => {
-                self.session.on_text(text.as_str(), self.node.now(), &mut self.effects);
+                self.session
+                    .on_text(text.as_str(), self.node.now(), &mut self.effects);
             }
             Some(Ok(Message::Binary(_))) => {
-                self.session.close(disconnect::INAPPROPRIATE_PROTOCOL, &mut self.effects);
+                self.session
+                    .close(disconnect::INAPPROPRIATE_PROTOCOL, &mut self.effects);
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Close(_))) | None => return Some(disconnect::CONNECTION_CLOSED),
@@ -167,7 +189,9 @@ impl Shell {
         let end = self.mailbox.take(pushes);
         for push in pushes.drain(..) {
             match push {
-                Push::Publication(publication) => self.session.on_publication(publication, &mut self.effects),
+                Push::Publication(publication) => {
+                    self.session.on_publication(publication, &mut self.effects)
+                }
                 Push::Lost(key) => self.session.on_lost(&key, &mut self.effects),
             }
         }
@@ -232,7 +256,10 @@ impl Shell {
         if end == disconnect::CONNECTION_CLOSED {
             return;
         }
-        let frame = CloseFrame { code: end.code, reason: end.reason.into() };
+        let frame = CloseFrame {
+            code: end.code,
+            reason: end.reason.into(),
+        };
         let closing = async {
             if self.socket.send(Message::Close(Some(frame))).await.is_ok() {
                 while let Some(Ok(_)) = self.socket.recv().await {}
@@ -283,7 +310,10 @@ fn frame(lines: &[Line]) -> Utf8Bytes {
     if let [one] = lines {
         return one.text().clone();
     }
-    let bytes = lines.iter().map(|line| line.text().as_str().len() + 1).sum();
+    let bytes = lines
+        .iter()
+        .map(|line| line.text().as_str().len() + 1)
+        .sum();
     let mut text = String::with_capacity(bytes);
     for line in lines {
         if !text.is_empty() {
@@ -295,7 +325,10 @@ fn frame(lines: &[Line]) -> Utf8Bytes {
 }
 
 fn count(lines: &[Line]) {
-    metrics::sent(lines.len(), lines.iter().map(|line| line.text().as_str().len()).sum());
+    metrics::sent(
+        lines.len(),
+        lines.iter().map(|line| line.text().as_str().len()).sum(),
+    );
     let now = clock::now();
     for line in lines {
         if let Line::Push(publication) = line {
@@ -307,7 +340,8 @@ fn count(lines: &[Line]) {
 /// Stores a client's message.
 async fn publish(node: &Node, message: Publish) -> Result<(), ReplyError> {
     let id = MessageId::fresh().to_string();
-    let outgoing = Outgoing::new(message.key.subject.as_str(), id, message.data).header(CLIENT_INFO, &message.info);
+    let outgoing = Outgoing::new(message.key.subject.as_str(), id, message.data)
+        .header(CLIENT_INFO, &message.info);
     match node.publisher.publish(outgoing).await {
         Ok(_) => Ok(()),
         Err(PublishError::TooLarge) => Err(error::LIMIT_EXCEEDED),

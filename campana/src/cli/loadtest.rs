@@ -17,10 +17,12 @@ pub fn run(global: &Global, arguments: &[OsString]) -> anyhow::Result<()> {
     );
     let mut command = Command::new(harness);
     command.args(arguments);
-    if let Some(folder) = &global.data_dir {
+    // `report` only reads a folder of results.
+    let measures = arguments.first().is_some_and(|first| first == "sweep" || first == "idle");
+    if let Some(folder) = global.data_dir.as_ref().filter(|_| measures) {
         command.arg("--data-dir").arg(folder);
     }
-    if global.json {
+    if global.json && measures {
         command.arg("--json");
     }
     Err(command.exec().into())

@@ -55,6 +55,41 @@ pub fn step(input: &StepInput<'_>) -> Step {
         totals.received_once as f64 / totals.sent as f64
     };
     let mut step = Step {
+        latency_ms: stats::percentiles(&latency),
+        uncorrected_ms: stats::percentiles(&uncorrected),
+        accept_ms: stats::percentiles(&all(|wave| &wave.accept_ns)),
+        makespan_ms: Makespan {
+            p50: stats::ns_to_ms(stats::median_ns(&makespans)),
+            max: stats::ns_to_ms(makespans.iter().copied().max().unwrap_or(0)),
+        },
+        spread_ms: spreads(&book.waves),
+        cpu_s_per_1000: input.usage.cpu_s_per_1000(totals.sent),
+        cpu_percent_of_core: input.usage.percent_of_core(),
+        rss_bytes: input.usage.rss_bytes.clone(),
+        generator_lag_ms: Lag {
+            p50: lag.p50,
+            p99: lag.p99,
+        },
+        steal_percent: stats::round3(input.usage.steal_percent),
+        success_ratio: round9(success_ratio),
+        failure_upper_bound_95: round9(stats::failure_upper_bound_95(
+            totals.sent.saturating_sub(totals.received_once),
+            totals.sent,
+        )),
+        curve: stats::curve(&latency),
+        uncorrected_curve: stats::curve(&uncorrected),
+        waves: book.waves.iter().map(wave_in_short).collect(),
+        ..counted(input)
+    };
+    step.verdict = verdict(input, &step);
+    step
+}
+
+/// The counts of a step.
+fn counted(input: &StepInput<'_>) -> Step {
+    let book = input.book;
+    let totals = &book.totals;
+    Step {
         kind: "wave".to_owned(),
         n: input.n,
         repeat: input.repeat,
@@ -75,34 +110,8 @@ pub fn step(input: &StepInput<'_>) -> Step {
             .map(|(code, count)| (code.to_string(), *count))
             .collect(),
         failures: book.failures.clone(),
-        latency_ms: stats::percentiles(&latency),
-        uncorrected_ms: stats::percentiles(&uncorrected),
-        accept_ms: stats::percentiles(&all(|wave| &wave.accept_ns)),
-        makespan_ms: Makespan {
-            p50: stats::ns_to_ms(stats::median_ns(&makespans)),
-            max: stats::ns_to_ms(makespans.iter().copied().max().unwrap_or(0)),
-        },
-        spread_ms: spreads(&book.waves),
-        cpu_s_per_1000: input.usage.cpu_s_per_1000(totals.sent),
-        cpu_percent_of_core: input.usage.percent_of_core(),
-        rss_bytes: input.usage.rss_bytes.clone(),
-        generator_lag_ms: Lag {
-            p50: lag.p50,
-            p99: lag.p99,
-        },
-        steal_percent: stats::round3(input.usage.steal_percent),
-        verdict: Verdict::default(),
-        success_ratio: round9(success_ratio),
-        failure_upper_bound_95: round9(stats::failure_upper_bound_95(
-            totals.sent.saturating_sub(totals.received_once),
-            totals.sent,
-        )),
-        curve: stats::curve(&latency),
-        uncorrected_curve: stats::curve(&uncorrected),
-        waves: book.waves.iter().map(wave_in_short).collect(),
-    };
-    step.verdict = verdict(input, &step);
-    step
+        ..Step::default()
+    }
 }
 
 /// Nine decimals: a bound for a thousand million trials, and text that reads back the same.

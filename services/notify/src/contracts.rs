@@ -436,3 +436,6 @@ pub enum InboxMessage {
         at: String,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,7 +77,11 @@ pub struct DispatcherDeps {
 ///
 /// # Errors
 /// If a consumer cannot be created or the connection is gone for good.
-pub async fn run(options: DispatcherOptions, deps: DispatcherDeps, lifecycle: Lifecycle) -> Result<(), ConsumeError> {
+pub async fn run(
+    options: DispatcherOptions,
+    deps: DispatcherDeps,
+    lifecycle: Lifecycle,
+) -> Result<(), ConsumeError> {
     let directory = Arc::new(Directory::new(
         deps.store.clone(),
         DirectoryOptions {
@@ -98,8 +102,15 @@ pub async fn run(options: DispatcherOptions, deps: DispatcherDeps, lifecycle: Li
         let spec = ConsumerSpec {
             max_in_flight,
             max_attempts: options.max_attempts,
-            backoff: Backoff { first: Duration::from_millis(250), max: Duration::from_secs(60) },
-            ..ConsumerSpec::new(topology::REQUESTS, durable(priority), subjects::request(priority.as_str()))
+            backoff: Backoff {
+                first: Duration::from_millis(250),
+                max: Duration::from_secs(60),
+            },
+            ..ConsumerSpec::new(
+                topology::REQUESTS,
+                durable(priority),
+                subjects::request(priority.as_str()),
+            )
         };
         consume::run_envelopes(&deps.bus, spec, handler, lifecycle.clone())
     };
@@ -120,3 +131,6 @@ pub const fn durable(priority: Priority) -> &'static str {
         Priority::Bulk => "dispatcher-bulk",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,16 +5,20 @@
 //! a table in the tests. The order of the rules for one recipient and channel: too late, switched off by
 //! the recipient, unknown recipient, no address, no text for the channel; otherwise it is sent.
 
+mod views;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use campana_bus::clock::Micros;
 use campana_bus::subjects::ChannelName;
 
 use crate::contracts::{
-    Channel, Content, Delivery, DeliveryStatus, InboxMessage, NotificationRequest, PlannedDelivery, Rendered,
-    RequestSummary, Target,
+    Channel, Content, Delivery, DeliveryStatus, InboxMessage, NotificationRequest, PlannedDelivery,
+    Rendered, RequestSummary, Target,
 };
 use crate::render::{CompiledTemplate, RenderError};
+
+pub use views::{recipient_view, template_view};
 
 /// The recipient switched this channel off.
 pub const PREFERENCE_OFF: &str = "preference_off";
@@ -130,14 +134,20 @@ pub fn summary(request: &NotificationRequest) -> RequestSummary {
 
 /// The channels of a request, each once, in the order in which they were asked for.
 #[must_use]
-pub fn channels(request: &NotificationRequest, template: Option<&CompiledTemplate>) -> Vec<Channel> {
+pub fn channels(
+    request: &NotificationRequest,
+    template: Option<&CompiledTemplate>,
+) -> Vec<Channel> {
     let mut seen = HashSet::new();
     let wanted: Vec<Channel> = match (&request.channels, template) {
         (Some(channels), _) => channels.clone(),
         (None, Some(template)) => template.channels().collect(),
         (None, None) => vec![Channel::InApp],
     };
-    wanted.into_iter().filter(|channel| seen.insert(*channel)).collect()
+    wanted
+        .into_iter()
+        .filter(|channel| seen.insert(*channel))
+        .collect()
 }
 
 /// Decides what happens to every recipient on every channel.
@@ -202,7 +212,11 @@ fn decide(
         };
     }
     let Some(address) = address(target, known, channel) else {
-        return suppressed(if known.is_none() && !target.inline { UNKNOWN_RECIPIENT } else { NO_ADDRESS });
+        return suppressed(if known.is_none() && !target.inline {
+            UNKNOWN_RECIPIENT
+        } else {
+            NO_ADDRESS
+        });
     };
     match texts.of(channel, &target.id)? {
         Some(message) => Ok(Decision::Send(address, message)),
@@ -217,16 +231,25 @@ fn address(target: &Target, known: Option<&RecipientView>, channel: Channel) -> 
         Channel::InApp => None,
         Channel::Email => target.email.clone().or_else(|| known?.email.clone()),
         Channel::Sms => phone().or_else(|| known?.phone.clone()),
-        Channel::Whatsapp => {
-            phone().or_else(|| known?.whatsapp.clone()).or_else(|| known?.phone.clone())
-        }
-        Channel::Webhook => target.webhook_url.clone().or_else(|| known?.webhook_url.clone()),
+        Channel::Whatsapp => phone()
+            .or_else(|| known?.whatsapp.clone())
+            .or_else(|| known?.phone.clone()),
+        Channel::Webhook => target
+            .webhook_url
+            .clone()
+            .or_else(|| known?.webhook_url.clone()),
     };
     found.filter(|address| !address.trim().is_empty())
 }
 
 impl Plan {
-    fn add(&mut self, request: &NotificationRequest, target: &Target, channel: Channel, decision: Decision) {
+    fn add(
+        &mut self,
+        request: &NotificationRequest,
+        target: &Target,
+        channel: Channel,
+        decision: Decision,
+    ) {
         let id = Delivery::derive_id(request.id, &target.id, channel);
         let (status, reason) = match decision {
             Decision::Not(status, reason) => (status, Some(reason.to_owned())),
@@ -241,7 +264,11 @@ impl Plan {
                     trace_id: request.trace.trace_id(),
                     metadata: request.metadata.clone(),
                 };
-                self.inbox.push(InboxPlan { id, channel: inbox, message });
+                self.inbox.push(InboxPlan {
+                    id,
+                    channel: inbox,
+                    message,
+                });
                 (DeliveryStatus::Delivered, None)
             }
             Decision::Send(address, message) => {
@@ -261,7 +288,13 @@ impl Plan {
                 (DeliveryStatus::Queued, None)
             }
         };
-        self.planned.push(PlannedDelivery { id, recipient: target.id.clone(), channel, status, reason });
+        self.planned.push(PlannedDelivery {
+            id,
+            recipient: target.id.clone(),
+            channel,
+            status,
+            reason,
+        });
     }
 }
 
@@ -272,20 +305,37 @@ struct Texts<'a> {
 }
 
 enum Source<'a> {
-    Template(&'a CompiledTemplate, &'a serde_json::Map<String, serde_json::Value>),
-    Inline { title: &'a str, body: &'a str, url: Option<&'a str> },
+    Template(
+        &'a CompiledTemplate,
+        &'a serde_json::Map<String, serde_json::Value>,
+    ),
+    Inline {
+        title: &'a str,
+        body: &'a str,
+        url: Option<&'a str>,
+    },
 }
 
 impl<'a> Texts<'a> {
-    fn new(request: &'a NotificationRequest, template: Option<&'a CompiledTemplate>) -> Result<Self, PlanError> {
+    fn new(
+        request: &'a NotificationRequest,
+        template: Option<&'a CompiledTemplate>,
+    ) -> Result<Self, PlanError> {
         let source = match &request.content {
             Content::Template { key, data } => {
                 let template = template.ok_or_else(|| PlanError::UnknownTemplate(key.clone()))?;
                 Source::Template(template, data)
             }
-            Content::Inline { title, body, url } => Source::Inline { title, body, url: url.as_deref() },
+            Content::Inline { title, body, url } => Source::Inline {
+                title,
+                body,
+                url: url.as_deref(),
+            },
         };
-        Ok(Self { source, shared: HashMap::new() })
+        Ok(Self {
+            source,
+            shared: HashMap::new(),
+        })
     }
 
     fn of(&mut self, channel: Channel, recipient: &str) -> Result<Option<Rendered>, PlanError> {
@@ -293,10 +343,13 @@ impl<'a> Texts<'a> {
             return Ok(text.clone());
         }
         let (text, personal) = match &self.source {
-            Source::Template(template, data) => {
-                (template.render(channel, data, recipient)?, template.is_personal(channel))
+            Source::Template(template, data) => (
+                template.render(channel, data, recipient)?,
+                template.is_personal(channel),
+            ),
+            Source::Inline { title, body, url } => {
+                (Some(inline(channel, title, body, *url)), false)
             }
-            Source::Inline { title, body, url } => (Some(inline(channel, title, body, *url)), false),
         };
         if !personal {
             self.shared.insert(channel, text.clone());
@@ -308,13 +361,20 @@ impl<'a> Texts<'a> {
 /// A channel that has no title gets it as the first line of the text.
 fn inline(channel: Channel, title: &str, body: &str, url: Option<&str>) -> Rendered {
     let text = match channel {
-        Channel::Sms | Channel::Whatsapp => {
-            [title, body, url.unwrap_or_default()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
-        }
+        Channel::Sms | Channel::Whatsapp => [title, body, url.unwrap_or_default()]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("\n"),
         Channel::Email if body.is_empty() => title.to_owned(),
         Channel::InApp | Channel::Email | Channel::Webhook => body.to_owned(),
     };
-    Rendered { title: title.to_owned(), text, html: None, url: url.map(str::to_owned) }
+    Rendered {
+        title: title.to_owned(),
+        text,
+        html: None,
+        url: url.map(str::to_owned),
+    }
 }
 
 #[cfg(test)]

@@ -80,9 +80,9 @@ function drawSoon() {
 function row(message) {
   const what = message.subject || message.preview || "(empty)";
   const mark = verdict(message);
-  const label = `${message.channel} to ${message.to.join(", ")}: ${what}`;
-  const button = el("button", { type: "button", "data-id": message.id, "aria-current": message.id === state.chosen ? "true" : "false", "aria-label": label },
+  const button = el("button", { type: "button", "data-id": message.id, "aria-current": message.id === state.chosen ? "true" : "false" },
     icon(message.channel),
+    el("span", { class: "hidden" }, `${message.channel} to`),
     el("span", { class: "to" }, message.to.join(", ") || "(nobody)"),
     el("time", { datetime: message.received_at, title: new Date(message.received_at).toLocaleString() }, clock(message.received_at)),
     el("span", { class: "what" }, what),

@@ -20,14 +20,23 @@ pub(super) struct Feed {
 }
 
 /// The feed that brings this channel's messages; started if there is none.
-pub(super) async fn of_channel(inner: &Arc<Inner>, key: &ChannelKey) -> Result<Arc<Feed>, FetchError> {
+pub(super) async fn of_channel(
+    inner: &Arc<Inner>,
+    key: &ChannelKey,
+) -> Result<Arc<Feed>, FetchError> {
     let filter = filter(inner.options.interest, key);
     let mut feeds = inner.feeds.lock().await;
     if let Some(feed) = feeds.get(&filter).and_then(Weak::upgrade) {
         return Ok(feed);
     }
-    let unavailable = |error: async_nats::SubscribeError| FetchError::Unavailable(error.to_string());
-    let mut messages = inner.bus.client().subscribe(filter.clone()).await.map_err(unavailable)?;
+    let unavailable =
+        |error: async_nats::SubscribeError| FetchError::Unavailable(error.to_string());
+    let mut messages = inner
+        .bus
+        .client()
+        .subscribe(filter.clone())
+        .await
+        .map_err(unavailable)?;
     let end = CancellationToken::new();
     let (ended, stopped, weak) = (end.clone(), inner.stop.clone(), Arc::downgrade(inner));
     inner.lifecycle.spawn("edge feed", async move {
@@ -37,11 +46,15 @@ pub(super) async fn of_channel(inner: &Arc<Inner>, key: &ChannelKey) -> Result<A
                 () = ended.cancelled() => None,
                 () = stopped.cancelled() => None,
             };
-            let (Some(message), Some(inner)) = (message, weak.upgrade()) else { return };
+            let (Some(message), Some(inner)) = (message, weak.upgrade()) else {
+                return;
+            };
             dispatch(&inner, &message);
         }
     });
-    let feed = Arc::new(Feed { _end: end.drop_guard() });
+    let feed = Arc::new(Feed {
+        _end: end.drop_guard(),
+    });
     feeds.insert(filter, Arc::downgrade(&feed));
     Ok(feed)
 }
@@ -60,12 +73,31 @@ fn filter(interest: Interest, key: &ChannelKey) -> String {
 /// Brings one message to its channel.
 fn dispatch(inner: &Arc<Inner>, message: &Message) {
     let Some(head) = &message.headers else { return };
-    let Some(subject) = headers::get(head, "Nats-Subject") else { return };
-    let Some(channel) = inner.channels.get(subject).map(|found| Arc::clone(&found)) else { return };
-    let Some(sequence) = headers::get_number::<u64>(head, "Nats-Sequence") else { return };
+    let Some(subject) = headers::get(head, "Nats-Subject") else {
+        return;
+    };
+    let Some(channel) = inner.channels.get(subject).map(|found| Arc::clone(&found)) else {
+        return;
+    };
+    let Some(sequence) = headers::get_number::<u64>(head, "Nats-Sequence") else {
+        return;
+    };
     let previous = headers::get_number::<u64>(head, "Nats-Last-Sequence").unwrap_or(0);
     let stored_at = headers::get(head, "Nats-Time-Stamp").and_then(Micros::from_rfc3339);
-    let publication = Arc::new(Published::new(&channel.key, sequence, Some(head), &message.payload, stored_at));
+    let publication = Arc::new(Published::new(
+        &channel.key,
+        sequence,
+        Some(head),
+        &message.payload,
+        stored_at,
+    ));
+    if let Some(trace) = headers::trace(head) {
+        tracing::debug!(
+            trace_id = trace.trace_id(),
+            offset = sequence,
+            "publication pushed to its subscribers"
+        );
+    }
     if channel.live(sequence, previous, publication) {
         crate::metrics::hole();
         inner.repair(&channel);
@@ -74,5 +106,9 @@ fn dispatch(inner: &Arc<Inner>, message: &Message) {
 
 /// Forgets feeds that ended with their last channel.
 pub(super) async fn sweep(inner: &Inner) {
-    inner.feeds.lock().await.retain(|_, feed| feed.strong_count() > 0);
+    inner
+        .feeds
+        .lock()
+        .await
+        .retain(|_, feed| feed.strong_count() > 0);
 }

@@ -20,22 +20,37 @@ pub(super) async fn answer(inner: &Inner, question: &History) -> Result<Found, R
         tracing::warn!(error = %why, "history cannot be read");
         error::INTERNAL
     };
-    let stream = inner.position(POSITION_AGE_MAX).await.map_err(unavailable)?;
+    let stream = inner
+        .position(POSITION_AGE_MAX)
+        .await
+        .map_err(unavailable)?;
     let since = question.since.as_ref();
     if since.is_some_and(|since| !since.epoch.is_empty() && since.epoch != stream.epoch) {
         return Err(error::UNRECOVERABLE_POSITION);
     }
-    let last = inner.bus.last(CHANNELS, &question.key.subject).await.map_err(unavailable)?;
+    let last = inner
+        .bus
+        .last(CHANNELS, &question.key.subject)
+        .await
+        .map_err(unavailable)?;
     let last = last.map_or(0, |message| message.sequence);
     let top = last.max(stream.last);
     let mut publications = Vec::new();
     if question.limit > 0 && last > 0 {
         publications = read(inner, question, last).await.map_err(unavailable)?;
     }
-    Ok(Found { publications, top, epoch: stream.epoch.as_str().into() })
+    Ok(Found {
+        publications,
+        top,
+        epoch: stream.epoch.as_str().into(),
+    })
 }
 
-async fn read(inner: &Inner, question: &History, last: u64) -> Result<Vec<Arc<Published>>, FetchError> {
+async fn read(
+    inner: &Inner,
+    question: &History,
+    last: u64,
+) -> Result<Vec<Arc<Published>>, FetchError> {
     let subject = question.key.subject.as_str();
     let end = last.saturating_add(1);
     // What lies further back than the namespace's history does not count.
@@ -43,9 +58,17 @@ async fn read(inner: &Inner, question: &History, last: u64) -> Result<Vec<Arc<Pu
     let since = question.since.as_ref().map(|since| since.offset);
     let (from, before) = if question.reverse {
         let before = since.unwrap_or(end).min(end);
-        (start_of(inner, subject, question.limit as u64, before).await?.max(oldest), before)
+        (
+            start_of(inner, subject, question.limit as u64, before)
+                .await?
+                .max(oldest),
+            before,
+        )
     } else {
-        (since.map_or(oldest, |offset| offset.saturating_add(1).max(oldest)), end)
+        (
+            since.map_or(oldest, |offset| offset.saturating_add(1).max(oldest)),
+            end,
+        )
     };
     let mut found = collect(inner, question, from, before).await?;
     if question.reverse {
@@ -55,7 +78,12 @@ async fn read(inner: &Inner, question: &History, last: u64) -> Result<Vec<Arc<Pu
 }
 
 /// Up to the limit of messages with a sequence in `from..before`.
-async fn collect(inner: &Inner, question: &History, from: u64, before: u64) -> Result<Vec<Arc<Published>>, FetchError> {
+async fn collect(
+    inner: &Inner,
+    question: &History,
+    from: u64,
+    before: u64,
+) -> Result<Vec<Arc<Published>>, FetchError> {
     let age_max = i64::try_from(question.age_seconds_max).unwrap_or(i64::MAX);
     let now = clock::now();
     let too_old = |at: clock::Micros| age_max > 0 && now.since(at) / 1_000_000 > age_max;
@@ -63,10 +91,18 @@ async fn collect(inner: &Inner, question: &History, from: u64, before: u64) -> R
     let mut after = from.saturating_sub(1);
     while found.len() < question.limit && after.saturating_add(1) < before {
         let limit = (question.limit - found.len()).min(inner.options.recovery_page_messages);
-        let page = inner.bus.fetch_after(CHANNELS, &question.key.subject, after, limit).await?;
-        let Some(newest) = page.messages.last() else { break };
+        let page = inner
+            .bus
+            .fetch_after(CHANNELS, &question.key.subject, after, limit)
+            .await?;
+        let Some(newest) = page.messages.last() else {
+            break;
+        };
         after = newest.sequence;
-        let wanted = page.messages.iter().filter(|message| message.sequence < before && !too_old(message.time));
+        let wanted = page
+            .messages
+            .iter()
+            .filter(|message| message.sequence < before && !too_old(message.time));
         found.extend(wanted.map(|message| publish(&question.key, message)));
         if page.pending == 0 {
             break;
@@ -76,7 +112,12 @@ async fn collect(inner: &Inner, question: &History, from: u64, before: u64) -> R
 }
 
 /// The smallest sequence with at most `count` messages of the subject in it..`before`.
-async fn start_of(inner: &Inner, subject: &str, count: u64, before: u64) -> Result<u64, FetchError> {
+async fn start_of(
+    inner: &Inner,
+    subject: &str,
+    count: u64,
+    before: u64,
+) -> Result<u64, FetchError> {
     let behind = count_from(inner, subject, before).await?.1;
     let (first, all) = count_from(inner, subject, 1).await?;
     let wanted = count.saturating_add(behind);
@@ -102,7 +143,10 @@ async fn start_of(inner: &Inner, subject: &str, count: u64, before: u64) -> Resu
 
 /// The first message with at least this sequence, and how many there are from it on.
 async fn count_from(inner: &Inner, subject: &str, sequence: u64) -> Result<(u64, u64), FetchError> {
-    let page = inner.bus.fetch_after(CHANNELS, subject, sequence.saturating_sub(1), 1).await?;
+    let page = inner
+        .bus
+        .fetch_after(CHANNELS, subject, sequence.saturating_sub(1), 1)
+        .await?;
     Ok(match page.messages.first() {
         Some(message) => (message.sequence, page.pending + 1),
         None => (sequence, 0),

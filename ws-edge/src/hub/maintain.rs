@@ -22,8 +22,19 @@ const CHECKS_IN_FLIGHT: usize = 64;
 pub(super) async fn run(inner: Arc<Inner>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let connects = |inner: &Inner| inner.bus.client().statistics().connects.load(Ordering::Relaxed);
-    let mut state = State { connects: connects(&inner), epoch: None, unchecked: Vec::new() };
+    let connects = |inner: &Inner| {
+        inner
+            .bus
+            .client()
+            .statistics()
+            .connects
+            .load(Ordering::Relaxed)
+    };
+    let mut state = State {
+        connects: connects(&inner),
+        epoch: None,
+        unchecked: Vec::new(),
+    };
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -32,8 +43,15 @@ pub(super) async fn run(inner: Arc<Inner>) {
         let connected = connects(&inner);
         if connected != state.connects {
             state.connects = connected;
-            state.unchecked = inner.channels.iter().map(|entry| Arc::clone(entry.value())).collect();
-            tracing::info!(channels = state.unchecked.len(), "reconnected to NATS: comparing channels with the stream");
+            state.unchecked = inner
+                .channels
+                .iter()
+                .map(|entry| Arc::clone(entry.value()))
+                .collect();
+            tracing::info!(
+                channels = state.unchecked.len(),
+                "reconnected to NATS: comparing channels with the stream"
+            );
         }
         tokio::select! {
             result = tick(&inner, &mut state) => {
@@ -60,13 +78,28 @@ async fn tick(inner: &Arc<Inner>, state: &mut State) -> Result<(), FetchError> {
         state.unchecked.clear();
         return Ok(());
     }
-    let age_max = if state.unchecked.is_empty() { Duration::from_secs(5) } else { Duration::ZERO };
+    let age_max = if state.unchecked.is_empty() {
+        Duration::from_secs(5)
+    } else {
+        Duration::ZERO
+    };
     let stream = inner.position(age_max).await?;
-    if state.epoch.replace(stream.epoch.clone()).is_some_and(|known| known != stream.epoch) {
+    if state
+        .epoch
+        .replace(stream.epoch.clone())
+        .is_some_and(|known| known != stream.epoch)
+    {
         // Another stream under the same name: every position is void.
         state.unchecked.clear();
-        let all: Vec<Arc<Channel>> = inner.channels.iter().map(|entry| Arc::clone(entry.value())).collect();
-        tracing::warn!(channels = all.len(), "the stream was created anew: all subscribers begin anew");
+        let all: Vec<Arc<Channel>> = inner
+            .channels
+            .iter()
+            .map(|entry| Arc::clone(entry.value()))
+            .collect();
+        tracing::warn!(
+            channels = all.len(),
+            "the stream was created anew: all subscribers begin anew"
+        );
         all.iter().for_each(|channel| inner.give_up(channel));
         return Ok(());
     }
@@ -89,7 +122,10 @@ async fn check(inner: &Arc<Inner>, channels: Vec<Arc<Channel>>) -> Vec<Arc<Chann
     let checks = channels.into_iter().map(|channel| async move {
         match inner.bus.last(CHANNELS, &channel.key.subject).await {
             Ok(last) => {
-                if channel.checked(last.map_or(0, |message| message.sequence), clock::monotonic()) {
+                if channel.checked(
+                    last.map_or(0, |message| message.sequence),
+                    clock::monotonic(),
+                ) {
                     crate::metrics::hole();
                     inner.repair(&channel);
                 }

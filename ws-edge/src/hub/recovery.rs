@@ -25,14 +25,26 @@ const LAG_PAUSE: Duration = Duration::from_millis(25);
 
 pub(super) fn publish(key: &Arc<ChannelKey>, message: &StoredMessage) -> Arc<Published> {
     let stored = Some(message.time);
-    Arc::new(Published::new(key, message.sequence, Some(&message.headers), &message.payload, stored))
+    Arc::new(Published::new(
+        key,
+        message.sequence,
+        Some(&message.headers),
+        &message.payload,
+        stored,
+    ))
 }
 
 /// One page of the channel's messages after a position.
 async fn page(inner: &Inner, key: &Arc<ChannelKey>, after: u64) -> Result<Page, FetchError> {
     let limit = inner.options.recovery_page_messages;
-    let found = inner.bus.fetch_after(CHANNELS, &key.subject, after, limit).await?;
-    let mut page = Page { publications: Vec::with_capacity(found.messages.len()), more: found.pending > 0 };
+    let found = inner
+        .bus
+        .fetch_after(CHANNELS, &key.subject, after, limit)
+        .await?;
+    let mut page = Page {
+        publications: Vec::with_capacity(found.messages.len()),
+        more: found.pending > 0,
+    };
     let mut bytes = 0;
     for message in &found.messages {
         bytes += message.payload.len();
@@ -62,9 +74,9 @@ pub(super) async fn next_page(
         tokio::time::sleep(LAG_PAUSE).await;
     }
     match inner.bus.last(CHANNELS, &key.subject).await? {
-        Some(last) if last.sequence >= at_least => {
-            Err(FetchError::Unavailable("stored messages do not show up".to_owned()))
-        }
+        Some(last) if last.sequence >= at_least => Err(FetchError::Unavailable(
+            "stored messages do not show up".to_owned(),
+        )),
         _ => Ok(None),
     }
 }
@@ -87,14 +99,22 @@ pub(super) async fn recover(
     if (nothing_missed && (position..=stream.last.max(position)).contains(&since.offset))
         || is_recoverable(inner, key, since.offset, position).await?
     {
-        Ok(Recovery::Page { from: since.offset, page })
+        Ok(Recovery::Page {
+            from: since.offset,
+            page,
+        })
     } else {
         Ok(Recovery::Lost(LostReason::Gap))
     }
 }
 
 /// Asks the stream whether all messages of the channel after `offset` are still there.
-async fn is_recoverable(inner: &Inner, key: &ChannelKey, offset: u64, position: u64) -> Result<bool, FetchError> {
+async fn is_recoverable(
+    inner: &Inner,
+    key: &ChannelKey,
+    offset: u64,
+    position: u64,
+) -> Result<bool, FetchError> {
     let oldest = inner.bus.fetch_after(CHANNELS, &key.subject, 0, 1).await?;
     let kept = Kept {
         first: oldest.messages.first().map(|message| message.sequence),
@@ -128,7 +148,11 @@ impl Kept {
         let not_aged = offset.saturating_add(1) >= stream.first;
         match self.first {
             Some(first) if first <= offset => true,
-            Some(_) => not_aged && u64::try_from(stream.max_per_subject).map_or(true, |max| max == 0 || self.count < max),
+            Some(_) => {
+                not_aged
+                    && u64::try_from(stream.max_per_subject)
+                        .map_or(true, |max| max == 0 || self.count < max)
+            }
             None => not_aged,
         }
     }
@@ -164,7 +188,11 @@ enum Step {
     Gone,
 }
 
-async fn step(inner: &Arc<Inner>, channel: &Arc<Channel>, checked: &mut bool) -> Result<Step, FetchError> {
+async fn step(
+    inner: &Arc<Inner>,
+    channel: &Arc<Channel>,
+    checked: &mut bool,
+) -> Result<Step, FetchError> {
     let position = channel.position();
     let page = page(inner, &channel.key, position).await?;
     if !page.publications.is_empty() && !*checked {
@@ -177,7 +205,11 @@ async fn step(inner: &Arc<Inner>, channel: &Arc<Channel>, checked: &mut bool) ->
     if page.more {
         return Ok(Step::More);
     }
-    Ok(if channel.finish() { Step::Lagging } else { Step::Done })
+    Ok(if channel.finish() {
+        Step::Lagging
+    } else {
+        Step::Done
+    })
 }
 
 #[cfg(test)]
@@ -185,7 +217,14 @@ mod tests {
     use super::*;
 
     fn stream(first: u64, last: u64) -> StreamPosition {
-        StreamPosition { first, last, epoch: "e".to_owned(), max_per_subject: 5, messages: 0, bytes: 0 }
+        StreamPosition {
+            first,
+            last,
+            epoch: "e".to_owned(),
+            max_per_subject: 5,
+            messages: 0,
+            bytes: 0,
+        }
     }
 
     fn kept(first: Option<u64>, count: u64, last: u64) -> Kept {
@@ -219,7 +258,10 @@ mod tests {
     #[test]
     fn without_a_limit_per_channel_only_age_counts() {
         for max_per_subject in [-1, 0] {
-            let stream = StreamPosition { max_per_subject, ..stream(1, 100) };
+            let stream = StreamPosition {
+                max_per_subject,
+                ..stream(1, 100)
+            };
             assert!(kept(Some(13), 50, 90).reaches_back_to(4, &stream));
         }
     }

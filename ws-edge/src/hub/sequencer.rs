@@ -37,7 +37,12 @@ pub(super) enum Verdict<T> {
 impl<T> Sequencer<T> {
     /// Messages wait until [`Sequencer::start`].
     pub(super) fn new() -> Self {
-        Self { position: 0, waiting: true, held: Vec::new(), forgotten_upto: 0 }
+        Self {
+            position: 0,
+            waiting: true,
+            held: Vec::new(),
+            forgotten_upto: 0,
+        }
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -67,8 +72,16 @@ impl<T> Sequencer<T> {
             self.forgotten_upto = self.held.last().map_or(0, |last| last.sequence);
             self.held.clear();
         }
-        self.held.push(Held { sequence, previous, message });
-        if std::mem::replace(&mut self.waiting, true) { Verdict::Nothing } else { Verdict::Repair }
+        self.held.push(Held {
+            sequence,
+            previous,
+            message,
+        });
+        if std::mem::replace(&mut self.waiting, true) {
+            Verdict::Nothing
+        } else {
+            Verdict::Repair
+        }
     }
 
     /// The stream holds messages after the position: begins to wait. False if it waits already.
@@ -168,7 +181,7 @@ mod tests {
         for at in 3..(HELD_MAX as u64 + 10) {
             sequencer.live(at, at - 1, at);
         }
-        assert_eq!(sequencer.finish().1, true);
+        assert!(sequencer.finish().1);
         let all: Vec<(u64, u64)> = (2..=(HELD_MAX as u64 + 2)).map(|at| (at, at)).collect();
         let mut out = sequencer.fetched(all);
         let (rest, again) = sequencer.finish();

@@ -20,20 +20,36 @@ use crate::rules::{Denial, Identity};
 impl Session {
     pub(super) fn connect(&mut self, command: Command<'_>, now: Now, out: &mut Vec<Effect>) {
         let id = command.id;
-        let Some(request) = command.connect else { return };
+        let Some(request) = command.connect else {
+            return;
+        };
         if request.token.is_empty() {
             return self.close(disconnect::BAD_REQUEST, out);
         }
-        let claims = match self.rules.keys.verify_connection(&request.token, now.unix, &self.rules.policy) {
-            Ok(claims) => claims,
-            Err(TokenError::Expired) => return self.refuse_connect(id, Denial::Reply(error::TOKEN_EXPIRED), out),
-            Err(TokenError::Invalid(_)) => return self.close(disconnect::INVALID_TOKEN, out),
-        };
+        let claims =
+            match self
+                .rules
+                .keys
+                .verify_connection(&request.token, now.unix, &self.rules.policy)
+            {
+                Ok(claims) => claims,
+                Err(TokenError::Expired) => {
+                    return self.refuse_connect(id, Denial::Reply(error::TOKEN_EXPIRED), out);
+                }
+                Err(TokenError::Invalid(_)) => return self.close(disconnect::INVALID_TOKEN, out),
+            };
         self.timers.expires_at = moment(claims.expires_at, now);
         match self.server_side(&claims, &request.subs) {
             Ok(joins) => {
-                self.who = Some(Box::new(Identity { user: claims.user, tenant: claims.tenant, info: claims.info }));
-                self.state = State::Connecting { command: id, held: Vec::new() };
+                self.who = Some(Box::new(Identity {
+                    user: claims.user,
+                    tenant: claims.tenant,
+                    info: claims.info,
+                }));
+                self.state = State::Connecting {
+                    command: id,
+                    held: Vec::new(),
+                };
                 self.operations += 1;
                 out.push(Effect::Run(Operation::Join(joins)));
             }
@@ -58,7 +74,8 @@ impl Session {
         claims: &ConnectionClaims,
         standings: &HashMap<String, Standing>,
     ) -> Result<Vec<Join>, Denial> {
-        let inbox = ChannelName::inbox(&claims.user).map_err(|_| Denial::Close(disconnect::INVALID_TOKEN))?;
+        let inbox = ChannelName::inbox(&claims.user)
+            .map_err(|_| Denial::Close(disconnect::INVALID_TOKEN))?;
         let mut names = vec![inbox.as_str()];
         names.extend(claims.channels.iter().map(String::as_str));
         names.extend(claims.subs.keys().map(String::as_str));
@@ -73,38 +90,64 @@ impl Session {
         for name in names {
             let (channel, namespace) = rules.channel(name)?;
             let key = Arc::new(ChannelKey::new(claims.tenant.as_str(), channel));
-            let standing = standings.get(name).filter(|standing| standing.recover && namespace.recovers());
-            let since = standing.map(|one| Since { offset: one.offset, epoch: one.epoch.clone() });
+            let standing = standings
+                .get(name)
+                .filter(|standing| standing.recover && namespace.recovers());
+            let since = standing.map(|one| Since {
+                offset: one.offset,
+                epoch: one.epoch.clone(),
+            });
             let mut subscription = Subscription::new(Arc::clone(&key), self.ticket());
             subscription.server_side = true;
             if let Some(options) = claims.subs.get(name) {
                 subscription.info = options.info.as_deref().map(Into::into);
                 subscription.data = options.data.as_deref().map(Into::into);
             }
-            joins.push(Join { ticket: subscription.ticket, key, since });
+            joins.push(Join {
+                ticket: subscription.ticket,
+                key,
+                since,
+            });
             self.subscriptions.push(subscription);
         }
         Ok(joins)
     }
 
     /// The server-side channels are joined: answers the connect command, then lets what waited go.
-    pub(super) fn connected(&mut self, results: Vec<(u32, Result<Joined, ()>)>, now: Now, out: &mut Vec<Effect>) {
-        let State::Connecting { command, held } = &mut self.state else { return };
+    pub(super) fn connected(
+        &mut self,
+        results: Vec<(u32, Result<Joined, ()>)>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let State::Connecting { command, held } = &mut self.state else {
+            return;
+        };
         let (command, held) = (*command, std::mem::take(held));
         let mut subs = Vec::with_capacity(results.len());
         let mut releases = Vec::with_capacity(results.len());
         if results.iter().any(|(_, result)| result.is_err()) {
             return self.close(disconnect::SERVER_ERROR, out);
         }
-        for (ticket, joined) in results.into_iter().filter_map(|(ticket, result)| Some((ticket, result.ok()?))) {
-            let Some(at) = self.subscriptions.iter().position(|one| one.ticket == ticket) else { continue };
+        for (ticket, joined) in results
+            .into_iter()
+            .filter_map(|(ticket, result)| Some((ticket, result.ok()?)))
+        {
+            let Some(at) = self
+                .subscriptions
+                .iter()
+                .position(|one| one.ticket == ticket)
+            else {
+                continue;
+            };
             let mut encoded = String::new();
             self.result(at, &joined, out).write(&mut encoded);
             subs.push((self.subscriptions[at].key.name.as_str().to_owned(), encoded));
             releases.push((ticket, super::subscribe::reached(&joined)));
         }
         let expires = self.timers.expires_at;
-        let ttl = (expires != super::timers::NEVER).then(|| i64::try_from(expires.saturating_sub(now.ms) / 1_000).unwrap_or(i64::MAX));
+        let ttl = (expires != super::timers::NEVER)
+            .then(|| i64::try_from(expires.saturating_sub(now.ms) / 1_000).unwrap_or(i64::MAX));
         let reply = ConnectResult {
             client: &self.client,
             version: &self.rules.version,

@@ -19,7 +19,10 @@ const REJECT_UNRECOVERED: u64 = 2;
 /// Up to where a client is after the answer to its subscription, and whether more pages follow.
 pub(super) fn reached(joined: &Joined) -> (u64, bool) {
     match &joined.recovery {
-        Recovery::Page { from, page } => (page.publications.last().map_or(*from, |last| last.offset), page.more),
+        Recovery::Page { from, page } => (
+            page.publications.last().map_or(*from, |last| last.offset),
+            page.more,
+        ),
         Recovery::None | Recovery::Lost(_) => (joined.top, false),
     }
 }
@@ -32,7 +35,9 @@ impl Session {
         now: Now,
         out: &mut Vec<Effect>,
     ) -> Result<(), Denial> {
-        let Some(who) = &self.who else { return Err(Denial::Close(disconnect::BAD_REQUEST)) };
+        let Some(who) = &self.who else {
+            return Err(Denial::Close(disconnect::BAD_REQUEST));
+        };
         let (channel, namespace) = self.rules.channel(&request.channel)?;
         if self.find(&request.channel).is_some() {
             return Err(error::ALREADY_SUBSCRIBED.into());
@@ -40,10 +45,20 @@ impl Session {
         if self.subscriptions.len() >= self.rules.options.channels_per_client_max {
             return Err(error::LIMIT_EXCEEDED.into());
         }
-        let grant = self.rules.subscribe(who, &self.client, &channel, namespace, &request.token, now.unix)?;
+        let grant = self.rules.subscribe(
+            who,
+            &self.client,
+            &channel,
+            namespace,
+            &request.token,
+            now.unix,
+        )?;
         let key = Arc::new(ChannelKey::new(who.tenant.as_str(), channel));
         let recovers = namespace.recovers() && request.recover;
-        let since = recovers.then_some(Since { offset: request.offset, epoch: request.epoch });
+        let since = recovers.then_some(Since {
+            offset: request.offset,
+            epoch: request.epoch,
+        });
         self.reserve()?;
         let mut subscription = Subscription::new(Arc::clone(&key), self.ticket());
         subscription.command = Some(id);
@@ -51,25 +66,50 @@ impl Session {
         subscription.expires_at = moment(grant.expires_at, now);
         subscription.ttl = grant.expires_at.map(|at| at.saturating_sub(now.unix));
         subscription.info = grant.info.map(Into::into);
-        out.push(Effect::Run(Operation::Join(vec![Join { ticket: subscription.ticket, key, since }])));
+        out.push(Effect::Run(Operation::Join(vec![Join {
+            ticket: subscription.ticket,
+            key,
+            since,
+        }])));
         self.subscriptions.push(subscription);
         Ok(())
     }
 
     pub(super) fn find(&self, channel: &str) -> Option<usize> {
-        self.subscriptions.iter().position(|one| one.key.name.as_str() == channel)
+        self.subscriptions
+            .iter()
+            .position(|one| one.key.name.as_str() == channel)
     }
 
     /// Channels are joined: the answer, then what waited.
-    pub(super) fn on_joined(&mut self, results: Vec<(u32, Result<Joined, ()>)>, now: Now, out: &mut Vec<Effect>) {
+    pub(super) fn on_joined(
+        &mut self,
+        results: Vec<(u32, Result<Joined, ()>)>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         if matches!(self.state, State::Connecting { .. }) {
             return self.connected(results, now, out);
         }
         for (ticket, result) in results {
             // The client may have unsubscribed meanwhile.
-            let Some(at) = self.subscriptions.iter().position(|one| one.ticket == ticket) else { continue };
-            let Some(id) = self.subscriptions[at].command.take() else { continue };
-            let lost = matches!(result, Ok(Joined { recovery: Recovery::Lost(_), .. }));
+            let Some(at) = self
+                .subscriptions
+                .iter()
+                .position(|one| one.ticket == ticket)
+            else {
+                continue;
+            };
+            let Some(id) = self.subscriptions[at].command.take() else {
+                continue;
+            };
+            let lost = matches!(
+                result,
+                Ok(Joined {
+                    recovery: Recovery::Lost(_),
+                    ..
+                })
+            );
             match result {
                 Err(()) => self.drop_subscription(at, id, error::INTERNAL, out),
                 Ok(_) if lost && self.subscriptions[at].all_or_nothing => {
@@ -85,14 +125,25 @@ impl Session {
         }
     }
 
-    fn drop_subscription(&mut self, at: usize, id: u32, error: crate::codes::ReplyError, out: &mut Vec<Effect>) {
+    fn drop_subscription(
+        &mut self,
+        at: usize,
+        id: u32,
+        error: crate::codes::ReplyError,
+        out: &mut Vec<Effect>,
+    ) {
         let subscription = self.subscriptions.swap_remove(at);
         out.push(Effect::Run(Operation::Leave(subscription.key)));
         self.refuse(id, error, out);
     }
 
     /// What the client is told about a channel that was joined.
-    pub(super) fn result<'a>(&'a self, at: usize, joined: &'a Joined, out: &mut Vec<Effect>) -> SubscribeResult<'a> {
+    pub(super) fn result<'a>(
+        &'a self,
+        at: usize,
+        joined: &'a Joined,
+        out: &mut Vec<Effect>,
+    ) -> SubscribeResult<'a> {
         let subscription = &self.subscriptions[at];
         let namespace = self.rules.namespace_of(&subscription.key);
         let mut result = SubscribeResult {
@@ -104,7 +155,9 @@ impl Session {
             data: subscription.data.as_deref(),
             ..SubscribeResult::default()
         };
-        out.push(Effect::Report(Report::Subscribed(Arc::clone(&subscription.key))));
+        out.push(Effect::Report(Report::Subscribed(Arc::clone(
+            &subscription.key,
+        ))));
         match &joined.recovery {
             Recovery::None => {}
             Recovery::Lost(why) => {
@@ -123,21 +176,42 @@ impl Session {
 
     /// Everything up to `cursor` is out: asks for the next page, or lets the live ones go.
     pub(super) fn release(&mut self, ticket: u32, cursor: u64, more: bool, out: &mut Vec<Effect>) {
-        let Some(one) = self.subscriptions.iter_mut().find(|one| one.ticket == ticket) else { return };
+        let Some(one) = self
+            .subscriptions
+            .iter_mut()
+            .find(|one| one.ticket == ticket)
+        else {
+            return;
+        };
         match one.caught_up(cursor, more) {
             Ok(waited) => out.extend(waited.into_iter().map(Effect::Push)),
             Err(at_least) => {
                 let key = Arc::clone(&one.key);
-                out.push(Effect::Run(Operation::More(More { ticket, key, after: cursor, at_least })));
+                out.push(Effect::Run(Operation::More(More {
+                    ticket,
+                    key,
+                    after: cursor,
+                    at_least,
+                })));
             }
         }
     }
 
     /// The next page of a recovery came.
     pub(super) fn on_more(&mut self, ticket: u32, result: Result<Page, ()>, out: &mut Vec<Effect>) {
-        let Some(at) = self.subscriptions.iter().position(|one| one.ticket == ticket) else { return };
-        let Phase::CatchingUp { mut cursor, .. } = self.subscriptions[at].phase else { return };
-        let Ok(page) = result else { return self.lost_at(at, out) };
+        let Some(at) = self
+            .subscriptions
+            .iter()
+            .position(|one| one.ticket == ticket)
+        else {
+            return;
+        };
+        let Phase::CatchingUp { mut cursor, .. } = self.subscriptions[at].phase else {
+            return;
+        };
+        let Ok(page) = result else {
+            return self.lost_at(at, out);
+        };
         for publication in page.publications {
             if publication.offset > cursor {
                 cursor = publication.offset;
@@ -153,7 +227,9 @@ impl Session {
             return;
         }
         let bytes_max = self.rules.options.queue_bytes_max / 4;
-        let same = |key: &Arc<ChannelKey>| Arc::ptr_eq(key, &publication.key) || key.subject == publication.key.subject;
+        let same = |key: &Arc<ChannelKey>| {
+            Arc::ptr_eq(key, &publication.key) || key.subject == publication.key.subject
+        };
         if let Some(one) = self.subscriptions.iter_mut().find(|one| same(&one.key))
             && one.accept(&publication, bytes_max)
         {
@@ -166,7 +242,11 @@ impl Session {
         if self.is_closed() {
             return;
         }
-        if let Some(at) = self.subscriptions.iter().position(|one| one.key.subject == key.subject) {
+        if let Some(at) = self
+            .subscriptions
+            .iter()
+            .position(|one| one.key.subject == key.subject)
+        {
             self.lost_at(at, out);
         }
     }
@@ -184,18 +264,30 @@ impl Session {
             return self.drop_subscription(at, id, error::INTERNAL, out);
         }
         let subscription = self.subscriptions.swap_remove(at);
-        out.push(Effect::Report(Report::Unsubscribed(Arc::clone(&subscription.key))));
-        out.push(Effect::Send(encode::unsubscribe_push(subscription.key.name.as_str(), why)));
+        out.push(Effect::Report(Report::Unsubscribed(Arc::clone(
+            &subscription.key,
+        ))));
+        out.push(Effect::Send(encode::unsubscribe_push(
+            subscription.key.name.as_str(),
+            why,
+        )));
         out.push(Effect::Run(Operation::Leave(subscription.key)));
     }
 
     /// Always answered as done: an error would make clients reconnect.
-    pub(super) fn unsubscribe(&mut self, id: u32, channel: &str, out: &mut Vec<Effect>) -> Result<(), Denial> {
+    pub(super) fn unsubscribe(
+        &mut self,
+        id: u32,
+        channel: &str,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Denial> {
         if let Some(at) = self.find(channel) {
             let subscription = self.subscriptions.swap_remove(at);
             match subscription.command {
                 Some(pending) => self.refuse(pending, error::BAD_REQUEST, out),
-                None => out.push(Effect::Report(Report::Unsubscribed(Arc::clone(&subscription.key)))),
+                None => out.push(Effect::Report(Report::Unsubscribed(Arc::clone(
+                    &subscription.key,
+                )))),
             }
             out.push(Effect::Run(Operation::Leave(subscription.key)));
         }
@@ -210,12 +302,27 @@ impl Session {
         now: Now,
         out: &mut Vec<Effect>,
     ) -> Result<(), Denial> {
-        let Some(who) = &self.who else { return Err(Denial::Close(disconnect::BAD_REQUEST)) };
-        let at = self.find(&request.channel).ok_or(error::PERMISSION_DENIED)?;
-        let grant = self.rules.subscription_token(who, &self.client, &request.channel, &request.token, now.unix)?;
+        let Some(who) = &self.who else {
+            return Err(Denial::Close(disconnect::BAD_REQUEST));
+        };
+        let at = self
+            .find(&request.channel)
+            .ok_or(error::PERMISSION_DENIED)?;
+        let grant = self.rules.subscription_token(
+            who,
+            &self.client,
+            &request.channel,
+            &request.token,
+            now.unix,
+        )?;
         let left = grant.expires_at.map(|at| at.saturating_sub(now.unix));
         self.subscriptions[at].expires_at = moment(grant.expires_at, now);
-        out.push(Effect::Send(encode::refreshed(id, "sub_refresh", None, left)));
+        out.push(Effect::Send(encode::refreshed(
+            id,
+            "sub_refresh",
+            None,
+            left,
+        )));
         Ok(())
     }
 }

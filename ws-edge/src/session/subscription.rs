@@ -95,7 +95,11 @@ impl Subscription {
 
     /// Everything up to `cursor` went out. Ends the wait and gives what waited, or, if more must be read
     /// first, how far.
-    pub(super) fn caught_up(&mut self, cursor: u64, more: bool) -> Result<Vec<Arc<Published>>, u64> {
+    pub(super) fn caught_up(
+        &mut self,
+        cursor: u64,
+        more: bool,
+    ) -> Result<Vec<Arc<Published>>, u64> {
         let waiting = match &mut self.phase {
             Phase::Joining(waiting) | Phase::CatchingUp { waiting, .. } => std::mem::take(waiting),
             Phase::Live { .. } => return Ok(Vec::new()),

@@ -1,1 +1,203 @@
-//! t
+//! The session without a network: every rule of the protocol that it decides, and that no sequence of
+//! events breaks the order of what it sends.
+
+use campana_bus::subjects::ChannelName;
+use campana_identity::{ConnectionSpec, TokenKeys};
+use serde_json::{Value, json};
+
+mod commands;
+mod ends;
+mod order;
+mod recovery;
+
+use super::*;
+use crate::options::{EdgeOptions, NamespaceOptions, PublishAccess, SubscribeAccess};
+
+const NOW: Now = Now {
+    ms: 1_000,
+    unix: 1_800_000_000,
+};
+
+fn keys() -> TokenKeys {
+    TokenKeys::new(&[7; 32], None).unwrap()
+}
+
+fn token(ttl: i64) -> String {
+    keys()
+        .mint_connection("alice", "acme", ttl, NOW.unix, &ConnectionSpec::default())
+        .unwrap()
+}
+
+fn options() -> EdgeOptions {
+    let namespace = |name: &str, subscribe, publish| NamespaceOptions {
+        name: name.to_owned(),
+        subscribe,
+        publish,
+        ..NamespaceOptions::default()
+    };
+    EdgeOptions {
+        namespaces: vec![
+            namespace("room", SubscribeAccess::Anyone, PublishAccess::Subscriber),
+            namespace("vip", SubscribeAccess::Token, PublishAccess::Nobody),
+            NamespaceOptions {
+                history_size: 0,
+                ..namespace("flash", SubscribeAccess::Anyone, PublishAccess::Anyone)
+            },
+        ],
+        ..EdgeOptions::default()
+    }
+}
+
+/// A session and the world around it: answers operations at once unless told to hold them.
+struct World {
+    session: Session,
+    now: Now,
+    sent: Vec<Value>,
+    closed: Option<u16>,
+    waiting: Vec<Operation>,
+    reports: Vec<Report>,
+}
+
+impl World {
+    fn new(options: EdgeOptions) -> Self {
+        let rules = Arc::new(Rules::new(options, keys()));
+        let session = Session::new(rules, "cli_1", NOW, 15_000);
+        Self {
+            session,
+            now: NOW,
+            sent: Vec::new(),
+            closed: None,
+            waiting: Vec::new(),
+            reports: Vec::new(),
+        }
+    }
+
+    fn connected() -> Self {
+        let mut world = Self::new(options());
+        world.say(&json!({"id": 1, "connect": {"token": token(3_600)}}));
+        world.answer();
+        world.sent.clear();
+        world
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            assert_eq!(self.closed, None, "{effect:?} after the close");
+            match effect {
+                Effect::Send(text) => self.sent.push(serde_json::from_str(text.as_str()).unwrap()),
+                Effect::Push(publication) => self
+                    .sent
+                    .push(serde_json::from_str(publication.push.as_str()).unwrap()),
+                Effect::Run(operation) => self.waiting.push(operation),
+                Effect::Close(why) => self.closed = Some(why.code),
+                Effect::Report(report) => self.reports.push(report),
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        let mut out = Vec::new();
+        self.session.on_text(text, self.now, &mut out);
+        self.take(out);
+    }
+
+    fn say(&mut self, command: &Value) {
+        self.text(&command.to_string());
+    }
+
+    fn done(&mut self, done: Done) {
+        let mut out = Vec::new();
+        self.session.on_done(done, self.now, &mut out);
+        self.take(out);
+    }
+
+    /// Answers all operations as an empty stream at offset 10 would.
+    fn answer(&mut self) {
+        for operation in std::mem::take(&mut self.waiting) {
+            let done = match operation {
+                Operation::Join(joins) => Done::Joined(
+                    joins
+                        .iter()
+                        .map(|join| (join.ticket, Ok(fresh())))
+                        .collect(),
+                ),
+                Operation::More(more) => Done::More(more.ticket, Ok(Page::default())),
+                Operation::Leave(_) => Done::Left,
+                Operation::Publish(message) => Done::Published(message.command, Ok(())),
+                Operation::History(question) => {
+                    let found = Found {
+                        publications: Vec::new(),
+                        top: 10,
+                        epoch: "e".into(),
+                    };
+                    Done::History(question.command, Ok(found))
+                }
+            };
+            self.done(done);
+        }
+    }
+
+    fn publish(&mut self, channel: &str, offset: u64) {
+        let mut out = Vec::new();
+        self.session
+            .on_publication(publication(channel, offset), &mut out);
+        self.take(out);
+    }
+
+    fn at(&mut self, ms: u64) {
+        self.now = Now {
+            ms,
+            unix: NOW.unix + i64::try_from(ms - NOW.ms).unwrap() / 1_000,
+        };
+        let mut out = Vec::new();
+        self.session.on_timer(self.now, &mut out);
+        self.take(out);
+    }
+
+    fn error(&mut self, command: &Value) -> u64 {
+        self.sent.clear();
+        self.say(command);
+        self.answer();
+        assert_eq!(self.closed, None, "{command}");
+        self.sent[0]["error"]["code"].as_u64().unwrap_or(0)
+    }
+
+    fn offsets(&self, channel: &str) -> Vec<u64> {
+        let pushes = self
+            .sent
+            .iter()
+            .filter(|line| line["push"]["channel"] == channel);
+        pushes
+            .filter_map(|line| line["push"]["pub"]["offset"].as_u64())
+            .collect()
+    }
+}
+
+fn fresh() -> Joined {
+    Joined {
+        top: 10,
+        epoch: "e".into(),
+        recovery: Recovery::None,
+    }
+}
+
+fn publication(channel: &str, offset: u64) -> Arc<Published> {
+    let key = Arc::new(ChannelKey::new(
+        "acme",
+        ChannelName::parse(channel).unwrap(),
+    ));
+    Arc::new(Published::new(
+        &key,
+        offset,
+        None,
+        offset.to_string().as_bytes(),
+        None,
+    ))
+}
+
+fn page(channel: &str, offsets: &[u64], more: bool) -> Page {
+    Page {
+        publications: offsets.iter().map(|at| publication(channel, *at)).collect(),
+        more,
+    }
+}

@@ -4,10 +4,22 @@ use crate::report::svg::escape;
 use crate::run::{Run, Status};
 use crate::table::{grouped, number};
 
+type Fact = (&'static str, String);
+
 pub(super) fn environment(run: &Run) -> String {
+    let items: String = machine_facts(run)
+        .into_iter()
+        .chain(software_facts(run))
+        .map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>", escape(&value)))
+        .collect();
+    format!("<h2>Where this was measured</h2>\n<dl class=\"facts\">{items}</dl>")
+}
+
+fn machine_facts(run: &Run) -> Vec<Fact> {
     let machine = &run.environment;
-    let or_unknown = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
+    let memory = number(machine.memory_bytes as f64 / f64::from(1 << 30));
     let load = machine.load_before.map(number).join(", ");
+    let busy = number(machine.busy_percent_before);
     let pressure = machine
         .cpu_pressure_avg10
         .map_or_else(String::new, |value| {
@@ -18,40 +30,24 @@ pub(super) fn environment(run: &Run) -> String {
         .iter()
         .map(|step| step.steal_percent)
         .fold(0.0, f64::max);
-    let commit = match (&machine.git_commit, machine.git_dirty) {
-        (Some(commit), Some(true)) => format!("{commit}, with uncommitted changes"),
-        (Some(commit), _) => commit.clone(),
-        (None, _) => "not in a checkout".to_owned(),
-    };
-    let facts = [
+    let hypervisor = machine
+        .hypervisor
+        .clone()
+        .unwrap_or_else(|| "none".to_owned());
+    vec![
         (
             "processor",
             format!("{}, {} cores", machine.cpu_model, machine.cores),
         ),
-        (
-            "memory",
-            format!(
-                "{} GiB",
-                number(machine.memory_bytes as f64 / f64::from(1 << 30))
-            ),
-        ),
-        (
-            "hypervisor",
-            machine
-                .hypervisor
-                .clone()
-                .unwrap_or_else(|| "none".to_owned()),
-        ),
+        ("memory", format!("{memory} GiB")),
+        ("hypervisor", hypervisor),
         (
             "system",
             format!("{}, kernel {}", machine.os, machine.kernel),
         ),
         (
             "before the run",
-            format!(
-                "cores {} % busy, load {load}{pressure}",
-                number(machine.busy_percent_before)
-            ),
+            format!("cores {busy} % busy, load {load}{pressure}"),
         ),
         (
             "stolen by other guests",
@@ -59,34 +55,40 @@ pub(super) fn environment(run: &Run) -> String {
         ),
         ("clock", or_unknown(&machine.clocksource)),
         ("open files", grouped(machine.open_files_limit)),
-        (
-            "Campana",
-            format!(
-                "{} ({} build)",
-                or_unknown(&machine.campana_version),
-                or_unknown(&machine.campana_profile)
-            ),
-        ),
+    ]
+}
+
+fn software_facts(run: &Run) -> Vec<Fact> {
+    let machine = &run.environment;
+    let commit = match (&machine.git_commit, machine.git_dirty) {
+        (Some(commit), Some(true)) => format!("{commit}, with uncommitted changes"),
+        (Some(commit), _) => commit.clone(),
+        (None, _) => "not in a checkout".to_owned(),
+    };
+    let campana = format!(
+        "{} ({} build)",
+        or_unknown(&machine.campana_version),
+        or_unknown(&machine.campana_profile)
+    );
+    let harness = format!(
+        "{} ({} build, {})",
+        machine.harness_version, machine.profile, machine.rustc
+    );
+    vec![
+        ("Campana", campana),
         ("nats-server", or_unknown(&machine.nats_version)),
         ("source", commit),
-        (
-            "harness",
-            format!(
-                "{} ({} build, {})",
-                machine.harness_version, machine.profile, machine.rustc
-            ),
-        ),
+        ("harness", harness),
         (
             "senders",
             format!("{}; {}", run.settings.senders, run.settings.connections),
         ),
         ("target", machine.target.clone()),
-    ];
-    let items: String = facts
-        .iter()
-        .map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>", escape(value)))
-        .collect();
-    format!("<h2>Where this was measured</h2>\n<dl class=\"facts\">{items}</dl>")
+    ]
+}
+
+fn or_unknown(value: &Option<String>) -> String {
+    value.clone().unwrap_or_else(|| "unknown".to_owned())
 }
 
 pub(super) fn repeat(run: &Run) -> String {

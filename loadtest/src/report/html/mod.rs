@@ -69,11 +69,25 @@ fn headline(run: &Run) -> String {
     format!(
         "<h1>Campana load test</h1>\n<p class=\"headline\">{claim}</p>\n\
          <p class=\"soft\">From the moment a notification should be sent to the moment its WebSocket \
-         client has read it. Platform and load generator share {cores} cores; {durability}</p>\n{tiles}",
-        cores = run.environment.cores,
+         client has read it. {machine}; {durability}</p>\n{tiles}",
+        machine = machine(run),
         durability = durability(run),
         tiles = tiles(run, step)
     )
+}
+
+fn machine(run: &Run) -> String {
+    let cores = run.environment.cores;
+    if run
+        .environment
+        .processes
+        .iter()
+        .any(|process| process.name == "campana")
+    {
+        format!("Platform and load generator share {cores} cores")
+    } else {
+        format!("The platform runs elsewhere, the load generator has {cores} cores")
+    }
 }
 
 fn durability(run: &Run) -> &'static str {

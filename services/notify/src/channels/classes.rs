@@ -23,8 +23,18 @@ pub(super) struct Row {
     pub(super) wait_seconds: u64,
 }
 
-const fn row(message: MessageAction, recipient: RecipientAction, provider: ProviderAction, wait_seconds: u64) -> Row {
-    Row { message, recipient, provider, wait_seconds }
+const fn row(
+    message: MessageAction,
+    recipient: RecipientAction,
+    provider: ProviderAction,
+    wait_seconds: u64,
+) -> Row {
+    Row {
+        message,
+        recipient,
+        provider,
+        wait_seconds,
+    }
 }
 
 /// No answer, and the provider cannot have the message.
@@ -33,6 +43,8 @@ pub(super) const LOST: Row = row(Retry, NO_NEWS, Breaker, 0);
 pub(super) const LOST_UNCONFIRMED: Row = row(Retry, NO_NEWS, Breaker, 30);
 /// We refuse ourselves.
 pub(super) const REFUSED: Row = row(Fail, NO_NEWS, WORKS, 0);
+/// Somebody has to repair a setting; no attempt is burnt meanwhile.
+pub(super) const MISCONFIGURED: Row = row(Hold, NO_NEWS, Breaker, 60);
 /// Something of ours did not answer.
 pub(super) const NOT_READY: Row = row(Hold, NO_NEWS, WORKS, 5);
 
@@ -44,14 +56,22 @@ struct SmtpRow {
 }
 
 const fn smtp_row(code: Option<u16>, enhanced: Option<&'static str>, row: Row) -> SmtpRow {
-    SmtpRow { code, enhanced, row }
+    SmtpRow {
+        code,
+        enhanced,
+        row,
+    }
 }
 
 static SMTP: &[SmtpRow] = &[
     // Daily quota of the account: nothing is wrong with message or recipient.
     smtp_row(Some(550), Some("5.4.5"), row(Hold, NO_NEWS, Slow, 3_600)),
     // Greylisting: come back later with the same envelope.
-    smtp_row(Some(451), Some("4.7.1"), row(RetrySlow, NO_NEWS, WORKS, 600)),
+    smtp_row(
+        Some(451),
+        Some("4.7.1"),
+        row(RetrySlow, NO_NEWS, WORKS, 600),
+    ),
     // Authentication: ours to repair; no attempt is burnt.
     smtp_row(Some(454), Some("4.7.0"), row(Hold, NO_NEWS, Breaker, 60)),
     smtp_row(Some(530), None, row(Hold, NO_NEWS, Breaker, 60)),
@@ -93,9 +113,18 @@ static SMTP_PERMANENT: Row = row(Fail, NO_NEWS, WORKS, 0);
 pub(super) fn smtp(code: u16, enhanced: Option<Enhanced>) -> &'static Row {
     let fits = |candidate: &&SmtpRow| {
         candidate.code.is_none_or(|wanted| wanted == code)
-            && candidate.enhanced.is_none_or(|pattern| enhanced.is_some_and(|enhanced| fits_pattern(pattern, enhanced)))
+            && candidate.enhanced.is_none_or(|pattern| {
+                enhanced.is_some_and(|enhanced| fits_pattern(pattern, enhanced))
+            })
     };
-    SMTP.iter().find(fits).map_or(if code < 500 { &SMTP_TRANSIENT } else { &SMTP_PERMANENT }, |found| &found.row)
+    SMTP.iter().find(fits).map_or(
+        if code < 500 {
+            &SMTP_TRANSIENT
+        } else {
+            &SMTP_PERMANENT
+        },
+        |found| &found.row,
+    )
 }
 
 fn fits_pattern(pattern: &str, Enhanced(class, subject, detail): Enhanced) -> bool {
@@ -177,5 +206,8 @@ static WEBHOOK: &[(u16, u16, Row)] = &[
 ];
 
 pub(super) fn webhook(status: u16) -> &'static Row {
-    WEBHOOK.iter().find(|(first, last, _)| (*first..=*last).contains(&status)).map_or(&REFUSED, |(.., found)| found)
+    WEBHOOK
+        .iter()
+        .find(|(first, last, _)| (*first..=*last).contains(&status))
+        .map_or(&REFUSED, |(.., found)| found)
 }

@@ -33,7 +33,10 @@ impl EmailSender {
     /// # Errors
     /// If the sender is not an address or the certificate file is bad.
     pub fn new(options: &EmailOptions) -> Result<Self, String> {
-        let from: Mailbox = options.from.parse().map_err(|_| "`from` is not a mailbox".to_owned())?;
+        let from: Mailbox = options
+            .from
+            .parse()
+            .map_err(|_| "`from` is not a mailbox".to_owned())?;
         let hello = if options.hello_name.is_empty() {
             ClientId::default()
         } else {
@@ -48,7 +51,10 @@ impl EmailSender {
         };
         let tls = tls::Tls::new(options.tls, &options.host, options.ca_file.as_deref())?;
         let connector = session::Connector::new(options, hello, tls, limits);
-        Ok(Self { pool: Pool::new(connector, options), from })
+        Ok(Self {
+            pool: Pool::new(connector, options),
+            from,
+        })
     }
 
     /// Sends one delivery.
@@ -57,11 +63,16 @@ impl EmailSender {
     /// Says what the relay answered, or that it did not.
     pub async fn send(&self, delivery: &Delivery) -> Result<Accepted, Refusal> {
         let to: Address =
-            delivery.address.trim().parse().map_err(|_| Refusal::new(Signal::Refused("bad_address"), "not an e-mail address"))?;
+            delivery.address.trim().parse().map_err(|_| {
+                Refusal::new(Signal::Refused("bad_address"), "not an e-mail address")
+            })?;
         let now = campana_bus::clock::now();
         let body = message::compose(delivery, &self.from, to.clone(), now)
             .map_err(|error| Refusal::new(Signal::Refused("bad_message"), error))?;
-        let envelope = Envelope { from: self.from.email.clone(), to };
+        let envelope = Envelope {
+            from: self.from.email.clone(),
+            to,
+        };
         match self.pool.send(&envelope, &body).await {
             Ok(reply) => Ok(Accepted {
                 // 250 means that the relay took responsibility, not that the message arrived.
@@ -76,14 +87,52 @@ impl EmailSender {
 
 fn refusal(failure: &SmtpFailure) -> Refusal {
     match failure {
-        SmtpFailure::Reply { code, enhanced, text, stage } => {
-            Refusal::new(Signal::Smtp { code: *code, enhanced: *enhanced }, format!("{stage}: {code} {text}"))
-        }
-        SmtpFailure::Silent { stage, what } => Refusal::new(
-            Signal::Lost { protocol: "smtp", unconfirmed: stage.is_ambiguous() },
-            format!("{stage}: {what}"),
+        SmtpFailure::Reply {
+            code,
+            enhanced,
+            text,
+            stage,
+        } => Refusal::new(
+            Signal::Smtp {
+                code: *code,
+                enhanced: *enhanced,
+            },
+            format!("{stage}: {code} {text}"),
         ),
-        SmtpFailure::NoTls => Refusal::new(Signal::NotReady("smtp_no_tls"), "the relay does not offer STARTTLS"),
-        SmtpFailure::NoUtf8 => Refusal::new(Signal::Refused("smtp_no_utf8"), "the relay does not take this address"),
+        SmtpFailure::Silent {
+            stage: Stage::Tls,
+            what,
+        } => Refusal::new(
+            Signal::Misconfigured("smtp_tls_failed"),
+            format!("tls: {what}"),
+        ),
+        SmtpFailure::Silent {
+            stage: Stage::Auth,
+            what,
+        } => Refusal::new(
+            Signal::Misconfigured("smtp_auth_failed"),
+            format!("auth: {what}"),
+        ),
+        SmtpFailure::Silent { stage, what } => {
+            let unconfirmed = stage.is_ambiguous();
+            Refusal::new(
+                Signal::Lost {
+                    protocol: "smtp",
+                    unconfirmed,
+                },
+                format!("{stage}: {what}"),
+            )
+        }
+        SmtpFailure::NoTls => Refusal::new(
+            Signal::Misconfigured("smtp_no_tls"),
+            "the relay does not offer STARTTLS",
+        ),
+        SmtpFailure::NoUtf8 => Refusal::new(
+            Signal::Refused("smtp_no_utf8"),
+            "the relay does not take this address",
+        ),
     }
 }
+
+#[cfg(test)]
+mod tests;

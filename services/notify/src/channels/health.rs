@@ -36,7 +36,9 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn new() -> Self {
-        Self { circuits: Mutex::new(Cache::new(CIRCUITS_MAX)) }
+        Self {
+            circuits: Mutex::new(Cache::new(CIRCUITS_MAX)),
+        }
     }
 
     fn with<T>(&self, key: &str, change: impl FnOnce(&mut Circuit) -> T) -> T {
@@ -50,7 +52,9 @@ impl Health {
     /// May a request go ahead? If not: ask again after this time.
     pub(super) fn admit(&self, key: &str, now: Instant) -> Result<(), Duration> {
         self.with(key, |circuit| {
-            let Some(until) = circuit.open_until else { return Ok(()) };
+            let Some(until) = circuit.open_until else {
+                return Ok(());
+            };
             if now < until {
                 return Err(until - now);
             }
@@ -63,33 +67,49 @@ impl Health {
     }
 
     /// The provider answered, well or badly. Returns the state for the gauge: 0 closed, 2 open.
-    pub(super) fn report(&self, key: &str, class: Option<&Class>, retry_after: Option<Duration>, now: Instant) -> u8 {
+    pub(super) fn report(
+        &self,
+        key: &str,
+        class: Option<&Class>,
+        retry_after: Option<Duration>,
+        now: Instant,
+    ) -> u8 {
         self.with(key, |circuit| {
-            let pause = class.and_then(|class| pause(circuit, class, retry_after));
-            match pause {
-                Some(pause) => {
-                    circuit.opened += 1;
-                    circuit.probing_until = None;
-                    circuit.open_until = Some(now + pause);
-                    2
-                }
-                None if class.is_some_and(|class| class.provider == ProviderAction::Breaker) => 0,
-                None => {
-                    *circuit = Circuit::default();
-                    0
-                }
+            if circuit.open_until.is_some_and(|until| now < until) {
+                // The answer to a request that was under way when the circuit opened: it neither closes
+                // the circuit early nor opens it for twice as long.
+                return 2;
             }
+            if let Some(pause) = class.and_then(|class| pause(circuit, class, retry_after)) {
+                circuit.opened += 1;
+                circuit.probing_until = None;
+                circuit.open_until = Some(now + pause);
+                return 2;
+            }
+            if class.is_none_or(|class| class.provider != ProviderAction::Breaker) {
+                *circuit = Circuit::default();
+            }
+            0
         })
     }
 }
 
 /// How long the circuit opens; `None` leaves it as it is.
 fn pause(circuit: &mut Circuit, class: &Class, retry_after: Option<Duration>) -> Option<Duration> {
-    let step = OPEN_FIRST.saturating_mul(1 << circuit.opened.min(6)).min(OPEN_MAX);
+    let step = OPEN_FIRST
+        .saturating_mul(1 << circuit.opened.min(6))
+        .min(OPEN_MAX);
     match class.provider {
         ProviderAction::None => None,
-        ProviderAction::Slow => Some(retry_after.unwrap_or(step).max(class.wait).min(Duration::from_secs(3_600))),
-        ProviderAction::Breaker if class.message == MessageAction::Hold => Some(step.max(class.wait)),
+        ProviderAction::Slow => Some(
+            retry_after
+                .unwrap_or(step)
+                .max(class.wait)
+                .min(Duration::from_secs(3_600)),
+        ),
+        ProviderAction::Breaker if class.message == MessageAction::Hold => {
+            Some(step.max(class.wait))
+        }
         ProviderAction::Breaker => {
             circuit.failures += 1;
             let probe_failed = circuit.probing_until.is_some();
@@ -107,20 +127,31 @@ mod tests {
     fn five_failures_open_and_one_probe_closes() {
         let health = Health::new();
         let start = campana_bus::clock::monotonic();
-        let lost = classify(&Signal::Lost { protocol: "smtp", unconfirmed: false });
+        let lost = classify(&Signal::Lost {
+            protocol: "smtp",
+            unconfirmed: false,
+        });
         for _ in 0..4 {
             assert_eq!(health.report("a", Some(&lost), None, start), 0);
         }
         assert_eq!(health.admit("a", start), Ok(()));
         assert_eq!(health.report("a", Some(&lost), None, start), 2);
         assert_eq!(health.admit("a", start), Err(OPEN_FIRST));
-        assert_eq!(health.admit("b", start), Ok(()), "another host is not concerned");
+        assert_eq!(
+            health.admit("b", start),
+            Ok(()),
+            "another host is not concerned"
+        );
 
         let later = start + OPEN_FIRST;
         assert_eq!(health.admit("a", later), Ok(()), "the probe");
         assert_eq!(health.admit("a", later), Err(PROBE_WAIT));
         assert_eq!(health.report("a", Some(&lost), None, later), 2);
-        assert_eq!(health.admit("a", later), Err(OPEN_FIRST * 2), "a failed probe opens for longer");
+        assert_eq!(
+            health.admit("a", later),
+            Err(OPEN_FIRST * 2),
+            "a failed probe opens for longer"
+        );
 
         let later = later + OPEN_FIRST * 2;
         assert_eq!(health.admit("a", later), Ok(()));
@@ -136,16 +167,38 @@ mod tests {
         let busy = classify(&Signal::Webhook { status: 429 });
         health.report("a", Some(&busy), Some(Duration::from_secs(7)), start);
         assert_eq!(health.admit("a", start), Err(Duration::from_secs(7)));
-        let login = classify(&Signal::Twilio { status: 401, code: Some(20_003) });
+        let login = classify(&Signal::Twilio {
+            status: 401,
+            code: Some(20_003),
+        });
         health.report("b", Some(&login), None, start);
         assert_eq!(health.admit("b", start), Err(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn answers_that_were_under_way_do_not_move_an_open_circuit() {
+        let health = Health::new();
+        let start = campana_bus::clock::monotonic();
+        let lost = classify(&Signal::Lost {
+            protocol: "smtp",
+            unconfirmed: true,
+        });
+        for _ in 0..20 {
+            health.report("a", Some(&lost), None, start);
+        }
+        assert_eq!(health.admit("a", start), Err(OPEN_FIRST));
+        assert_eq!(health.report("a", None, None, start), 2);
+        assert_eq!(health.admit("a", start), Err(OPEN_FIRST));
     }
 
     #[test]
     fn a_refused_message_says_nothing_about_the_provider() {
         let health = Health::new();
         let start = campana_bus::clock::monotonic();
-        let refused = classify(&Signal::Smtp { code: 550, enhanced: None });
+        let refused = classify(&Signal::Smtp {
+            code: 550,
+            enhanced: None,
+        });
         for _ in 0..100 {
             health.report("a", Some(&refused), None, start);
         }

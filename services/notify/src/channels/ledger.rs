@@ -8,7 +8,7 @@ use campana_bus::Bus;
 use campana_bus::fetch::FetchError;
 use campana_bus::{subjects, topology};
 
-use crate::contracts::{Delivery, DeliveryStatus, Outcome, OutcomeEvent};
+use crate::contracts::{Delivery, Outcome, OutcomeEvent};
 
 use super::classify::UNCONFIRMED;
 
@@ -21,22 +21,38 @@ const PAGE: usize = 200;
 pub(super) enum Entry {
     /// It is done: do not send.
     Settled,
-    /// Every earlier attempt is known to have failed.
-    Clear,
-    /// An earlier attempt may have reached the provider.
-    Unsure,
+    /// Every earlier attempt is known to have failed; the next one has this number.
+    Clear(u32),
+    /// An earlier attempt may have reached the provider; the next one has this number.
+    Unsure(u32),
 }
 
+/// The end of the id of a report that used up no attempt.
+pub(super) const HELD: &str = ":hold";
+
 /// Reads the ledger page by page.
-pub(super) async fn look(bus: &Bus, delivery: &Delivery, generation: u32, attempt: u32) -> Result<Entry, FetchError> {
+pub(super) async fn look(
+    bus: &Bus,
+    delivery: &Delivery,
+    generation: u32,
+    attempt: u32,
+) -> Result<Entry, FetchError> {
     let subject = subjects::outcome(&delivery.tenant, &delivery.notification_id.to_string());
     let mut outcomes: Vec<Outcome> = Vec::new();
     let mut after = 0;
     for _ in 0..PAGES_MAX {
-        let page = bus.fetch_after(topology::OUTCOMES, &subject, after, PAGE).await?;
-        let Some(last) = page.messages.last() else { break };
+        let page = bus
+            .fetch_after(topology::OUTCOMES, &subject, after, PAGE)
+            .await?;
+        let Some(last) = page.messages.last() else {
+            break;
+        };
         after = last.sequence;
-        outcomes.extend(page.messages.iter().filter_map(|message| serde_json::from_slice(&message.payload).ok()));
+        outcomes.extend(
+            page.messages
+                .iter()
+                .filter_map(|message| serde_json::from_slice(&message.payload).ok()),
+        );
         if page.pending == 0 {
             break;
         }
@@ -49,29 +65,42 @@ fn judge(outcomes: &[Outcome], delivery: &Delivery, generation: u32, attempt: u3
     // In this life nothing was tried before the first attempt.
     let mut known = attempt <= 1;
     let mut unconfirmed = false;
+    let mut next = attempt;
     for outcome in outcomes {
         match &outcome.event {
-            OutcomeEvent::Attempted(report) if report.delivery_id == delivery.id && report.generation == generation => {
+            OutcomeEvent::Attempted(report)
+                if report.delivery_id == delivery.id && report.generation == generation =>
+            {
                 if report.status.is_final() {
                     return Entry::Settled;
                 }
-                unconfirmed |= report.reason.as_deref().is_some_and(|reason| reason.ends_with(UNCONFIRMED));
+                unconfirmed |= report
+                    .reason
+                    .as_deref()
+                    .is_some_and(|reason| reason.ends_with(UNCONFIRMED));
                 known = known || report.attempt + 1 >= attempt;
+                // Two copies of one command count together, so that no report takes the id of another.
+                if !outcome.id.ends_with(HELD) {
+                    next = next.max(report.attempt + 1);
+                }
             }
             // The provider itself told us, although the answer to our request was lost.
-            OutcomeEvent::Confirmed { delivery_id, status, .. }
-                if *delivery_id == delivery.id && generation == 0 && is_news(*status) =>
-            {
+            OutcomeEvent::Confirmed {
+                delivery_id,
+                status,
+                generation: life,
+                ..
+            } if *delivery_id == delivery.id && *life == generation && status.is_final() => {
                 return Entry::Settled;
             }
             _ => {}
         }
     }
-    if unconfirmed || !known { Entry::Unsure } else { Entry::Clear }
-}
-
-const fn is_news(status: DeliveryStatus) -> bool {
-    status.is_final()
+    if unconfirmed || !known {
+        Entry::Unsure(next)
+    } else {
+        Entry::Clear(next)
+    }
 }
 
 #[cfg(test)]
@@ -83,7 +112,7 @@ mod tests {
     use campana_bus::trace::TraceParent;
 
     use super::*;
-    use crate::contracts::{AttemptReport, Channel, Rendered};
+    use crate::contracts::{AttemptReport, Channel, DeliveryStatus, Rendered};
 
     fn delivery() -> Delivery {
         let notification_id = NotificationId::derived(&["n"]);
@@ -133,26 +162,106 @@ mod tests {
     #[test]
     fn the_three_cases() {
         use DeliveryStatus::{Delivered, Expired, Failed, Retrying, Sent};
-        let confirmed = |status| outcome(OutcomeEvent::Confirmed { delivery_id: delivery().id, status, reason: None });
+        let confirmed = |status| {
+            outcome(OutcomeEvent::Confirmed {
+                delivery_id: delivery().id,
+                status,
+                reason: None,
+                generation: 0,
+            })
+        };
+        let held = Outcome {
+            id: "attempt:x:0:1:hold".to_owned(),
+            ..attempted(1, 0, Retrying, "smtp_535")
+        };
         let mut other = attempted(1, 0, Sent, "");
         if let OutcomeEvent::Attempted(report) = &mut other.event {
             report.delivery_id = campana_bus::ids::DeliveryId::derived(&["other"]);
         }
         for (name, outcomes, generation, attempt, expected) in [
-            ("first time", vec![], 0, 1, Entry::Clear),
-            ("sent", vec![attempted(1, 0, Sent, "")], 0, 2, Entry::Settled),
-            ("failed for good", vec![attempted(1, 0, Failed, "x")], 0, 1, Entry::Settled),
-            ("expired", vec![attempted(1, 0, Expired, "x")], 0, 2, Entry::Settled),
-            ("sent in an earlier life", vec![attempted(1, 0, Failed, "")], 1, 1, Entry::Clear),
-            ("known retry", vec![attempted(1, 0, Retrying, "smtp_4.2.1")], 0, 2, Entry::Clear),
-            ("died between", vec![], 0, 2, Entry::Unsure),
-            ("died at the second attempt", vec![attempted(1, 0, Retrying, "x")], 0, 3, Entry::Unsure),
-            ("silence", vec![attempted(1, 0, Retrying, "smtp_unconfirmed")], 0, 2, Entry::Unsure),
-            ("silence, then the callback", vec![attempted(1, 0, Retrying, "x_unconfirmed"), confirmed(Delivered)], 0, 2, Entry::Settled),
-            ("another delivery", vec![other], 0, 1, Entry::Clear),
-            ("an old callback and a new life", vec![confirmed(Failed)], 1, 1, Entry::Clear),
+            ("first time", vec![], 0, 1, Entry::Clear(1)),
+            (
+                "sent",
+                vec![attempted(1, 0, Sent, "")],
+                0,
+                2,
+                Entry::Settled,
+            ),
+            (
+                "failed for good",
+                vec![attempted(1, 0, Failed, "x")],
+                0,
+                1,
+                Entry::Settled,
+            ),
+            (
+                "expired",
+                vec![attempted(1, 0, Expired, "x")],
+                0,
+                2,
+                Entry::Settled,
+            ),
+            (
+                "sent in an earlier life",
+                vec![attempted(1, 0, Failed, "")],
+                1,
+                1,
+                Entry::Clear(1),
+            ),
+            (
+                "known retry",
+                vec![attempted(1, 0, Retrying, "smtp_4.2.1")],
+                0,
+                2,
+                Entry::Clear(2),
+            ),
+            ("died between", vec![], 0, 2, Entry::Unsure(2)),
+            (
+                "died at the second attempt",
+                vec![attempted(1, 0, Retrying, "x")],
+                0,
+                3,
+                Entry::Unsure(3),
+            ),
+            (
+                "silence",
+                vec![attempted(1, 0, Retrying, "smtp_unconfirmed")],
+                0,
+                2,
+                Entry::Unsure(2),
+            ),
+            (
+                "silence, then the callback",
+                vec![
+                    attempted(1, 0, Retrying, "x_unconfirmed"),
+                    confirmed(Delivered),
+                ],
+                0,
+                2,
+                Entry::Settled,
+            ),
+            (
+                "a second copy",
+                vec![attempted(1, 0, Retrying, "x")],
+                0,
+                1,
+                Entry::Clear(2),
+            ),
+            ("held", vec![held], 0, 1, Entry::Clear(1)),
+            ("another delivery", vec![other], 0, 1, Entry::Clear(1)),
+            (
+                "an old callback and a new life",
+                vec![confirmed(Failed)],
+                1,
+                1,
+                Entry::Clear(1),
+            ),
         ] {
-            assert_eq!(judge(&outcomes, &delivery(), generation, attempt), expected, "{name}");
+            assert_eq!(
+                judge(&outcomes, &delivery(), generation, attempt),
+                expected,
+                "{name}"
+            );
         }
     }
 }

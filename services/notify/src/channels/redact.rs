@@ -9,7 +9,10 @@ const NUMBER_DIGITS_MIN: usize = 7;
 /// The text with addresses, numbers and URLs replaced, on one line, cut.
 #[must_use]
 pub(super) fn redact(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).map(word);
+    let words = text
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .map(word);
     let line = words.collect::<Vec<_>>().join(" ");
     if line.chars().count() <= DETAIL_CHARS_MAX {
         return line;
@@ -25,7 +28,11 @@ fn word(word: &str) -> &str {
         "<address>"
     } else if word.contains("://") {
         "<url>"
-    } else if digits >= NUMBER_DIGITS_MIN && word.bytes().all(|byte| byte.is_ascii_digit() || b"+-().,:;'\"<>".contains(&byte)) {
+    } else if digits >= NUMBER_DIGITS_MIN
+        && word
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b"+-().,:;'\"<>".contains(&byte))
+    {
         "<number>"
     } else {
         word
@@ -39,9 +46,18 @@ mod tests {
     #[test]
     fn personal_data_goes_and_the_reason_stays() {
         for (text, expected) in [
-            ("550 5.1.1 <bob@example.com>: Recipient address rejected", "550 5.1.1 <address> Recipient address rejected"),
-            ("The number +15551234567 is\r\nnot valid", "The number <number> is not valid"),
-            ("see https://example.test/bob for more", "see <url> for more"),
+            (
+                "550 5.1.1 <bob@example.com>: Recipient address rejected",
+                "550 5.1.1 <address> Recipient address rejected",
+            ),
+            (
+                "The number +15551234567 is\r\nnot valid",
+                "The number <number> is not valid",
+            ),
+            (
+                "see https://example.test/bob for more",
+                "see <url> for more",
+            ),
             ("queued as 4F2A1B9C77D", "queued as 4F2A1B9C77D"),
         ] {
             assert_eq!(redact(text), expected);

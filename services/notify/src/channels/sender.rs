@@ -15,14 +15,23 @@ pub(super) enum Sender {
 }
 
 impl Sender {
-    pub(super) fn new(channel: Channel, options: &ChannelOptions, deps: &ChannelDeps) -> Result<Self, String> {
+    pub(super) fn new(
+        channel: Channel,
+        options: &ChannelOptions,
+        deps: &ChannelDeps,
+    ) -> Result<Self, String> {
         match channel {
             Channel::InApp => Err("has no provider".to_owned()),
             Channel::Email => Ok(Self::Email(EmailSender::new(&options.email)?)),
-            Channel::Sms | Channel::Whatsapp => {
-                Ok(Self::Twilio(TwilioSender::new(channel, &options.twilio, &options.public_url)?))
-            }
-            Channel::Webhook => Ok(Self::Webhook(WebhookSender::new(&options.webhook, deps.store.clone())?)),
+            Channel::Sms | Channel::Whatsapp => Ok(Self::Twilio(TwilioSender::new(
+                channel,
+                &options.twilio,
+                &options.public_url,
+            )?)),
+            Channel::Webhook => Ok(Self::Webhook(WebhookSender::new(
+                &options.webhook,
+                deps.store.clone(),
+            )?)),
         }
     }
 
@@ -49,10 +58,15 @@ impl Sender {
         !matches!(self, Self::Webhook(_))
     }
 
-    pub(super) async fn send(&self, delivery: &Delivery) -> Result<Accepted, Refusal> {
+    /// `generation` counts the redrives of this delivery; callbacks carry it.
+    pub(super) async fn send(
+        &self,
+        delivery: &Delivery,
+        generation: u32,
+    ) -> Result<Accepted, Refusal> {
         match self {
             Self::Email(sender) => Box::pin(sender.send(delivery)).await,
-            Self::Twilio(sender) => Box::pin(sender.send(delivery)).await,
+            Self::Twilio(sender) => Box::pin(sender.send(delivery, generation)).await,
             Self::Webhook(sender) => Box::pin(sender.send(delivery)).await,
         }
     }
@@ -61,6 +75,12 @@ impl Sender {
 pub(super) fn webhook_host(address: &str) -> String {
     url::Url::parse(address)
         .ok()
-        .and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?)))
+        .and_then(|url| {
+            Some(format!(
+                "{}:{}",
+                url.host_str()?,
+                url.port_or_known_default()?
+            ))
+        })
         .unwrap_or_default()
 }

@@ -51,7 +51,8 @@ pub(crate) fn queue_wait(micros: i64) {
 }
 
 pub(crate) fn send_stage(channel: Channel, took: Duration) {
-    histogram!(STAGE_SECONDS, "stage" => "send", "channel" => channel.as_str()).record(took.as_secs_f64());
+    histogram!(STAGE_SECONDS, "stage" => "send", "channel" => channel.as_str())
+        .record(took.as_secs_f64());
 }
 
 pub(crate) fn scheduled() {
@@ -64,10 +65,10 @@ pub(crate) fn schedule_lateness(micros: i64) {
 
 pub(crate) fn provider_request(provider: &'static str, outcome: &'static str, took: Duration) {
     counter!(PROVIDER_REQUESTS, "provider" => provider, "outcome" => outcome).increment(1);
-    histogram!(PROVIDER_SECONDS, "provider" => provider, "outcome" => outcome).record(took.as_secs_f64());
+    histogram!(PROVIDER_SECONDS, "provider" => provider, "outcome" => outcome)
+        .record(took.as_secs_f64());
 }
 
-/// For webhooks this is the worst host, so that the label stays bounded.
 pub(crate) fn circuit(provider: &'static str, state: u8) {
     gauge!(PROVIDER_CIRCUIT, "provider" => provider).set(f64::from(state));
 }
@@ -92,7 +93,10 @@ pub(crate) fn smtp_connection(event: &'static str) {
     counter!(SMTP_CONNECTIONS, "event" => event).increment(1);
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a duration in microseconds fits a double for 285 years")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a duration in microseconds fits a double for 285 years"
+)]
 fn seconds(micros: i64) -> f64 {
     micros.max(0) as f64 / 1e6
 }

@@ -63,19 +63,33 @@ impl TwilioSender {
     ///
     /// # Errors
     /// If an address or the sender is missing.
-    pub fn new(channel: Channel, options: &TwilioOptions, public_url: &str) -> Result<Self, String> {
-        let mut url = Url::parse(&options.base_url).map_err(|error| format!("base_url: {error}"))?;
+    pub fn new(
+        channel: Channel,
+        options: &TwilioOptions,
+        public_url: &str,
+    ) -> Result<Self, String> {
+        let mut url =
+            Url::parse(&options.base_url).map_err(|error| format!("base_url: {error}"))?;
         url.path_segments_mut()
             .map_err(|()| "base_url cannot have a path".to_owned())?
             .pop_if_empty()
-            .extend(["2010-04-01", "Accounts", &options.account_sid, "Messages.json"]);
+            .extend([
+                "2010-04-01",
+                "Accounts",
+                &options.account_sid,
+                "Messages.json",
+            ]);
         let callback = Url::parse(public_url).map_err(|error| format!("public_url: {error}"))?;
         if callback.cannot_be_a_base() {
             return Err("public_url cannot have a path".to_owned());
         }
         let from = match (channel, options) {
-            (Channel::Whatsapp, options) => From::Number(format!("whatsapp:{}", options.whatsapp_from)),
-            (_, options) if !options.messaging_service_sid.is_empty() => From::Service(options.messaging_service_sid.clone()),
+            (Channel::Whatsapp, options) => {
+                From::Number(format!("whatsapp:{}", options.whatsapp_from))
+            }
+            (_, options) if !options.messaging_service_sid.is_empty() => {
+                From::Service(options.messaging_service_sid.clone())
+            }
             (_, options) => From::Number(options.sms_from.clone()),
         };
         let client = Client::builder()
@@ -86,24 +100,45 @@ impl TwilioSender {
             .build()
             .map_err(|error| error.to_string())?;
         let (account, token) = (options.account_sid.clone(), options.auth_token.clone());
-        Ok(Self { client, url, callback, account, token, channel, from })
+        Ok(Self {
+            client,
+            url,
+            callback,
+            account,
+            token,
+            channel,
+            from,
+        })
     }
 
     /// Sends one delivery.
     ///
     /// # Errors
     /// Says what the API answered, or that it did not.
-    pub async fn send(&self, delivery: &Delivery) -> Result<Accepted, Refusal> {
+    pub async fn send(&self, delivery: &Delivery, generation: u32) -> Result<Accepted, Refusal> {
         let text = text(delivery);
         if text.is_empty() {
-            return Err(Refusal::new(Signal::Refused("empty_text"), "the message has no text"));
+            return Err(Refusal::new(
+                Signal::Refused("empty_text"),
+                "the message has no text",
+            ));
         }
         if text.chars().count() > BODY_CHARS_MAX {
-            return Err(Refusal::new(Signal::Refused("text_too_long"), format!("the text has more than {BODY_CHARS_MAX} characters")));
+            return Err(Refusal::new(
+                Signal::Refused("text_too_long"),
+                format!("the text has more than {BODY_CHARS_MAX} characters"),
+            ));
         }
-        let form = self.form(delivery, &text, clock::now())?;
-        let request = self.client.post(self.url.clone()).basic_auth(&self.account, Some(self.token.expose_secret())).form(&form);
-        let response = request.send().await.map_err(|error| http::lost(self.protocol(), &error))?;
+        let form = self.form(delivery, generation, &text, clock::now())?;
+        let request = self
+            .client
+            .post(self.url.clone())
+            .basic_auth(&self.account, Some(self.token.expose_secret()))
+            .form(&form);
+        let response = request
+            .send()
+            .await
+            .map_err(|error| http::lost(self.protocol(), &error))?;
         let status = response.status();
         let retry_after = http::retry_after(response.headers(), clock::now());
         let body = http::read_capped(response).await;
@@ -121,25 +156,45 @@ impl TwilioSender {
         }
     }
 
-    fn form(&self, delivery: &Delivery, text: &str, now: Micros) -> Result<Vec<(&'static str, String)>, Refusal> {
+    fn form(
+        &self,
+        delivery: &Delivery,
+        generation: u32,
+        text: &str,
+        now: Micros,
+    ) -> Result<Vec<(&'static str, String)>, Refusal> {
         let number = delivery.address.trim().trim_start_matches("whatsapp:");
         if !is_e164(number) {
-            return Err(Refusal::new(Signal::Refused("bad_number"), "not a number in E.164 form"));
+            return Err(Refusal::new(
+                Signal::Refused("bad_number"),
+                "not a number in E.164 form",
+            ));
         }
-        let to = if self.channel == Channel::Whatsapp { format!("whatsapp:{number}") } else { number.to_owned() };
-        let mut form = vec![("To", to), ("Body", text.to_owned()), ("StatusCallback", self.callback(delivery))];
+        let to = if self.channel == Channel::Whatsapp {
+            format!("whatsapp:{number}")
+        } else {
+            number.to_owned()
+        };
+        let mut form = vec![
+            ("To", to),
+            ("Body", text.to_owned()),
+            ("StatusCallback", self.callback(delivery, generation)),
+        ];
         form.push(match &self.from {
             From::Number(number) => ("From", number.clone()),
             From::Service(service) => ("MessagingServiceSid", service.clone()),
         });
         if let Some(at) = delivery.expires_at {
             let left = at.since(now) / 1_000_000;
-            form.push(("ValidityPeriod", left.clamp(1, VALIDITY_SECONDS_MAX).to_string()));
+            form.push((
+                "ValidityPeriod",
+                left.clamp(1, VALIDITY_SECONDS_MAX).to_string(),
+            ));
         }
         Ok(form)
     }
 
-    fn callback(&self, delivery: &Delivery) -> String {
+    fn callback(&self, delivery: &Delivery, generation: u32) -> String {
         let mut url = self.callback.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend([
@@ -151,18 +206,28 @@ impl TwilioSender {
                 &delivery.id.to_string(),
             ]);
         }
+        if generation > 0 {
+            url.query_pairs_mut()
+                .append_pair("generation", &generation.to_string());
+        }
         url.into()
     }
 }
 
 fn text(delivery: &Delivery) -> String {
-    if delivery.message.text.trim().is_empty() { delivery.message.title.clone() } else { delivery.message.text.clone() }
+    if delivery.message.text.trim().is_empty() {
+        delivery.message.title.clone()
+    } else {
+        delivery.message.text.clone()
+    }
 }
 
 fn is_e164(number: &str) -> bool {
-    number
-        .strip_prefix('+')
-        .is_some_and(|digits| (2..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0'))
+    number.strip_prefix('+').is_some_and(|digits| {
+        (2..=15).contains(&digits.len())
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && !digits.starts_with('0')
+    })
 }
 
 fn created(body: &[u8], text: &str) -> Accepted {
@@ -174,7 +239,9 @@ fn created(body: &[u8], text: &str) -> Accepted {
     telemetry::sms_segments("twilio", count);
     Accepted {
         status: DeliveryStatus::Sent,
-        detail: created.as_ref().map(|created| format!("{}, segments: {count}", created.status)),
+        detail: created
+            .as_ref()
+            .map(|created| format!("{}, segments: {count}", created.status)),
         provider_message_id: created.map(|created| created.sid),
     }
 }
@@ -182,9 +249,18 @@ fn created(body: &[u8], text: &str) -> Accepted {
 fn refused(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Refusal {
     let problem = serde_json::from_slice::<Problem>(body).ok();
     let code = problem.as_ref().and_then(|problem| problem.code);
-    let words = problem.and_then(|problem| problem.message).unwrap_or_default();
-    let signal = Signal::Twilio { status: status.as_u16(), code };
-    Refusal { signal, detail: format!("HTTP {} {words}", status.as_u16()), retry_after }
+    let words = problem
+        .and_then(|problem| problem.message)
+        .unwrap_or_default();
+    let signal = Signal::Twilio {
+        status: status.as_u16(),
+        code,
+    };
+    Refusal {
+        signal,
+        detail: format!("HTTP {} {words}", status.as_u16()),
+        retry_after,
+    }
 }
 
 #[cfg(test)]

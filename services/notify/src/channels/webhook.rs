@@ -15,7 +15,9 @@ use reqwest::Client;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use secrecy::ExposeSecret;
 use serde::Serialize;
-use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook};
+use standardwebhooks::{
+    HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::classify::Signal;
@@ -77,7 +79,11 @@ impl WebhookSender {
     ///
     /// # Errors
     /// If a network or the secret cannot be read.
-    pub fn with_lookup(options: &WebhookOptions, store: Option<Store>, lookup: Arc<dyn Lookup>) -> Result<Self, String> {
+    pub fn with_lookup(
+        options: &WebhookOptions,
+        store: Option<Store>,
+        lookup: Arc<dyn Lookup>,
+    ) -> Result<Self, String> {
         let filter = Arc::new(Filter::new(options)?);
         let client = Client::builder()
             .dns_resolver(FilteredResolver::new(Arc::clone(&filter), lookup))
@@ -116,7 +122,10 @@ impl WebhookSender {
             .client
             .post(endpoint.url)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .header(USER_AGENT, HeaderValue::from_static(concat!("Campana-Webhooks/", env!("CARGO_PKG_VERSION"))))
+            .header(
+                USER_AGENT,
+                HeaderValue::from_static(concat!("Campana-Webhooks/", env!("CARGO_PKG_VERSION"))),
+            )
             .header(HEADER_WEBHOOK_ID, delivery.id.to_string())
             .header(HEADER_WEBHOOK_TIMESTAMP, (now.0 / 1_000_000).to_string())
             .header(HEADER_WEBHOOK_SIGNATURE, signature)
@@ -127,11 +136,22 @@ impl WebhookSender {
         let retry_after = http::retry_after(response.headers(), clock::now());
         // The body is read so that the connection can be reused, and not kept: it is a stranger's text.
         let complete = http::read_capped(response).await.is_ok();
-        let detail = format!("HTTP {status}{}", if complete { "" } else { ", the body broke off" });
+        let detail = format!(
+            "HTTP {status}{}",
+            if complete { "" } else { ", the body broke off" }
+        );
         if (200..300).contains(&status) {
-            return Ok(Accepted { status: DeliveryStatus::Delivered, provider_message_id: None, detail: Some(detail) });
+            return Ok(Accepted {
+                status: DeliveryStatus::Delivered,
+                provider_message_id: None,
+                detail: Some(detail),
+            });
         }
-        Err(Refusal { signal: Signal::Webhook { status }, detail, retry_after })
+        Err(Refusal {
+            signal: Signal::Webhook { status },
+            detail,
+            retry_after,
+        })
     }
 
     /// A place among the requests to this host; a host without a free one does not hold up the others.
@@ -145,7 +165,12 @@ impl WebhookSender {
                 places
             })
         };
-        places.try_acquire_owned().map_err(|_| Refusal::new(Signal::NotReady("host_busy"), "too many requests to this host"))
+        places.try_acquire_owned().map_err(|_| {
+            Refusal::new(
+                Signal::NotReady("host_busy"),
+                "too many requests to this host",
+            )
+        })
     }
 }
 
@@ -168,10 +193,22 @@ fn body(delivery: &Delivery) -> String {
     serde_json::to_string(&event).unwrap_or_default()
 }
 
-fn signature(signer: &secrets::Signer, delivery: &Delivery, now: Micros, body: &str) -> Result<String, Refusal> {
-    let bad = |_| Refusal::new(Signal::Refused("webhook_bad_secret"), "the webhook secret is not usable");
+fn signature(
+    signer: &secrets::Signer,
+    delivery: &Delivery,
+    now: Micros,
+    body: &str,
+) -> Result<String, Refusal> {
+    let bad = |_| {
+        Refusal::new(
+            Signal::Refused("webhook_bad_secret"),
+            "the webhook secret is not usable",
+        )
+    };
     let webhook = Webhook::new(signer.0.expose_secret()).map_err(bad)?;
-    webhook.sign(&delivery.id.to_string(), now.0 / 1_000_000, body.as_bytes()).map_err(bad)
+    webhook
+        .sign(&delivery.id.to_string(), now.0 / 1_000_000, body.as_bytes())
+        .map_err(bad)
 }
 
 /// A request without an answer; a refusal of the resolver's filter is final.
@@ -179,7 +216,10 @@ fn failed(error: &reqwest::Error) -> Refusal {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = source {
         if cause.downcast_ref::<resolve::Blocked>().is_some() {
-            return Refusal::new(Signal::Refused("webhook_blocked"), "the host's address is not allowed");
+            return Refusal::new(
+                Signal::Refused("webhook_blocked"),
+                "the host's address is not allowed",
+            );
         }
         source = cause.source();
     }

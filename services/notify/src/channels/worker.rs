@@ -9,7 +9,7 @@ use bytes::Bytes;
 use campana_bus::clock::{self, Micros};
 use campana_bus::consume::{Failure, Handler, Meta};
 use campana_bus::ids::DeliveryId;
-use campana_bus::publish::{GroupPublisher, Outgoing};
+use campana_bus::publish::{GroupPublisher, Outgoing, StoredAt};
 use campana_bus::{Bus, headers, subjects};
 use dashmap::DashSet;
 use tokio_util::sync::CancellationToken;
@@ -21,13 +21,15 @@ use super::redact::redact;
 use super::reply::{Accepted, Refusal};
 use super::sender::Sender;
 use super::{ChannelDeps, ChannelOptions, retry, telemetry};
-use crate::contracts::{AttemptReport, Channel, Delivery, DeliveryStatus, OUTCOME_TYPE, Outcome, OutcomeEvent};
+use crate::contracts::{
+    AttemptReport, Channel, Delivery, DeliveryStatus, OUTCOME_TYPE, Outcome, OutcomeEvent,
+};
 use crate::plan;
 
 /// How long a delivery is held for a fault that is not its own, before it fails after all.
 const HOLD_MAX: Duration = Duration::from_secs(72 * 3600);
 /// Longest wait in place for a provider that pauses; longer ones go back to the queue.
-const WAIT_IN_PLACE_MAX: Duration = Duration::from_secs(30);
+const WAIT_IN_PLACE_MAX: Duration = Duration::from_secs(100);
 /// How long a second copy of a delivery stands back while the first one is being sent.
 const SAME_DELIVERY_PAUSE: Duration = Duration::from_secs(5);
 
@@ -47,6 +49,8 @@ pub struct ChannelWorker {
 struct Attempt<'a> {
     delivery: &'a Delivery,
     meta: &'a Meta,
+    /// 1 for the first one of this life of the delivery, counted over all copies of the command.
+    number: u32,
     possible_duplicate: bool,
     started: Instant,
 }
@@ -92,10 +96,19 @@ impl ChannelWorker {
 impl Handler<Delivery> for ChannelWorker {
     async fn handle(&self, delivery: Delivery, meta: Meta) -> Result<(), Failure> {
         if !self.busy.insert(delivery.id) {
-            return Err(Failure::defer(SAME_DELIVERY_PAUSE, "another copy of this delivery is being sent"));
+            return Err(Failure::defer(
+                SAME_DELIVERY_PAUSE,
+                "another copy of this delivery is being sent",
+            ));
         }
         let _busy = Busy(Arc::clone(&self.busy), delivery.id);
-        let mut attempt = Attempt { delivery: &delivery, meta: &meta, possible_duplicate: false, started: clock::monotonic() };
+        let mut attempt = Attempt {
+            delivery: &delivery,
+            meta: &meta,
+            number: meta.attempt,
+            possible_duplicate: false,
+            started: clock::monotonic(),
+        };
         if is_expired(&delivery, clock::now()) {
             return self.expire(&attempt).await;
         }
@@ -105,19 +118,27 @@ impl Handler<Delivery> for ChannelWorker {
                     telemetry::repeat_dropped(self.channel);
                     return Ok(());
                 }
-                Ok(entry) => attempt.possible_duplicate = entry == Entry::Unsure,
-                Err(error) => return Err(Failure::retry(format!("the attempt ledger does not answer: {error}"))),
+                Ok(Entry::Clear(number)) => attempt.number = number,
+                Ok(Entry::Unsure(number)) => {
+                    attempt.number = number;
+                    attempt.possible_duplicate = true;
+                }
+                Err(error) => {
+                    return Err(Failure::retry(format!(
+                        "the attempt ledger does not answer: {error}"
+                    )));
+                }
             }
         }
         let circuit = self.sender.circuit(&delivery);
         self.admitted(&circuit).await?;
         attempt.started = clock::monotonic();
-        let reply = self.sender.send(&delivery).await;
+        let reply = self.sender.send(&delivery, meta.redrives).await;
         telemetry::send_stage(self.channel, attempt.started.elapsed());
         match reply {
             Ok(accepted) => {
                 let state = self.health.report(&circuit, None, None, clock::monotonic());
-                telemetry::circuit(self.sender.provider(), state);
+                self.show_circuit(state);
                 self.accepted(&attempt, accepted).await
             }
             Err(refusal) => self.refused(&attempt, &circuit, refusal).await,
@@ -126,13 +147,30 @@ impl Handler<Delivery> for ChannelWorker {
 
     async fn on_dead(&self, payload: &Bytes, meta: &Meta, reason: &str) -> Result<(), Failure> {
         let Ok(delivery) = serde_json::from_slice::<Delivery>(payload) else {
-            tracing::warn!(stream.sequence = meta.sequence, reason, "a delivery that cannot be read was parked; it has no outcome to report");
+            tracing::warn!(
+                stream.sequence = meta.sequence,
+                reason,
+                "a delivery that cannot be read was parked; it has no outcome to report"
+            );
             return Ok(());
         };
-        let attempt = Attempt { delivery: &delivery, meta, possible_duplicate: false, started: clock::monotonic() };
-        telemetry::completed(self.channel, "dead_lettered");
+        let attempt = Attempt {
+            delivery: &delivery,
+            meta,
+            number: meta.attempt,
+            possible_duplicate: false,
+            started: clock::monotonic(),
+        };
         // The same id as the worker's own report of this attempt: if that one was stored, this one is dropped.
-        self.report(&attempt, report_id(&attempt), self.draft(&attempt, DeliveryStatus::Failed, reason)).await
+        let report = self.draft(&attempt, DeliveryStatus::Failed, reason);
+        if !self
+            .report(&attempt, report_id(&attempt), report)
+            .await?
+            .duplicate
+        {
+            telemetry::completed(self.channel, "dead_lettered");
+        }
+        Ok(())
     }
 }
 
@@ -145,7 +183,10 @@ fn needs_ledger(meta: &Meta) -> bool {
 }
 
 fn report_id(attempt: &Attempt<'_>) -> String {
-    format!("attempt:{}:{}:{}", attempt.delivery.id, attempt.meta.redrives, attempt.meta.attempt)
+    format!(
+        "attempt:{}:{}:{}",
+        attempt.delivery.id, attempt.meta.redrives, attempt.number
+    )
 }
 
 fn plus(now: Micros, wait: Duration) -> Micros {
@@ -157,15 +198,27 @@ impl ChannelWorker {
     async fn admitted(&self, circuit: &str) -> Result<(), Failure> {
         let waiting_since = clock::monotonic();
         loop {
-            let Err(wait) = self.health.admit(circuit, clock::monotonic()) else { return Ok(()) };
-            telemetry::circuit(self.sender.provider(), 2);
+            let Err(wait) = self.health.admit(circuit, clock::monotonic()) else {
+                return Ok(());
+            };
+            self.show_circuit(2);
             if !self.sender.waits_in_place() || waiting_since.elapsed() + wait > WAIT_IN_PLACE_MAX {
-                return Err(Failure::defer(wait.max(Duration::from_secs(1)), "the provider pauses"));
+                return Err(Failure::defer(
+                    wait.max(Duration::from_secs(1)),
+                    "the provider pauses",
+                ));
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.soft.cancelled() => return Err(Failure::defer(Duration::from_secs(1), "stopping")),
             }
+        }
+    }
+
+    /// A channel with a circuit for each host shows none: one gauge cannot stand for thousands.
+    fn show_circuit(&self, state: u8) {
+        if self.sender.waits_in_place() {
+            telemetry::circuit(self.sender.provider(), state);
         }
     }
 
@@ -183,16 +236,31 @@ impl ChannelWorker {
             provider_message_id: accepted.provider_message_id,
             ..self.draft(attempt, accepted.status, "")
         };
-        self.report(attempt, report_id(attempt), report).await
+        self.report(attempt, report_id(attempt), report).await?;
+        Ok(())
     }
 
-    async fn refused(&self, attempt: &Attempt<'_>, circuit: &str, refusal: Refusal) -> Result<(), Failure> {
+    async fn refused(
+        &self,
+        attempt: &Attempt<'_>,
+        circuit: &str,
+        refusal: Refusal,
+    ) -> Result<(), Failure> {
         let class = classify(&refusal.signal);
-        telemetry::provider_request(self.sender.provider(), label(&refusal.signal, &class), attempt.started.elapsed());
+        telemetry::provider_request(
+            self.sender.provider(),
+            label(&refusal.signal, &class),
+            attempt.started.elapsed(),
+        );
         // What we refuse ourselves says nothing about the provider.
         if !matches!(refusal.signal, Signal::Refused(_) | Signal::NotReady(_)) {
-            let state = self.health.report(circuit, Some(&class), refusal.retry_after, clock::monotonic());
-            telemetry::circuit(self.sender.provider(), state);
+            let state = self.health.report(
+                circuit,
+                Some(&class),
+                refusal.retry_after,
+                clock::monotonic(),
+            );
+            self.show_circuit(state);
         }
         if attempt.possible_duplicate {
             telemetry::possible_duplicate(self.channel);
@@ -202,19 +270,33 @@ impl ChannelWorker {
             MessageAction::Fail => self.fail(attempt, &class, &class.reason, &detail).await,
             MessageAction::Hold => self.hold(attempt, &class, &detail).await,
             MessageAction::Retry | MessageAction::RetrySlow => {
-                self.retry(attempt, &class, refusal.retry_after, &detail).await
+                self.retry(attempt, &class, refusal.retry_after, &detail)
+                    .await
             }
         }
     }
 
     /// Given up: reported, and parked so that an operator can redrive it.
-    async fn fail(&self, attempt: &Attempt<'_>, class: &Class, reason: &str, detail: &str) -> Result<(), Failure> {
+    async fn fail(
+        &self,
+        attempt: &Attempt<'_>,
+        class: &Class,
+        reason: &str,
+        detail: &str,
+    ) -> Result<(), Failure> {
         if class.recipient != RecipientAction::None {
             telemetry::suppress_signal(self.channel);
         }
         let opted_out = class.recipient == RecipientAction::OptedOut;
-        let status = if opted_out { DeliveryStatus::Suppressed } else { DeliveryStatus::Failed };
-        let report = AttemptReport { detail: Some(detail.to_owned()), ..self.draft(attempt, status, reason) };
+        let status = if opted_out {
+            DeliveryStatus::Suppressed
+        } else {
+            DeliveryStatus::Failed
+        };
+        let report = AttemptReport {
+            detail: Some(detail.to_owned()),
+            ..self.draft(attempt, status, reason)
+        };
         self.report(attempt, report_id(attempt), report).await?;
         if opted_out {
             // The person's own wish: nothing to repair, so nothing to park.
@@ -226,20 +308,33 @@ impl ChannelWorker {
     }
 
     /// Not this message's fault: it keeps its attempts and comes back.
-    async fn hold(&self, attempt: &Attempt<'_>, class: &Class, detail: &str) -> Result<(), Failure> {
+    async fn hold(
+        &self,
+        attempt: &Attempt<'_>,
+        class: &Class,
+        detail: &str,
+    ) -> Result<(), Failure> {
         let now = clock::now();
         let held = now.since(attempt.delivery.accepted_at);
         if u128::try_from(held).unwrap_or_default() > HOLD_MAX.as_micros() {
             return self.fail(attempt, class, &class.reason, detail).await;
         }
-        let wait = class.wait + class.wait.mul_f64(0.2 * retry::spread(attempt.delivery.id, attempt.meta.attempt));
+        let wait = class.wait
+            + class
+                .wait
+                .mul_f64(0.2 * retry::spread(attempt.delivery.id, attempt.number));
         let report = AttemptReport {
             detail: Some(detail.to_owned()),
             retry_at: Some(plus(now, wait)),
             ..self.draft(attempt, DeliveryStatus::Retrying, &class.reason)
         };
         // An id of its own: the attempt itself is still to come and will report under its own.
-        self.report(attempt, format!("{}:hold", report_id(attempt)), report).await?;
+        self.report(
+            attempt,
+            format!("{}{}", report_id(attempt), ledger::HELD),
+            report,
+        )
+        .await?;
         Err(Failure::defer(wait, &class.reason))
     }
 
@@ -253,27 +348,44 @@ impl ChannelWorker {
         if attempt.meta.is_last {
             return self.fail(attempt, class, &class.reason, detail).await;
         }
-        let wait = retry::pause(&self.retry_seconds, attempt.meta.attempt, class, retry_after, attempt.delivery.id);
-        let at = plus(clock::now(), wait);
+        let wait = retry::pause(
+            &self.retry_seconds,
+            attempt.number,
+            class,
+            retry_after,
+            attempt.delivery.id,
+        );
+        let now = clock::now();
+        // A message that would be too late comes back at its end and is then reported as expired.
+        let wait = attempt.delivery.expires_at.map_or(wait, |end| {
+            let left = u64::try_from(end.since(now)).unwrap_or_default();
+            wait.min(Duration::from_micros(left))
+        });
+        let at = plus(now, wait);
         let report = AttemptReport {
             detail: Some(detail.to_owned()),
             retry_at: Some(at),
             ..self.draft(attempt, DeliveryStatus::Retrying, &class.reason)
         };
         self.report(attempt, report_id(attempt), report).await?;
-        // A message that would be too late comes back once more and is then reported as expired.
         Err(Failure::retry_after(wait, &class.reason))
     }
 
     async fn expire(&self, attempt: &Attempt<'_>) -> Result<(), Failure> {
         telemetry::completed(self.channel, "expired");
-        self.report(attempt, report_id(attempt), self.draft(attempt, DeliveryStatus::Expired, plan::EXPIRED)).await
+        self.report(
+            attempt,
+            report_id(attempt),
+            self.draft(attempt, DeliveryStatus::Expired, plan::EXPIRED),
+        )
+        .await?;
+        Ok(())
     }
 
     fn draft(&self, attempt: &Attempt<'_>, status: DeliveryStatus, reason: &str) -> AttemptReport {
         AttemptReport {
             delivery_id: attempt.delivery.id,
-            attempt: attempt.meta.attempt,
+            attempt: attempt.number,
             generation: attempt.meta.redrives,
             status,
             reason: Some(reason.to_owned()).filter(|reason| !reason.is_empty()),
@@ -288,7 +400,12 @@ impl ChannelWorker {
 
     /// Stores the outcome. Without it the message is not acknowledged: it comes back, finds no report of
     /// this attempt in the ledger and goes out marked as a possible duplicate.
-    async fn report(&self, attempt: &Attempt<'_>, id: String, report: AttemptReport) -> Result<(), Failure> {
+    async fn report(
+        &self,
+        attempt: &Attempt<'_>,
+        id: String,
+        report: AttemptReport,
+    ) -> Result<StoredAt, Failure> {
         let delivery = attempt.delivery;
         let at = clock::now();
         let outcome = Outcome {
@@ -299,7 +416,8 @@ impl ChannelWorker {
             trace: delivery.trace,
             event: OutcomeEvent::Attempted(report),
         };
-        let body = serde_json::to_vec(&outcome).map_err(|error| Failure::dead("cannot_encode", error))?;
+        let body =
+            serde_json::to_vec(&outcome).map_err(|error| Failure::dead("cannot_encode", error))?;
         let subject = subjects::outcome(&delivery.tenant, &delivery.notification_id.to_string());
         let source = format!("campana/channel/{}", self.channel.as_str());
         let message = Outgoing::new(subject, outcome.id.clone(), Bytes::from(body)).event(
@@ -308,8 +426,10 @@ impl ChannelWorker {
             at,
             Some(delivery.trace),
         );
-        self.outcomes.publish(message).await.map_err(|error| Failure::retry(format!("the outcome was not stored: {error}")))?;
-        Ok(())
+        self.outcomes
+            .publish(message)
+            .await
+            .map_err(|error| Failure::retry(format!("the outcome was not stored: {error}")))
     }
 }
 
@@ -317,11 +437,10 @@ impl ChannelWorker {
 fn label(signal: &Signal, class: &Class) -> &'static str {
     match (signal, class.message) {
         (Signal::Lost { .. }, _) => "timeout",
-        (Signal::Smtp { .. } | Signal::Twilio { .. } | Signal::Webhook { .. }, MessageAction::Retry | MessageAction::RetrySlow)
-            if class.provider == super::classify::ProviderAction::Slow =>
-        {
-            "rate_limited"
-        }
+        (
+            Signal::Smtp { .. } | Signal::Twilio { .. } | Signal::Webhook { .. },
+            MessageAction::Retry | MessageAction::RetrySlow,
+        ) if class.provider == super::classify::ProviderAction::Slow => "rate_limited",
         (_, MessageAction::Fail) => "permanent",
         (_, MessageAction::Hold | MessageAction::Retry | MessageAction::RetrySlow) => "retryable",
     }

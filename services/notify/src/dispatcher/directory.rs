@@ -17,11 +17,10 @@ use campana_bus::{Bus, clock};
 use futures::StreamExt;
 
 use super::cache::Cache;
-use crate::contracts::Channel;
-use crate::plan::{ChannelTemplate, RecipientView, TemplateView};
+use crate::plan::{RecipientView, recipient_view, template_view};
 use crate::render::{self, CompiledTemplate, RenderError};
 use crate::store::changed::Changed;
-use crate::store::{Recipient, Store, Template};
+use crate::store::{Store, Template};
 
 /// Limits of the cache.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +105,10 @@ struct Entry<T> {
 
 impl<T> Clone for Entry<T> {
     fn clone(&self) -> Self {
-        Self { value: self.value.clone(), read_at: self.read_at }
+        Self {
+            value: self.value.clone(),
+            read_at: self.read_at,
+        }
     }
 }
 
@@ -172,19 +174,45 @@ impl Directory {
     /// Looks everything up, with one query for each tenant and kind.
     pub async fn look_up(&self, wanted: Wanted) -> Snapshot {
         let mut snapshot = Snapshot::default();
-        let people = self.known(&self.recipients, wanted.recipients, &mut snapshot.recipients);
+        let people = self.known(
+            &self.recipients,
+            wanted.recipients,
+            &mut snapshot.recipients,
+        );
         let templates = self.known(&self.templates, wanted.templates, &mut snapshot.templates);
         for (tenant, ids) in people {
             let read = self.ask(self.store.recipients_by_id(&tenant, &ids)).await;
             let read = read.map(|(rows, changes)| {
-                (rows.iter().map(|row| (row.id.clone(), recipient_view(row))).collect(), changes)
+                (
+                    rows.iter()
+                        .map(|row| (row.id.clone(), recipient_view(row)))
+                        .collect(),
+                    changes,
+                )
             });
-            self.remember(&self.recipients, &tenant, ids, read, &mut snapshot.recipients);
+            self.remember(
+                &self.recipients,
+                &tenant,
+                ids,
+                read,
+                &mut snapshot.recipients,
+            );
         }
         for (tenant, keys) in templates {
             let read = self.ask(self.store.templates_by_key(&tenant, &keys)).await;
-            let read = read.map(|(rows, changes)| (rows.into_iter().map(|row| self.parse(row)).collect(), changes));
-            self.remember(&self.templates, &tenant, keys, read, &mut snapshot.templates);
+            let read = read.map(|(rows, changes)| {
+                (
+                    rows.into_iter().map(|row| self.parse(row)).collect(),
+                    changes,
+                )
+            });
+            self.remember(
+                &self.templates,
+                &tenant,
+                keys,
+                read,
+                &mut snapshot.templates,
+            );
         }
         snapshot
     }
@@ -211,13 +239,20 @@ impl Directory {
     }
 
     fn is_fresh<T>(&self, entry: &Entry<T>, now: Instant) -> bool {
-        let ttl = if entry.value.is_some() { self.options.ttl } else { self.options.negative_ttl };
+        let ttl = if entry.value.is_some() {
+            self.options.ttl
+        } else {
+            self.options.negative_ttl
+        };
         now.saturating_duration_since(entry.read_at) < ttl
     }
 
     /// Asks the database, unless it did not answer a moment ago. Returns the answer and the number of
     /// changes before the question.
-    async fn ask<R, E: std::fmt::Display>(&self, query: impl Future<Output = Result<R, E>>) -> Option<(R, u64)> {
+    async fn ask<R, E: std::fmt::Display>(
+        &self,
+        query: impl Future<Output = Result<R, E>>,
+    ) -> Option<(R, u64)> {
         let asleep = *lock(&self.asleep_until);
         if asleep.is_some_and(|until| clock::monotonic() < until) {
             return None;
@@ -239,7 +274,9 @@ impl Directory {
     fn parse(&self, row: Template) -> (String, Parsed) {
         let view = template_view(&row);
         // An unchanged template is not parsed again when its entry expires.
-        let before = lock(&self.templates).get(&(row.tenant, row.key.clone())).and_then(|entry| entry.value);
+        let before = lock(&self.templates)
+            .get(&(row.tenant, row.key.clone()))
+            .and_then(|entry| entry.value);
         if let Some(before) = before
             && let Ok(compiled) = before.as_ref()
             && compiled.hash == render::fingerprint(&view)
@@ -264,7 +301,9 @@ impl Directory {
                 let name = (tenant.to_owned(), name);
                 let old = cache
                     .get(&name)
-                    .filter(|entry| now.saturating_duration_since(entry.read_at) < self.options.stale_max)
+                    .filter(|entry| {
+                        now.saturating_duration_since(entry.read_at) < self.options.stale_max
+                    })
                     .and_then(|entry| entry.value);
                 found.insert(name, old.map_or(Found::Unavailable, Found::Yes));
             }
@@ -275,7 +314,13 @@ impl Directory {
             let value = rows.remove(&name).map(Arc::new);
             let name = (tenant.to_owned(), name);
             if current {
-                cache.insert(name.clone(), Entry { value: value.clone(), read_at: now });
+                cache.insert(
+                    name.clone(),
+                    Entry {
+                        value: value.clone(),
+                        read_at: now,
+                    },
+                );
             }
             found.insert(name, value.map_or(Found::No, Found::Yes));
         }
@@ -284,44 +329,7 @@ impl Directory {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // A panic while holding the lock leaves a map that is still a map.
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// The row as the plan sees it; names of channels that this version does not know are left out.
-#[must_use]
-pub fn recipient_view(row: &Recipient) -> RecipientView {
-    let preferences = Channel::ALL
-        .into_iter()
-        .filter_map(|channel| row.preferences.get(channel.as_str()).map(|wanted| (channel, *wanted)))
-        .collect();
-    RecipientView {
-        email: row.email.clone(),
-        phone: row.phone.clone(),
-        whatsapp: row.whatsapp.clone(),
-        webhook_url: row.webhook_url.clone(),
-        preferences,
-    }
-}
-
-/// The row as the renderer sees it.
-#[must_use]
-pub fn template_view(row: &Template) -> TemplateView {
-    let sources = row.channels.clone();
-    let some = |text: String| Some(text);
-    let mut channels = BTreeMap::new();
-    if let Some(part) = sources.in_app {
-        channels.insert(Channel::InApp, ChannelTemplate { title: some(part.title), text: some(part.body), html: None, url: part.url });
-    }
-    if let Some(part) = sources.email {
-        channels.insert(Channel::Email, ChannelTemplate { title: some(part.subject), text: some(part.text), html: part.html, url: None });
-    }
-    for (channel, part) in [(Channel::Sms, sources.sms), (Channel::Whatsapp, sources.whatsapp)] {
-        if let Some(part) = part {
-            channels.insert(channel, ChannelTemplate { text: some(part.text), ..ChannelTemplate::default() });
-        }
-    }
-    if let Some(part) = sources.webhook {
-        channels.insert(Channel::Webhook, ChannelTemplate { title: some(part.title), text: some(part.body), ..ChannelTemplate::default() });
-    }
-    TemplateView { key: row.key.clone(), channels }
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

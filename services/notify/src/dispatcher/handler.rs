@@ -19,7 +19,8 @@ use serde::Serialize;
 use super::directory::{Directory, Found, Snapshot, Wanted};
 use crate::channels::telemetry;
 use crate::contracts::{
-    Channel, Content, DELIVERY_TYPE, DeliveryStatus, NotificationRequest, OUTCOME_TYPE, Outcome, OutcomeEvent,
+    Channel, Content, DELIVERY_TYPE, DeliveryStatus, NotificationRequest, OUTCOME_TYPE, Outcome,
+    OutcomeEvent,
 };
 use crate::plan::{self, Plan, Recipients};
 
@@ -64,20 +65,35 @@ impl EnvelopeHandler for Dispatcher {
     async fn handle(&self, parts: Vec<(Part, Meta)>) -> Vec<Settled> {
         let started = clock::monotonic();
         let now = clock::now();
-        let items: Vec<Result<Item, Failure>> = parts.into_iter().map(|(part, meta)| decode(&part, meta)).collect();
-        let snapshot = self.directory.look_up(wanted(items.iter().flatten(), now)).await;
-        let work: Vec<Result<(Item, Work), Failure>> =
-            items.into_iter().map(|item| item.and_then(|item| decide(item, &snapshot, now))).collect();
+        let items: Vec<Result<Item, Failure>> = parts
+            .into_iter()
+            .map(|(part, meta)| decode(&part, meta))
+            .collect();
+        let snapshot = self
+            .directory
+            .look_up(wanted(items.iter().flatten(), now))
+            .await;
+        let work: Vec<Result<(Item, Work), Failure>> = items
+            .into_iter()
+            .map(|item| item.and_then(|item| decide(item, &snapshot, now)))
+            .collect();
         telemetry::stage("route", started.elapsed());
         self.publish_all(work, now).await
     }
 
     async fn on_dead(&self, payload: &Bytes, meta: &Meta, reason: &str) -> Settled {
         let Ok(request) = serde_json::from_slice::<NotificationRequest>(payload) else {
-            tracing::warn!(stream.sequence = meta.sequence, reason, "a request that cannot be read was parked; it has no notification to report on");
+            tracing::warn!(
+                stream.sequence = meta.sequence,
+                reason,
+                "a request that cannot be read was parked; it has no notification to report on"
+            );
             return Ok(());
         };
-        let event = OutcomeEvent::Rejected { summary: plan::summary(&request), reason: reason.to_owned() };
+        let event = OutcomeEvent::Rejected {
+            summary: plan::summary(&request),
+            reason: reason.to_owned(),
+        };
         let id = format!("rejected:{}:{}", request.id, meta.redrives);
         for channel in plan::channels(&request, None) {
             telemetry::completed(channel, "dead_lettered");
@@ -92,7 +108,11 @@ fn decode(part: &Part, meta: Meta) -> Result<Item, Failure> {
         // The position of the error is told, the text is not: it may hold personal data.
         Err(error) => Err(Failure::dead(
             "bad_request",
-            format!("the request does not decode at line {} column {}", error.line(), error.column()),
+            format!(
+                "the request does not decode at line {} column {}",
+                error.line(),
+                error.column()
+            ),
         )),
     }
 }
@@ -108,9 +128,16 @@ fn wanted<'a>(items: impl Iterator<Item = &'a Item>, now: Micros) -> Wanted {
             continue;
         }
         if let Content::Template { key, .. } = &request.content {
-            wanted.templates.insert((request.tenant.clone(), key.clone()));
+            wanted
+                .templates
+                .insert((request.tenant.clone(), key.clone()));
         }
-        wanted.recipients.extend(request.to.iter().map(|target| (request.tenant.clone(), target.id.clone())));
+        wanted.recipients.extend(
+            request
+                .to
+                .iter()
+                .map(|target| (request.tenant.clone(), target.id.clone())),
+        );
     }
     wanted
 }
@@ -127,16 +154,26 @@ fn decide(item: Item, snapshot: &Snapshot, now: Micros) -> Result<(Item, Work), 
     telemetry::queue_wait(now.since(request.send_at.unwrap_or(request.accepted_at)));
     let template = match &request.content {
         Content::Inline { .. } => None,
-        Content::Template { key, .. } => match snapshot.templates.get(&(request.tenant.clone(), key.clone())) {
-            Some(Found::Yes(parsed)) => {
-                Some(parsed.as_ref().as_ref().map_err(|error| Failure::dead("template_failed", error))?)
-            }
+        Content::Template { key, .. } => match snapshot
+            .templates
+            .get(&(request.tenant.clone(), key.clone()))
+        {
+            Some(Found::Yes(parsed)) => Some(
+                parsed
+                    .as_ref()
+                    .as_ref()
+                    .map_err(|error| Failure::dead("template_failed", error))?,
+            ),
             Some(Found::No) | None => None,
-            Some(Found::Unavailable) => return Err(Failure::defer(STORE_PAUSE, "the store does not answer")),
+            Some(Found::Unavailable) => {
+                return Err(Failure::defer(STORE_PAUSE, "the store does not answer"));
+            }
         },
     };
     let recipients = recipients(request, snapshot);
-    let only_in_app = plan::channels(request, template).iter().all(|channel| *channel == Channel::InApp);
+    let only_in_app = plan::channels(request, template)
+        .iter()
+        .all(|channel| *channel == Channel::InApp);
     // A bell needs no address, so it rings also while the store is away; everything else waits for it.
     let Some(recipients) = recipients.or_else(|| only_in_app.then(Recipients::new)) else {
         return Err(Failure::defer(STORE_PAUSE, "the store does not answer"));
@@ -151,18 +188,27 @@ fn decide(item: Item, snapshot: &Snapshot, now: Micros) -> Result<(Item, Work), 
 fn recipients(request: &NotificationRequest, snapshot: &Snapshot) -> Option<Recipients> {
     let mut known = Recipients::new();
     for target in &request.to {
-        let found = snapshot.recipients.get(&(request.tenant.clone(), target.id.clone()));
+        let found = snapshot
+            .recipients
+            .get(&(request.tenant.clone(), target.id.clone()));
         if matches!(found, Some(Found::Unavailable)) && !target.inline {
             return None;
         }
-        known.insert(target.id.clone(), found.and_then(|found| found.get().cloned()));
+        known.insert(
+            target.id.clone(),
+            found.and_then(|found| found.get().cloned()),
+        );
     }
     Some(known)
 }
 
 impl Dispatcher {
     /// Publishes the messages of all parts together, then the outcomes of those that were stored whole.
-    async fn publish_all(&self, work: Vec<Result<(Item, Work), Failure>>, now: Micros) -> Vec<Settled> {
+    async fn publish_all(
+        &self,
+        work: Vec<Result<(Item, Work), Failure>>,
+        now: Micros,
+    ) -> Vec<Settled> {
         let started = clock::monotonic();
         let mut settled: Vec<Settled> = Vec::with_capacity(work.len());
         let mut ready: Vec<(usize, Item, Work)> = Vec::with_capacity(work.len());
@@ -179,14 +225,25 @@ impl Dispatcher {
         for (index, item, work) in &ready {
             if let Work::Dispatch(plan) = work {
                 let (inbox, deliveries) = encode(item, plan, now);
-                messages.extend(inbox.into_iter().map(|message| (*index, self.channels.clone(), message)));
-                messages.extend(deliveries.into_iter().map(|message| (*index, self.deliveries.clone(), message)));
+                messages.extend(
+                    inbox
+                        .into_iter()
+                        .map(|message| (*index, self.channels.clone(), message)),
+                );
+                messages.extend(
+                    deliveries
+                        .into_iter()
+                        .map(|message| (*index, self.deliveries.clone(), message)),
+                );
             }
         }
         let mut stored = futures::stream::iter(messages)
             .map(|(index, publisher, message)| async move {
                 let result = match message {
-                    Ok(message) => publisher.publish(message).await.map_err(|error| publish_failure(&error)),
+                    Ok(message) => publisher
+                        .publish(message)
+                        .await
+                        .map_err(|error| publish_failure(&error)),
                     Err(failure) => Err(failure),
                 };
                 (index, result)
@@ -199,15 +256,28 @@ impl Dispatcher {
         }
         drop(stored);
         telemetry::stage("fanout", started.elapsed());
-        self.publish_outcomes(ready, &mut settled, started, now).await;
+        self.publish_outcomes(ready, &mut settled, started, now)
+            .await;
         settled
     }
 
-    async fn publish_outcomes(&self, ready: Vec<(usize, Item, Work)>, settled: &mut [Settled], started: Instant, now: Micros) {
-        let reports: Vec<(usize, Item, Work)> = ready.into_iter().filter(|(index, ..)| settled[*index].is_ok()).collect();
-        let mut outcomes = futures::stream::iter(reports)
-            .map(|(index, item, work)| async move { (index, self.report_work(item, work, now).await) })
-            .buffer_unordered(PUBLISHES_MAX);
+    async fn publish_outcomes(
+        &self,
+        ready: Vec<(usize, Item, Work)>,
+        settled: &mut [Settled],
+        started: Instant,
+        now: Micros,
+    ) {
+        let reports: Vec<(usize, Item, Work)> = ready
+            .into_iter()
+            .filter(|(index, ..)| settled[*index].is_ok())
+            .collect();
+        let mut outcomes =
+            futures::stream::iter(reports)
+                .map(|(index, item, work)| async move {
+                    (index, self.report_work(item, work, now).await)
+                })
+                .buffer_unordered(PUBLISHES_MAX);
         while let Some((index, result)) = outcomes.next().await {
             settled[index] = result;
         }
@@ -222,22 +292,44 @@ impl Dispatcher {
                 for line in plan.planned.iter().filter(|line| line.status.is_final()) {
                     telemetry::completed(line.channel, completion(line.status));
                 }
-                let event = OutcomeEvent::Planned { summary, deliveries: plan.planned };
-                self.report(&request, format!("planned:{}:{}", request.id, meta.redrives), event, now).await
+                let event = OutcomeEvent::Planned {
+                    summary,
+                    deliveries: plan.planned,
+                };
+                self.report(
+                    &request,
+                    format!("planned:{}:{}", request.id, meta.redrives),
+                    event,
+                    now,
+                )
+                .await
             }
             Work::Hold(wait) => {
                 let until = request.send_at.unwrap_or(now);
                 let event = OutcomeEvent::Scheduled { summary, until };
-                self.report(&request, format!("scheduled:{}", request.id), event, now).await?;
+                self.report(&request, format!("scheduled:{}", request.id), event, now)
+                    .await?;
                 telemetry::scheduled();
                 Err(Failure::defer(wait, "scheduled"))
             }
         }
     }
 
-    async fn report(&self, request: &NotificationRequest, id: String, event: OutcomeEvent, at: Micros) -> Settled {
-        let outcome =
-            Outcome { id, notification_id: request.id, tenant: request.tenant.clone(), at, trace: request.trace, event };
+    async fn report(
+        &self,
+        request: &NotificationRequest,
+        id: String,
+        event: OutcomeEvent,
+        at: Micros,
+    ) -> Settled {
+        let outcome = Outcome {
+            id,
+            notification_id: request.id,
+            tenant: request.tenant.clone(),
+            at,
+            trace: request.trace,
+            event,
+        };
         let subject = subjects::outcome(&request.tenant, &request.id.to_string());
         let message = Outgoing::new(subject, outcome.id.clone(), json(&outcome)?).event(
             OUTCOME_TYPE,
@@ -245,7 +337,10 @@ impl Dispatcher {
             at,
             Some(request.trace),
         );
-        self.outcomes.publish(message).await.map_err(|error| publish_failure(&error))?;
+        self.outcomes
+            .publish(message)
+            .await
+            .map_err(|error| publish_failure(&error))?;
         Ok(())
     }
 }
@@ -263,18 +358,32 @@ fn encode(item: &Item, plan: &Plan, now: Micros) -> (Vec<Message>, Vec<Message>)
     });
     let deliveries = plan.deliveries.iter().map(|delivery| {
         let subject = subjects::deliver(delivery.channel.as_str(), &delivery.tenant);
-        let message = Outgoing::new(subject, message_id(&delivery.id.to_string(), meta), json(delivery)?)
-            .event(DELIVERY_TYPE, SOURCE, now, trace);
+        let message = Outgoing::new(
+            subject,
+            message_id(&delivery.id.to_string(), meta),
+            json(delivery)?,
+        )
+        .event(DELIVERY_TYPE, SOURCE, now, trace);
         // The first copy may be further than the stream remembers message ids: the worker then looks at
         // the ledger before it sends.
-        Ok(if meta.redelivered || meta.attempt > 1 || meta.redrives > 0 { message.header(headers::REPEAT, "1") } else { message })
+        Ok(
+            if meta.redelivered || meta.attempt > 1 || meta.redrives > 0 {
+                message.header(headers::REPEAT, "1")
+            } else {
+                message
+            },
+        )
     });
     (inbox.collect(), deliveries.collect())
 }
 
 /// A redriven request may send again what the first life of the request did not get out.
 fn message_id(id: &str, meta: &Meta) -> String {
-    if meta.redrives == 0 { id.to_owned() } else { format!("{id}:{}", meta.redrives) }
+    if meta.redrives == 0 {
+        id.to_owned()
+    } else {
+        format!("{id}:{}", meta.redrives)
+    }
 }
 
 const fn completion(status: DeliveryStatus) -> &'static str {
@@ -287,7 +396,9 @@ const fn completion(status: DeliveryStatus) -> &'static str {
 }
 
 fn json(value: &impl Serialize) -> Result<Bytes, Failure> {
-    serde_json::to_vec(value).map(Bytes::from).map_err(|error| Failure::dead("cannot_encode", error))
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|error| Failure::dead("cannot_encode", error))
 }
 
 fn publish_failure(error: &PublishError) -> Failure {

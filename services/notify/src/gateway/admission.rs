@@ -39,7 +39,10 @@ impl Admission {
         let full = self.messages.load(Ordering::Relaxed) > self.messages_max
             || self.bytes.load(Ordering::Relaxed) > self.bytes_max;
         if full {
-            return Err(Problem::new(Code::Overloaded, "the dispatcher has to catch up first").retry_after(2));
+            return Err(
+                Problem::new(Code::Overloaded, "the dispatcher has to catch up first")
+                    .retry_after(2),
+            );
         }
         Ok(())
     }
@@ -50,7 +53,12 @@ impl Admission {
 pub(super) async fn watch(app: App) {
     let pause = Duration::from_millis(app.options.backlog_poll_ms.max(10));
     loop {
-        if let Ok(mut stream) = app.deps.bus.jetstream().get_stream(topology::REQUESTS).await
+        if let Ok(mut stream) = app
+            .deps
+            .bus
+            .jetstream()
+            .get_stream(topology::REQUESTS)
+            .await
             && let Ok(info) = stream.info().await
         {
             let (messages, bytes) = (info.state.messages, info.state.bytes);
@@ -74,8 +82,11 @@ mod tests {
 
     #[test]
     fn both_limits_close_the_door_and_open_it_again() {
-        let options =
-            GatewayOptions { backlog_messages_max: 10, backlog_bytes_max: 100, ..GatewayOptions::default() };
+        let options = GatewayOptions {
+            backlog_messages_max: 10,
+            backlog_bytes_max: 100,
+            ..GatewayOptions::default()
+        };
         let admission = Admission::new(&options);
         assert!(admission.check().is_ok());
         for (messages, bytes) in [(11, 0), (0, 101)] {

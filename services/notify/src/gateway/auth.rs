@@ -88,14 +88,18 @@ impl KeyCache {
     }
 
     fn remember(&self, hash: String, row: Option<Arc<KeyRow>>) -> Arc<Entry> {
-        let known = Known { row, at: clock::monotonic() };
+        let known = Known {
+            row,
+            at: clock::monotonic(),
+        };
         if let Some(entry) = self.entries.get(&hash) {
             *lock(&entry.key) = known;
             return Arc::clone(&entry);
         }
         if self.entries.len() >= self.entries_max {
             // Guessed keys must not fill the memory; real keys come back with one question each.
-            self.entries.retain(|_, entry| lock(&entry.key).row.is_some());
+            self.entries
+                .retain(|_, entry| lock(&entry.key).row.is_some());
         }
         let entry = Arc::new(Entry {
             key: Mutex::new(known),
@@ -108,20 +112,30 @@ impl KeyCache {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// The text after `Bearer `.
 pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let header = headers.get(AUTHORIZATION).ok_or_else(|| {
-        Problem::new(Code::Unauthorized, "send the header Authorization: Bearer <key>")
+        Problem::new(
+            Code::Unauthorized,
+            "send the header Authorization: Bearer <key>",
+        )
     })?;
     let text = header.to_str().unwrap_or("");
     match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
+        Some((scheme, token))
+            if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() =>
+        {
             Ok(token.trim())
         }
-        _ => Err(Problem::new(Code::Unauthorized, "the Authorization header must have the form Bearer <key>")),
+        _ => Err(Problem::new(
+            Code::Unauthorized,
+            "the Authorization header must have the form Bearer <key>",
+        )),
     }
 }
 
@@ -133,8 +147,15 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
     let row = lock(&entry.key).row.clone();
     match row {
         // One answer for unknown, expired and withdrawn keys: a caller learns nothing about a key it lost.
-        Some(row) if row.is_live(clock::now()) => Ok(Caller { entry, started: app.keys.started, row }),
-        _ => Err(Problem::new(Code::Unauthorized, "the API key is unknown, expired or withdrawn")),
+        Some(row) if row.is_live(clock::now()) => Ok(Caller {
+            entry,
+            started: app.keys.started,
+            row,
+        }),
+        _ => Err(Problem::new(
+            Code::Unauthorized,
+            "the API key is unknown, expired or withdrawn",
+        )),
     }
 }
 
@@ -144,7 +165,11 @@ async fn find(app: &App, hash: String) -> Result<Arc<Entry>, Problem> {
     if let Some(entry) = &cached {
         let known = lock(&entry.key).clone();
         let age = known.at.elapsed();
-        let ttl = if known.row.is_some() { cache.ttl } else { UNKNOWN_TTL.min(cache.ttl) };
+        let ttl = if known.row.is_some() {
+            cache.ttl
+        } else {
+            UNKNOWN_TTL.min(cache.ttl)
+        };
         if age < ttl {
             return Ok(Arc::clone(entry));
         }
@@ -164,14 +189,23 @@ async fn find(app: &App, hash: String) -> Result<Arc<Entry>, Problem> {
             }
             None => {
                 tracing::warn!("an API key cannot be checked: {why}");
-                Err(Problem::new(Code::StoreUnavailable, "API keys cannot be checked at the moment").retry_after(1))
+                Err(Problem::new(
+                    Code::StoreUnavailable,
+                    "API keys cannot be checked at the moment",
+                )
+                .retry_after(1))
             }
         },
     }
 }
 
 async fn ask(app: &App, hash: &str) -> Result<Option<Arc<KeyRow>>, String> {
-    match tokio::time::timeout(app.options.store_timeout(), app.deps.store.key_by_hash(hash)).await {
+    match tokio::time::timeout(
+        app.options.store_timeout(),
+        app.deps.store.key_by_hash(hash),
+    )
+    .await
+    {
         Ok(Ok(row)) => Ok(row.map(Arc::new)),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the store did not answer in time".to_owned()),
@@ -213,7 +247,8 @@ pub(super) async fn admin(State(app): State<App>, request: Request, next: Next) 
 }
 
 async fn authorize(app: App, required: Role, mut request: Request, next: Next) -> Response {
-    let sends = request.method() == axum::http::Method::POST && request.uri().path().starts_with("/v1/notifications");
+    let sends = request.method() == axum::http::Method::POST
+        && request.uri().path().starts_with("/v1/notifications");
     let caller = match permit(&app, required, request.headers()).await {
         Ok(caller) => caller,
         Err(problem) => {
@@ -242,7 +277,10 @@ async fn authorize(app: App, required: Role, mut request: Request, next: Next) -
 async fn permit(app: &App, required: Role, headers: &HeaderMap) -> Result<Caller, Problem> {
     let caller = identify(app, headers).await?;
     let role = caller.row.role.parse::<Role>().map_err(|_| {
-        tracing::error!(key = caller.row.id, "an API key in the store has an unknown role");
+        tracing::error!(
+            key = caller.row.id,
+            "an API key in the store has an unknown role"
+        );
         Problem::new(Code::Forbidden, "the API key's role is not known")
     })?;
     if role.allows(required) {
@@ -255,9 +293,14 @@ async fn permit(app: &App, required: Role, headers: &HeaderMap) -> Result<Caller
 
 /// The answer to a caller who is too fast.
 pub(super) fn limited(verdict: Verdict, burst: u32) -> Response {
-    let detail = format!("this API key may make this request again in {} s", verdict.wait_seconds);
+    let detail = format!(
+        "this API key may make this request again in {} s",
+        verdict.wait_seconds
+    );
     let mut response = Problem::new(Code::RateLimited, detail).into_response();
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(verdict.wait_seconds.max(1)));
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(verdict.wait_seconds.max(1)));
     rate_headers(&mut response, verdict, burst);
     response
 }
@@ -265,7 +308,16 @@ pub(super) fn limited(verdict: Verdict, burst: u32) -> Response {
 /// Tells the caller how much is left.
 pub(super) fn rate_headers(response: &mut Response, verdict: Verdict, burst: u32) {
     let headers = response.headers_mut();
-    headers.insert(HeaderName::from_static("ratelimit-limit"), HeaderValue::from(burst));
-    headers.insert(HeaderName::from_static("ratelimit-remaining"), HeaderValue::from(verdict.remaining));
-    headers.insert(HeaderName::from_static("ratelimit-reset"), HeaderValue::from(verdict.wait_seconds));
+    headers.insert(
+        HeaderName::from_static("ratelimit-limit"),
+        HeaderValue::from(burst),
+    );
+    headers.insert(
+        HeaderName::from_static("ratelimit-remaining"),
+        HeaderValue::from(verdict.remaining),
+    );
+    headers.insert(
+        HeaderName::from_static("ratelimit-reset"),
+        HeaderValue::from(verdict.wait_seconds),
+    );
 }

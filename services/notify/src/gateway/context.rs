@@ -48,7 +48,9 @@ impl RequestContext {
 /// Letters, digits and a few marks: an id is copied into logs and answers.
 fn is_request_id(id: &str) -> bool {
     (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':'))
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':'))
 }
 
 /// The outermost layer.
@@ -69,7 +71,8 @@ pub(super) async fn observe(State(app): State<App>, mut request: Request, next: 
         response.headers_mut().insert(TRACEPARENT.clone(), value);
     }
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-    app.metrics.request(route, method, response.status().as_u16(), started.elapsed());
+    app.metrics
+        .request(route, method, response.status().as_u16(), started.elapsed());
     if tracing::enabled!(tracing::Level::DEBUG) {
         tracing::debug!(
             request_id = %context.request_id,
@@ -102,7 +105,12 @@ mod tests {
 
         for bad in ["", "a b", "<script>", &"x".repeat(129)] {
             headers.insert("x-request-id", HeaderValue::from_str(bad).unwrap());
-            assert!(RequestContext::from_headers(&headers).request_id.starts_with("req_"), "{bad}");
+            assert!(
+                RequestContext::from_headers(&headers)
+                    .request_id
+                    .starts_with("req_"),
+                "{bad}"
+            );
         }
     }
 }

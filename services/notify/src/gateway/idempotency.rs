@@ -59,12 +59,16 @@ pub(super) struct Ticket {
 
 /// The key of a request, if it has one.
 pub(super) fn key_of(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
     match value.to_str() {
         Ok(key) if !key.is_empty() && key.len() <= KEY_BYTES_MAX => Ok(Some(key)),
         _ => Err(Problem::new(
             Code::InvalidParameter,
-            format!("the header Idempotency-Key has 1 to {KEY_BYTES_MAX} printable ASCII characters"),
+            format!(
+                "the header Idempotency-Key has 1 to {KEY_BYTES_MAX} printable ASCII characters"
+            ),
         )),
     }
 }
@@ -81,8 +85,13 @@ pub(super) fn fingerprint(method: &str, path: &str, body: &[u8]) -> String {
 
 impl Idempotency {
     pub(super) fn new(bus: Bus, options: &GatewayOptions) -> Self {
-        let seconds = i64::try_from(options.idempotency_takeover_seconds).unwrap_or(i64::MAX / 1_000_000);
-        Self { bus, bucket: OnceCell::new(), takeover_micros: seconds.saturating_mul(1_000_000) }
+        let seconds =
+            i64::try_from(options.idempotency_takeover_seconds).unwrap_or(i64::MAX / 1_000_000);
+        Self {
+            bus,
+            bucket: OnceCell::new(),
+            takeover_micros: seconds.saturating_mul(1_000_000),
+        }
     }
 
     async fn bucket(&self) -> Result<&kv::Store, Problem> {
@@ -93,31 +102,54 @@ impl Idempotency {
     }
 
     /// Claims a key for a request.
-    pub(super) async fn claim(&self, tenant: &str, key: &str, fingerprint: String) -> Result<Claim, Problem> {
+    pub(super) async fn claim(
+        &self,
+        tenant: &str,
+        key: &str,
+        fingerprint: String,
+    ) -> Result<Claim, Problem> {
         let bucket = self.bucket().await?;
         // A hash: a key may hold anything, a bucket's keys may not.
         let record_key = self::fingerprint("", tenant, key.as_bytes());
         for _ in 0..ROUNDS_MAX {
             let at = clock::now();
-            let record = encode(&Record { fingerprint: fingerprint.clone(), at, answer: None });
-            let ticket = |revision| Ticket { record_key: record_key.clone(), revision, fingerprint: fingerprint.clone(), at };
+            let record = encode(&Record {
+                fingerprint: fingerprint.clone(),
+                at,
+                answer: None,
+            });
+            let ticket = |revision| Ticket {
+                record_key: record_key.clone(),
+                revision,
+                fingerprint: fingerprint.clone(),
+                at,
+            };
             match bucket.create(&record_key, record.clone()).await {
                 Ok(revision) => return Ok(Claim::Fresh(ticket(revision))),
                 Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {}
                 Err(error) => return Err(unavailable(&error)),
             }
-            let Some(entry) = bucket.entry(&record_key).await.map_err(|error| unavailable(&error))? else { continue };
+            let Some(entry) = bucket
+                .entry(&record_key)
+                .await
+                .map_err(|error| unavailable(&error))?
+            else {
+                continue;
+            };
             if entry.operation != kv::Operation::Put {
                 continue;
             }
-            let known: Record = serde_json::from_slice(&entry.value).map_err(|error| unavailable(&error))?;
+            let known: Record =
+                serde_json::from_slice(&entry.value).map_err(|error| unavailable(&error))?;
             match judge(known, &fingerprint, at, self.takeover_micros)? {
                 Judged::Replay(answer) => return Ok(Claim::Replay(answer)),
-                Judged::TakeOver => match bucket.update(&record_key, record, entry.revision).await {
-                    Ok(revision) => return Ok(Claim::Fresh(ticket(revision))),
-                    Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {}
-                    Err(error) => return Err(unavailable(&error)),
-                },
+                Judged::TakeOver => {
+                    match bucket.update(&record_key, record, entry.revision).await {
+                        Ok(revision) => return Ok(Claim::Fresh(ticket(revision))),
+                        Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {}
+                        Err(error) => return Err(unavailable(&error)),
+                    }
+                }
             }
         }
         Err(in_flight())
@@ -126,17 +158,31 @@ impl Idempotency {
     /// Keeps the answer. A failure is only logged: the request was accepted, and a repeat derives the
     /// same id.
     pub(super) async fn finish(&self, ticket: Ticket, answer: String) {
-        let record = Record { fingerprint: ticket.fingerprint, at: ticket.at, answer: Some(answer) };
-        let Ok(bucket) = self.bucket().await else { return };
-        if let Err(error) = bucket.update(&ticket.record_key, encode(&record), ticket.revision).await {
+        let record = Record {
+            fingerprint: ticket.fingerprint,
+            at: ticket.at,
+            answer: Some(answer),
+        };
+        let Ok(bucket) = self.bucket().await else {
+            return;
+        };
+        if let Err(error) = bucket
+            .update(&ticket.record_key, encode(&record), ticket.revision)
+            .await
+        {
             tracing::warn!(%error, "the answer of an idempotent request was not kept");
         }
     }
 
     /// Gives a key back after a failure, so that a repeat may try at once.
     pub(super) async fn release(&self, ticket: Ticket) {
-        let Ok(bucket) = self.bucket().await else { return };
-        if let Err(error) = bucket.delete_expect_revision(&ticket.record_key, Some(ticket.revision)).await {
+        let Ok(bucket) = self.bucket().await else {
+            return;
+        };
+        if let Err(error) = bucket
+            .delete_expect_revision(&ticket.record_key, Some(ticket.revision))
+            .await
+        {
             tracing::debug!(%error, "an idempotency key was not given back; it is taken over later");
         }
     }
@@ -147,7 +193,12 @@ enum Judged {
     TakeOver,
 }
 
-fn judge(known: Record, fingerprint: &str, now: Micros, takeover_micros: i64) -> Result<Judged, Problem> {
+fn judge(
+    known: Record,
+    fingerprint: &str,
+    now: Micros,
+    takeover_micros: i64,
+) -> Result<Judged, Problem> {
     if known.fingerprint != fingerprint {
         return Err(Problem::new(
             Code::IdempotencyKeyReused,
@@ -162,12 +213,20 @@ fn judge(known: Record, fingerprint: &str, now: Micros, takeover_micros: i64) ->
 }
 
 fn in_flight() -> Problem {
-    Problem::new(Code::IdempotencyInFlight, "the first request with this Idempotency-Key is not answered yet").retry_after(1)
+    Problem::new(
+        Code::IdempotencyInFlight,
+        "the first request with this Idempotency-Key is not answered yet",
+    )
+    .retry_after(1)
 }
 
 fn unavailable(error: &dyn std::fmt::Display) -> Problem {
     tracing::warn!("idempotency records do not answer: {error}");
-    Problem::new(Code::Unavailable, "idempotency keys cannot be checked at the moment").retry_after(1)
+    Problem::new(
+        Code::Unavailable,
+        "idempotency keys cannot be checked at the moment",
+    )
+    .retry_after(1)
 }
 
 fn encode(record: &Record) -> Bytes {
@@ -179,22 +238,46 @@ mod tests {
     use super::*;
 
     fn record(answer: Option<&str>) -> Record {
-        Record { fingerprint: "f".to_owned(), at: Micros(0), answer: answer.map(str::to_owned) }
+        Record {
+            fingerprint: "f".to_owned(),
+            at: Micros(0),
+            answer: answer.map(str::to_owned),
+        }
     }
 
     #[test]
     fn a_record_is_judged_by_fingerprint_answer_and_age() {
         let now = Micros(10);
-        assert_eq!(judge(record(None), "g", now, 20).err().unwrap().code, Code::IdempotencyKeyReused);
-        assert_eq!(judge(record(Some("a")), "g", now, 20).err().unwrap().code, Code::IdempotencyKeyReused);
-        assert_eq!(judge(record(None), "f", now, 20).err().unwrap().code, Code::IdempotencyInFlight);
-        assert!(matches!(judge(record(None), "f", Micros(21), 20), Ok(Judged::TakeOver)));
-        assert!(matches!(judge(record(Some("a")), "f", now, 20), Ok(Judged::Replay(answer)) if answer == "a"));
+        assert_eq!(
+            judge(record(None), "g", now, 20).err().unwrap().code,
+            Code::IdempotencyKeyReused
+        );
+        assert_eq!(
+            judge(record(Some("a")), "g", now, 20).err().unwrap().code,
+            Code::IdempotencyKeyReused
+        );
+        assert_eq!(
+            judge(record(None), "f", now, 20).err().unwrap().code,
+            Code::IdempotencyInFlight
+        );
+        assert!(matches!(
+            judge(record(None), "f", Micros(21), 20),
+            Ok(Judged::TakeOver)
+        ));
+        assert!(
+            matches!(judge(record(Some("a")), "f", now, 20), Ok(Judged::Replay(answer)) if answer == "a")
+        );
     }
 
     #[test]
     fn a_fingerprint_keeps_its_parts_apart() {
-        assert_ne!(fingerprint("POST", "/a", b"b"), fingerprint("POST", "/ab", b""));
-        assert_eq!(fingerprint("POST", "/a", b"b"), fingerprint("POST", "/a", b"b"));
+        assert_ne!(
+            fingerprint("POST", "/a", b"b"),
+            fingerprint("POST", "/ab", b"")
+        );
+        assert_eq!(
+            fingerprint("POST", "/a", b"b"),
+            fingerprint("POST", "/a", b"b")
+        );
     }
 }

@@ -74,17 +74,28 @@ pub(super) async fn post_read(
     let claims = app
         .deps
         .token_keys
-        .verify_connection(bearer(&headers)?, now.0.div_euclid(1_000_000), &app.deps.token_policy)
+        .verify_connection(
+            bearer(&headers)?,
+            now.0.div_euclid(1_000_000),
+            &app.deps.token_policy,
+        )
         .map_err(|error| Problem::new(Code::Unauthorized, error.to_string()))?;
     let json = body::json_bytes(&headers, body, app.options.body_bytes_max, &app.options).await?;
     let ids = check_ids(&body::decode::<ReadIn>(&json, "")?.ids)?;
     tell_tabs(&app, &claims, &ids, now, context.trace).await?;
     let deliveries = own_deliveries(&app, &claims, &ids).await;
-    let recorded = join_all(deliveries.iter().map(|row| record(&app, &claims, row, now, context.trace))).await;
+    let recorded = join_all(
+        deliveries
+            .iter()
+            .map(|row| record(&app, &claims, row, now, context.trace)),
+    )
+    .await;
     for result in recorded {
         result.map_err(|error| publish_problem(&error))?;
     }
-    Ok(Json(ReadOut { read: deliveries.len() }))
+    Ok(Json(ReadOut {
+        read: deliveries.len(),
+    }))
 }
 
 fn check_ids(ids: &[String]) -> Result<BTreeSet<DeliveryId>, Problem> {
@@ -93,7 +104,11 @@ fn check_ids(ids: &[String]) -> Result<BTreeSet<DeliveryId>, Problem> {
         errors.push("/ids", FieldCode::Empty, "at least one id is needed");
     }
     if ids.len() > IDS_MAX {
-        errors.push("/ids", FieldCode::TooMany, format!("at most {IDS_MAX} ids are allowed"));
+        errors.push(
+            "/ids",
+            FieldCode::TooMany,
+            format!("at most {IDS_MAX} ids are allowed"),
+        );
     }
     let mut parsed = BTreeSet::new();
     for (position, id) in ids.iter().take(IDS_MAX).enumerate() {
@@ -101,7 +116,11 @@ fn check_ids(ids: &[String]) -> Result<BTreeSet<DeliveryId>, Problem> {
             Ok(id) => {
                 parsed.insert(id);
             }
-            Err(_) => errors.push(&format!("/ids/{position}"), FieldCode::InvalidId, "an id has the form dlv_<32 hexadecimal digits>"),
+            Err(_) => errors.push(
+                &format!("/ids/{position}"),
+                FieldCode::InvalidId,
+                "an id has the form dlv_<32 hexadecimal digits>",
+            ),
         }
     }
     errors.finish().map(|()| parsed)
@@ -109,7 +128,11 @@ fn check_ids(ids: &[String]) -> Result<BTreeSet<DeliveryId>, Problem> {
 
 fn publish_problem(error: &PublishError) -> Problem {
     tracing::warn!("a read mark was not stored: {error}");
-    Problem::new(Code::Unavailable, "the read mark was not stored; repeat the request").retry_after(1)
+    Problem::new(
+        Code::Unavailable,
+        "the read mark was not stored; repeat the request",
+    )
+    .retry_after(1)
 }
 
 fn encode(value: &impl Serialize) -> Bytes {
@@ -125,20 +148,39 @@ async fn tell_tabs(
 ) -> Result<(), Problem> {
     let channel = ChannelName::inbox(&claims.user)
         .map_err(|_| Problem::new(Code::Unauthorized, "the token's user has no inbox"))?;
-    let message = InboxMessage::Read { ids: ids.iter().copied().collect(), at: now.to_rfc3339() };
+    let message = InboxMessage::Read {
+        ids: ids.iter().copied().collect(),
+        at: now.to_rfc3339(),
+    };
     let subject = subjects::channel(claims.tenant.as_str(), &channel);
-    let outgoing = Outgoing::new(subject, MessageId::fresh().to_string(), encode(&message))
-        .event(READ_TYPE, SOURCE, now, Some(trace));
-    app.deps.channels.publish(outgoing).await.map(|_| ()).map_err(|error| publish_problem(&error))
+    let outgoing = Outgoing::new(subject, MessageId::fresh().to_string(), encode(&message)).event(
+        READ_TYPE,
+        SOURCE,
+        now,
+        Some(trace),
+    );
+    app.deps
+        .channels
+        .publish(outgoing)
+        .await
+        .map(|_| ())
+        .map_err(|error| publish_problem(&error))
 }
 
 /// The deliveries that are this person's. Waits briefly for the recorder: a browser is often faster.
-async fn own_deliveries(app: &App, claims: &ConnectionClaims, ids: &BTreeSet<DeliveryId>) -> Vec<DeliveryRow> {
+async fn own_deliveries(
+    app: &App,
+    claims: &ConnectionClaims,
+    ids: &BTreeSet<DeliveryId>,
+) -> Vec<DeliveryRow> {
     let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let permit = app.status_waiters.try_acquire().ok();
     let started = clock::monotonic();
     loop {
-        let answer = app.deps.store.deliveries_of(claims.tenant.as_str(), &claims.user, &texts);
+        let answer = app
+            .deps
+            .store
+            .deliveries_of(claims.tenant.as_str(), &claims.user, &texts);
         let rows = match tokio::time::timeout(app.options.store_timeout(), answer).await {
             Ok(Ok(rows)) => rows,
             Ok(Err(error)) => {
@@ -161,9 +203,10 @@ async fn record(
     now: Micros,
     trace: TraceParent,
 ) -> Result<(), PublishError> {
-    let (Ok(delivery_id), Ok(notification_id)) =
-        (row.id.parse::<DeliveryId>(), row.notification_id.parse::<NotificationId>())
-    else {
+    let (Ok(delivery_id), Ok(notification_id)) = (
+        row.id.parse::<DeliveryId>(),
+        row.notification_id.parse::<NotificationId>(),
+    ) else {
         return Ok(());
     };
     let id = MessageId::derived(&["read", &row.id]).to_string();
@@ -181,7 +224,11 @@ async fn record(
 /// Publishes an outcome under its own id, so that a repeat is stored once.
 pub(super) async fn publish_outcome(app: &App, outcome: &Outcome) -> Result<(), PublishError> {
     let subject = subjects::outcome(&outcome.tenant, &outcome.notification_id.to_string());
-    let outgoing = Outgoing::new(subject, outcome.id.clone(), encode(outcome))
-        .event(OUTCOME_TYPE, SOURCE, outcome.at, Some(outcome.trace));
+    let outgoing = Outgoing::new(subject, outcome.id.clone(), encode(outcome)).event(
+        OUTCOME_TYPE,
+        SOURCE,
+        outcome.at,
+        Some(outcome.trace),
+    );
     app.deps.outcomes.publish(outgoing).await.map(|_| ())
 }

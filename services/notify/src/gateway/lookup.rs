@@ -70,11 +70,19 @@ impl Lookups {
         if map.len() >= self.entries_max {
             map.clear();
         }
-        map.insert((tenant.to_owned(), name.to_owned()), Seen { exists, at: clock::monotonic() });
+        map.insert(
+            (tenant.to_owned(), name.to_owned()),
+            Seen {
+                exists,
+                at: clock::monotonic(),
+            },
+        );
     }
 
     fn is_asleep(&self) -> bool {
-        self.asleep_until.lock().is_ok_and(|until| until.is_some_and(|until| clock::monotonic() < until))
+        self.asleep_until
+            .lock()
+            .is_ok_and(|until| until.is_some_and(|until| clock::monotonic() < until))
     }
 
     fn sleep(&self) {
@@ -86,14 +94,22 @@ impl Lookups {
     /// Forgets what has changed.
     pub(super) fn forget(&self, changed: &Changed) {
         match changed {
-            Changed::Recipient { tenant, id } => self.recipients.remove(&(tenant.clone(), id.clone())),
-            Changed::Template { tenant, key } => self.templates.remove(&(tenant.clone(), key.clone())),
+            Changed::Recipient { tenant, id } => {
+                self.recipients.remove(&(tenant.clone(), id.clone()))
+            }
+            Changed::Template { tenant, key } => {
+                self.templates.remove(&(tenant.clone(), key.clone()))
+            }
         };
     }
 }
 
 /// Which of `ids` are no recipients, as positions; empty if the store does not answer.
-pub(super) async fn missing_recipients(app: &App, tenant: &str, ids: &[(usize, &str)]) -> Vec<usize> {
+pub(super) async fn missing_recipients(
+    app: &App,
+    tenant: &str,
+    ids: &[(usize, &str)],
+) -> Vec<usize> {
     let mut missing = Vec::new();
     let mut unknown = Vec::new();
     for (position, id) in ids {
@@ -123,8 +139,11 @@ pub(super) async fn template_is_missing(app: &App, tenant: &str, key: &str) -> b
     if let Some(exists) = app.lookups.known(Kind::Template, tenant, key) {
         return !exists;
     }
-    let Some(found) = ask(app, app.deps.store.template(tenant, key)).await else { return false };
-    app.lookups.remember(Kind::Template, tenant, key, found.is_some());
+    let Some(found) = ask(app, app.deps.store.template(tenant, key)).await else {
+        return false;
+    };
+    app.lookups
+        .remember(Kind::Template, tenant, key, found.is_some());
     found.is_none()
 }
 
@@ -140,7 +159,9 @@ async fn ask<T>(app: &App, question: impl Future<Output = Result<T, StoreError>>
     };
     app.metrics.stale_lookups.increment(1);
     app.lookups.sleep();
-    tracing::warn!("the store does not answer, notifications are accepted without looking names up: {why}");
+    tracing::warn!(
+        "the store does not answer, notifications are accepted without looking names up: {why}"
+    );
     None
 }
 

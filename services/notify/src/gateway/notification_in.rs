@@ -2,17 +2,17 @@
 //! Reads and writes: nothing; pure. The shape belongs to the HTTP API alone; the wire contract is made
 //! from it by hand, so that each may change by itself.
 
+mod who;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use campana_bus::clock::Micros;
 use campana_bus::ids::NotificationId;
 use campana_bus::trace::TraceParent;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
+pub use self::who::{OneRecipient, RecipientRef, Recipients};
 use super::options::GatewayOptions;
 use super::problem::{FieldCode, Problem};
 use super::validate::{FieldErrors, step};
@@ -66,100 +66,6 @@ pub struct ContentIn {
     pub url: Option<String>,
 }
 
-/// A recipient described in the request; its addresses win over stored ones.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RecipientRef {
-    /// As you name people.
-    #[schema(example = "alice")]
-    pub id: String,
-    /// E-mail address.
-    pub email: Option<String>,
-    /// Phone number in E.164 form.
-    #[schema(example = "+15551234567")]
-    pub phone: Option<String>,
-    /// Where webhooks go.
-    pub webhook_url: Option<String>,
-}
-
-/// A recipient's id or a described recipient.
-#[derive(Debug, ToSchema)]
-#[schema(as = RecipientOrId)]
-#[serde(untagged)]
-pub enum OneRecipient {
-    /// Id of a stored recipient.
-    Id(String),
-    /// A recipient described here.
-    Described(RecipientRef),
-}
-
-/// One or several recipients.
-#[derive(Debug, ToSchema)]
-#[serde(untagged)]
-pub enum Recipients {
-    /// One.
-    One(OneRecipient),
-    /// Several.
-    Many(Vec<OneRecipient>),
-}
-
-// Untagged enums say only that nothing matched; these visitors say what is wrong and where.
-struct OneVisitor;
-
-impl<'de> Visitor<'de> for OneVisitor {
-    type Value = OneRecipient;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a recipient's id or a recipient")
-    }
-
-    fn visit_str<E: de::Error>(self, id: &str) -> Result<OneRecipient, E> {
-        Ok(OneRecipient::Id(id.to_owned()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OneRecipient, A::Error> {
-        RecipientRef::deserialize(MapAccessDeserializer::new(map)).map(OneRecipient::Described)
-    }
-}
-
-impl<'de> Deserialize<'de> for OneRecipient {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneVisitor)
-    }
-}
-
-struct RecipientsVisitor;
-
-impl<'de> Visitor<'de> for RecipientsVisitor {
-    type Value = Recipients;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a recipient's id, a recipient, or a list of either")
-    }
-
-    fn visit_str<E: de::Error>(self, id: &str) -> Result<Recipients, E> {
-        OneVisitor.visit_str::<E>(id).map(Recipients::One)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Recipients, A::Error> {
-        OneVisitor.visit_map(map).map(Recipients::One)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Recipients, A::Error> {
-        let mut list = Vec::new();
-        while let Some(one) = seq.next_element()? {
-            list.push(one);
-        }
-        Ok(Recipients::Many(list))
-    }
-}
-
-impl<'de> Deserialize<'de> for Recipients {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RecipientsVisitor)
-    }
-}
-
 /// A notification that passed every check which needs no store.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -189,8 +95,18 @@ impl Draft {
         if let Some(channels) = &input.channels {
             check_channels(channels, &mut errors);
         }
-        let send_at = check_start(input.send_at.as_deref(), input.delay_seconds, options, now, &mut errors);
-        let expires_at = check_end(input.expires_at.as_deref(), send_at.unwrap_or(now), &mut errors);
+        let send_at = check_start(
+            input.send_at.as_deref(),
+            input.delay_seconds,
+            options,
+            now,
+            &mut errors,
+        );
+        let expires_at = check_end(
+            input.expires_at.as_deref(),
+            send_at.unwrap_or(now),
+            &mut errors,
+        );
         let metadata = input.metadata.unwrap_or_default();
         check_metadata(&metadata, &mut errors);
         errors.finish()?;
@@ -198,12 +114,25 @@ impl Draft {
             return Err(Problem::fields(Vec::new()));
         };
         let priority = input.priority.unwrap_or_default();
-        Ok(Self { to, is_list, content, channels: input.channels, priority, send_at, expires_at, metadata })
+        Ok(Self {
+            to,
+            is_list,
+            content,
+            channels: input.channels,
+            priority,
+            send_at,
+            expires_at,
+            metadata,
+        })
     }
 
     /// Where a recipient stands in the body.
     pub(super) fn recipient_pointer(&self, position: usize) -> String {
-        if self.is_list { format!("/to/{position}") } else { "/to".to_owned() }
+        if self.is_list {
+            format!("/to/{position}")
+        } else {
+            "/to".to_owned()
+        }
     }
 
     /// The command for the dispatcher.
@@ -230,7 +159,11 @@ impl Draft {
     }
 }
 
-fn check_recipients(to: Recipients, options: &GatewayOptions, errors: &mut FieldErrors) -> Vec<Target> {
+fn check_recipients(
+    to: Recipients,
+    options: &GatewayOptions,
+    errors: &mut FieldErrors,
+) -> Vec<Target> {
     let (list, is_list) = match to {
         Recipients::One(one) => (vec![one], false),
         Recipients::Many(list) => (list, true),
@@ -246,10 +179,18 @@ fn check_recipients(to: Recipients, options: &GatewayOptions, errors: &mut Field
     let mut seen = BTreeSet::new();
     let mut targets = Vec::with_capacity(list.len());
     for (position, one) in list.into_iter().enumerate() {
-        let base = if is_list { format!("/to/{position}") } else { "/to".to_owned() };
+        let base = if is_list {
+            format!("/to/{position}")
+        } else {
+            "/to".to_owned()
+        };
         let target = check_recipient(one, &base, errors);
         if !seen.insert(target.id.clone()) {
-            errors.push(&base, FieldCode::Duplicate, "this recipient is already in the list");
+            errors.push(
+                &base,
+                FieldCode::Duplicate,
+                "this recipient is already in the list",
+            );
         }
         targets.push(target);
     }
@@ -260,9 +201,20 @@ fn check_recipient(one: OneRecipient, base: &str, errors: &mut FieldErrors) -> T
     match one {
         OneRecipient::Id(id) => {
             errors.name(base, &id);
-            Target { id, inline: false, email: None, phone: None, webhook_url: None }
+            Target {
+                id,
+                inline: false,
+                email: None,
+                phone: None,
+                webhook_url: None,
+            }
         }
-        OneRecipient::Described(RecipientRef { id, email, phone, webhook_url }) => {
+        OneRecipient::Described(RecipientRef {
+            id,
+            email,
+            phone,
+            webhook_url,
+        }) => {
             errors.name(&format!("{base}/id"), &id);
             if let Some(email) = &email {
                 errors.email(&format!("{base}/email"), email);
@@ -273,7 +225,13 @@ fn check_recipient(one: OneRecipient, base: &str, errors: &mut FieldErrors) -> T
             if let Some(url) = &webhook_url {
                 errors.url(&format!("{base}/webhook_url"), url);
             }
-            Target { id, inline: true, email, phone, webhook_url }
+            Target {
+                id,
+                inline: true,
+                email,
+                phone,
+                webhook_url,
+            }
         }
     }
 }
@@ -286,24 +244,43 @@ fn check_content(
 ) -> Option<Content> {
     match (template, content) {
         (Some(_), Some(_)) => {
-            errors.push("/content", FieldCode::Conflict, "give either a template or content, not both");
+            errors.push(
+                "/content",
+                FieldCode::Conflict,
+                "give either a template or content, not both",
+            );
             None
         }
         (None, None) => {
-            errors.push("/content", FieldCode::MissingField, "give either a template or content");
+            errors.push(
+                "/content",
+                FieldCode::MissingField,
+                "give either a template or content",
+            );
             None
         }
         (Some(key), None) => {
             errors.name("/template", &key);
-            Some(Content::Template { key, data: data.unwrap_or_default() })
+            Some(Content::Template {
+                key,
+                data: data.unwrap_or_default(),
+            })
         }
         (None, Some(ContentIn { title, body, url })) => {
             if data.is_some() {
-                errors.push("/data", FieldCode::Conflict, "data fills a template; there is none");
+                errors.push(
+                    "/data",
+                    FieldCode::Conflict,
+                    "data fills a template; there is none",
+                );
             }
             errors.required_text("/content/title", &title, TITLE_BYTES_MAX);
             if title.chars().any(char::is_control) {
-                errors.push("/content/title", FieldCode::InvalidName, "a title is one line without control characters");
+                errors.push(
+                    "/content/title",
+                    FieldCode::InvalidName,
+                    "a title is one line without control characters",
+                );
             }
             let body = body.unwrap_or_default();
             errors.text("/content/body", &body, BODY_BYTES_MAX);
@@ -317,11 +294,19 @@ fn check_content(
 
 fn check_channels(channels: &[Channel], errors: &mut FieldErrors) {
     if channels.is_empty() {
-        errors.push("/channels", FieldCode::Empty, "at least one channel is needed; leave the field out for the default");
+        errors.push(
+            "/channels",
+            FieldCode::Empty,
+            "at least one channel is needed; leave the field out for the default",
+        );
     }
     for (position, channel) in channels.iter().enumerate() {
         if channels[..position].contains(channel) {
-            errors.push(&format!("/channels/{position}"), FieldCode::Duplicate, "this channel is already in the list");
+            errors.push(
+                &format!("/channels/{position}"),
+                FieldCode::Duplicate,
+                "this channel is already in the list",
+            );
         }
     }
 }
@@ -338,23 +323,39 @@ fn check_start(
     match (send_at, delay_seconds) {
         (None, None) => None,
         (Some(_), Some(_)) => {
-            errors.push("/delay_seconds", FieldCode::Conflict, "give either send_at or delay_seconds, not both");
+            errors.push(
+                "/delay_seconds",
+                FieldCode::Conflict,
+                "give either send_at or delay_seconds, not both",
+            );
             None
         }
         (None, Some(seconds)) => {
             if seconds > seconds_max {
-                errors.push("/delay_seconds", FieldCode::OutOfRange, format!("at most {seconds_max} seconds are allowed"));
+                errors.push(
+                    "/delay_seconds",
+                    FieldCode::OutOfRange,
+                    format!("at most {seconds_max} seconds are allowed"),
+                );
                 return None;
             }
             (seconds > 0).then(|| now.plus_seconds(i64::try_from(seconds).unwrap_or(i64::MAX)))
         }
         (Some(text), None) => match Micros::from_rfc3339(text) {
             None => {
-                errors.push("/send_at", FieldCode::InvalidTime, "a time has the form 2026-12-24T18:00:00Z (RFC 3339)");
+                errors.push(
+                    "/send_at",
+                    FieldCode::InvalidTime,
+                    "a time has the form 2026-12-24T18:00:00Z (RFC 3339)",
+                );
                 None
             }
             Some(at) if at > latest => {
-                errors.push("/send_at", FieldCode::OutOfRange, format!("at most {seconds_max} seconds ahead are allowed"));
+                errors.push(
+                    "/send_at",
+                    FieldCode::OutOfRange,
+                    format!("at most {seconds_max} seconds ahead are allowed"),
+                );
                 None
             }
             // A time that has passed means now.
@@ -368,10 +369,18 @@ fn check_end(expires_at: Option<&str>, start: Micros, errors: &mut FieldErrors) 
     let at = Micros::from_rfc3339(text);
     match at {
         None => {
-            errors.push("/expires_at", FieldCode::InvalidTime, "a time has the form 2026-12-24T18:00:00Z (RFC 3339)");
+            errors.push(
+                "/expires_at",
+                FieldCode::InvalidTime,
+                "a time has the form 2026-12-24T18:00:00Z (RFC 3339)",
+            );
         }
         Some(at) if at <= start => {
-            errors.push("/expires_at", FieldCode::OutOfRange, "it would expire before it is sent");
+            errors.push(
+                "/expires_at",
+                FieldCode::OutOfRange,
+                "it would expire before it is sent",
+            );
         }
         Some(_) => {}
     }
@@ -380,20 +389,36 @@ fn check_end(expires_at: Option<&str>, start: Micros, errors: &mut FieldErrors) 
 
 fn check_metadata(metadata: &BTreeMap<String, String>, errors: &mut FieldErrors) {
     if metadata.len() > METADATA_ENTRIES_MAX {
-        errors.push("/metadata", FieldCode::TooMany, format!("at most {METADATA_ENTRIES_MAX} labels are allowed"));
+        errors.push(
+            "/metadata",
+            FieldCode::TooMany,
+            format!("at most {METADATA_ENTRIES_MAX} labels are allowed"),
+        );
     }
     for (key, value) in metadata {
         let pointer = format!("/metadata{}", step(key));
         if key.is_empty() {
-            errors.push("/metadata", FieldCode::Empty, "a label's name must not be empty");
+            errors.push(
+                "/metadata",
+                FieldCode::Empty,
+                "a label's name must not be empty",
+            );
         } else if key.len() > METADATA_KEY_BYTES_MAX {
-            errors.push("/metadata", FieldCode::TooLong, format!("a label's name has at most {METADATA_KEY_BYTES_MAX} bytes"));
+            errors.push(
+                "/metadata",
+                FieldCode::TooLong,
+                format!("a label's name has at most {METADATA_KEY_BYTES_MAX} bytes"),
+            );
         } else {
             errors.text(&pointer, value, METADATA_VALUE_BYTES_MAX);
         }
         // SQL text columns cannot hold it, and no label needs it.
         if key.contains('\0') || value.contains('\0') {
-            errors.push("/metadata", FieldCode::InvalidName, "labels must not contain the character U+0000");
+            errors.push(
+                "/metadata",
+                FieldCode::InvalidName,
+                "labels must not contain the character U+0000",
+            );
         }
     }
 }

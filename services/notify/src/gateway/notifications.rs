@@ -17,12 +17,13 @@ use campana_bus::trace::TraceParent;
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::auth::{self, Caller};
 use super::body;
 use super::context::RequestContext;
-use super::idempotency::{self, Claim};
+use super::idempotency::{self, Claim, Ticket};
 use super::lookup;
 use super::notification_in::{Draft, NotificationIn};
 use super::problem::{Code, FieldCode, FieldError, Problem, ProblemDocument};
@@ -117,10 +118,12 @@ pub(super) async fn post_notification(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    answer_one(&app, &context, &caller, &headers, body).await.unwrap_or_else(|problem| {
-        app.metrics.rejected(problem.code, 1);
-        problem.into_response()
-    })
+    answer_one(&app, &context, &caller, &headers, body)
+        .await
+        .unwrap_or_else(|problem| {
+            app.metrics.rejected(problem.code, 1);
+            problem.into_response()
+        })
 }
 
 async fn answer_one(
@@ -151,15 +154,40 @@ async fn answer_one(
     };
     // The id follows from the key: whatever happens to the record, a repeat is the same notification.
     let id = NotificationId::derived(&[tenant, key]);
+    let (this, tenant, trace) = (app.clone(), tenant.to_owned(), context.trace);
+    // In a task of its own: a caller who hangs up early must not leave the key in flight.
+    let (answer, answered) = oneshot::channel();
+    app.lifecycle.spawn("idempotent request", async move {
+        let result = finish_claimed(&this, &tenant, id, trace, draft, ticket).await;
+        let _ = answer.send(result);
+    });
+    let body = answered.await.map_err(|_| {
+        Problem::new(
+            Code::Unavailable,
+            "the gateway is stopping; repeat the request",
+        )
+        .retry_after(1)
+    })??;
+    Ok(accepted_response(body, false))
+}
+
+async fn finish_claimed(
+    app: &App,
+    tenant: &str,
+    id: NotificationId,
+    trace: TraceParent,
+    draft: Draft,
+    ticket: Ticket,
+) -> Result<String, Problem> {
     let result = match check_names(app, tenant, &draft, "").await {
-        Ok(()) => store(app, tenant, id, context.trace, draft).await,
+        Ok(()) => store(app, tenant, id, trace, draft).await,
         Err(problem) => Err(problem),
     };
     match result {
         Ok(accepted) => {
             let body = to_json(&accepted);
             app.idempotency.finish(ticket, body.clone()).await;
-            Ok(accepted_response(body, false))
+            Ok(body)
         }
         Err(problem) => {
             app.idempotency.release(ticket).await;
@@ -197,7 +225,11 @@ async fn check_names(app: &App, tenant: &str, draft: &Draft, prefix: &str) -> Re
     }
     errors.sort_by(|a, b| a.pointer.cmp(&b.pointer));
     errors.truncate(super::validate::ERRORS_MAX);
-    if errors.is_empty() { Ok(()) } else { Err(Problem::fields(errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::fields(errors))
+    }
 }
 
 async fn store(
@@ -211,21 +243,47 @@ async fn store(
     let request = draft.into_request(id, tenant, clock::now(), trace);
     let id = id.to_string();
     let body = Bytes::from(to_json(&request));
-    publish(app, priority, Part { id: id.clone(), body }).await?;
+    publish(
+        app,
+        priority,
+        Part {
+            id: id.clone(),
+            body,
+        },
+    )
+    .await?;
     app.metrics.accepted(priority, 1);
-    let links = Links { this: format!("/v1/notifications/{id}") };
-    Ok(Accepted { id, status: "accepted", recipients, trace_id: trace.trace_id(), links })
+    let links = Links {
+        this: format!("/v1/notifications/{id}"),
+    };
+    Ok(Accepted {
+        id,
+        status: "accepted",
+        recipients,
+        trace_id: trace.trace_id(),
+        links,
+    })
 }
 
 async fn publish(app: &App, priority: Priority, part: Part) -> Result<(), Problem> {
-    match app.deps.requests.publish(subjects::request(priority.as_str()), part).await {
+    match app
+        .deps
+        .requests
+        .publish(subjects::request(priority.as_str()), part)
+        .await
+    {
         Ok(_) => Ok(()),
-        Err(PublishError::TooLarge) => {
-            Err(Problem::new(Code::PayloadTooLarge, "the notification is larger than the message store accepts"))
-        }
+        Err(PublishError::TooLarge) => Err(Problem::new(
+            Code::PayloadTooLarge,
+            "the notification is larger than the message store accepts",
+        )),
         Err(error) => {
             tracing::warn!("a notification was not stored: {error}");
-            Err(Problem::new(Code::Unavailable, "the notification was not stored; repeat the request").retry_after(1))
+            Err(Problem::new(
+                Code::Unavailable,
+                "the notification was not stored; repeat the request",
+            )
+            .retry_after(1))
         }
     }
 }
@@ -236,11 +294,14 @@ fn to_json(value: &impl Serialize) -> String {
 
 fn accepted_response(body: String, replayed: bool) -> Response {
     let mut response = (StatusCode::ACCEPTED, body).into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if replayed {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+        response.headers_mut().insert(
+            HeaderName::from_static("idempotent-replayed"),
+            HeaderValue::from_static("true"),
+        );
     }
     response
 }
@@ -269,10 +330,12 @@ pub(super) async fn post_batch(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    answer_batch(&app, &context, &caller, &headers, body).await.unwrap_or_else(|problem| {
-        app.metrics.rejected(problem.code, 1);
-        problem.into_response()
-    })
+    answer_batch(&app, &context, &caller, &headers, body)
+        .await
+        .unwrap_or_else(|problem| {
+            app.metrics.rejected(problem.code, 1);
+            problem.into_response()
+        })
 }
 
 async fn answer_batch(
@@ -288,16 +351,23 @@ async fn answer_batch(
     let batch = body::decode::<BatchIn>(&json, "")?;
     check_batch_size(app, batch.notifications.len())?;
     // The request itself has already cost one.
-    let more = u32::try_from(batch.notifications.len()).unwrap_or(u32::MAX).saturating_sub(1);
+    let more = u32::try_from(batch.notifications.len())
+        .unwrap_or(u32::MAX)
+        .saturating_sub(1);
     let verdict = caller.take(more);
     if !verdict.allowed {
-        app.metrics.rejected(Code::RateLimited, batch.notifications.len() as u64);
+        app.metrics
+            .rejected(Code::RateLimited, batch.notifications.len() as u64);
         return Ok(auth::limited(verdict, app.options.rate_burst));
     }
     let mut ticket = None;
     if let Some(key) = key {
         let fingerprint = idempotency::fingerprint("POST", "/v1/notifications/batch", &json);
-        match app.idempotency.claim(caller.tenant(), key, fingerprint).await? {
+        match app
+            .idempotency
+            .claim(caller.tenant(), key, fingerprint)
+            .await?
+        {
             Claim::Replay(body) => {
                 app.metrics.replayed.increment(1);
                 return Ok(accepted_response(body, true));
@@ -312,7 +382,9 @@ async fn answer_batch(
         take_item(app, caller.tenant(), context.trace, index, id, raw)
     }))
     .await;
-    let failed_for_now = results.iter().any(|result| matches!(result, Err(problem) if problem.code.retryable()));
+    let failed_for_now = results
+        .iter()
+        .any(|result| matches!(result, Err(problem) if problem.code.retryable()));
     let answer = to_json(&batch_answer(app, &results, &context.request_id));
     if let Some(ticket) = ticket {
         if failed_for_now {
@@ -329,13 +401,26 @@ async fn answer_batch(
 
 fn check_batch_size(app: &App, items: usize) -> Result<(), Problem> {
     let wrong = |code, detail: String| {
-        Err(Problem::fields(vec![FieldError { pointer: "/notifications".to_owned(), code, detail: detail.into() }]))
+        Err(Problem::fields(vec![FieldError {
+            pointer: "/notifications".to_owned(),
+            code,
+            detail: detail.into(),
+        }]))
     };
     if items == 0 {
-        return wrong(FieldCode::Empty, "at least one notification is needed".to_owned());
+        return wrong(
+            FieldCode::Empty,
+            "at least one notification is needed".to_owned(),
+        );
     }
     if items > app.options.batch_items_max {
-        return wrong(FieldCode::TooMany, format!("at most {} notifications are allowed", app.options.batch_items_max));
+        return wrong(
+            FieldCode::TooMany,
+            format!(
+                "at most {} notifications are allowed",
+                app.options.batch_items_max
+            ),
+        );
     }
     Ok(())
 }
@@ -351,8 +436,16 @@ async fn take_item(
     let prefix = format!("/notifications/{index}");
     let json = raw.get().as_bytes();
     if json.len() > app.options.body_bytes_max {
-        let detail = format!("one notification has at most {} bytes", app.options.body_bytes_max).into();
-        return Err(Problem::fields(vec![FieldError { pointer: prefix, code: FieldCode::ItemTooLarge, detail }]));
+        let detail = format!(
+            "one notification has at most {} bytes",
+            app.options.body_bytes_max
+        )
+        .into();
+        return Err(Problem::fields(vec![FieldError {
+            pointer: prefix,
+            code: FieldCode::ItemTooLarge,
+            detail,
+        }]));
     }
     let input = body::decode::<NotificationIn>(json, &prefix)?;
     let draft = Draft::check(input, &prefix, &app.options, clock::now())?;
@@ -365,13 +458,27 @@ fn batch_answer(app: &App, results: &[Result<String, Problem>], request_id: &str
         .iter()
         .enumerate()
         .map(|(index, result)| match result {
-            Ok(id) => BatchResult { index, status: "accepted", id: Some(id.clone()), error: None },
+            Ok(id) => BatchResult {
+                index,
+                status: "accepted",
+                id: Some(id.clone()),
+                error: None,
+            },
             Err(problem) => {
                 app.metrics.rejected(problem.code, 1);
-                BatchResult { index, status: "rejected", id: None, error: Some(problem.document(request_id)) }
+                BatchResult {
+                    index,
+                    status: "rejected",
+                    id: None,
+                    error: Some(problem.document(request_id)),
+                }
             }
         })
         .collect();
     let accepted = results.iter().filter(|result| result.is_ok()).count();
-    BatchOut { accepted, rejected: results.len() - accepted, results: lines }
+    BatchOut {
+        accepted,
+        rejected: results.len() - accepted,
+        results: lines,
+    }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct GatewayOptions {
     /// Open connections; more wait in the listen queue of the operating system.
     pub connections_max: usize,
-    /// Milliseconds for a request's head to arrive.
+    /// Milliseconds for a request's head to arrive; an idle connection is closed after the same time.
     pub header_timeout_ms: u64,
     /// Milliseconds for a request's body to arrive.
     pub body_timeout_ms: u64,
@@ -61,7 +61,7 @@ impl Default for GatewayOptions {
     fn default() -> Self {
         Self {
             connections_max: 10_000,
-            header_timeout_ms: 5_000,
+            header_timeout_ms: 30_000,
             body_timeout_ms: 10_000,
             body_bytes_max: 256 * 1024,
             batch_bytes_max: 4 * 1024 * 1024,

@@ -22,8 +22,14 @@ impl Query {
     pub(super) fn parse(query: Option<&str>) -> Result<Self, Problem> {
         let mut parameters = BTreeMap::new();
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or("").as_bytes()) {
-            if parameters.insert(name.into_owned(), value.into_owned()).is_some() {
-                return Err(Problem::new(Code::InvalidParameter, "a query parameter stands twice"));
+            if parameters
+                .insert(name.into_owned(), value.into_owned())
+                .is_some()
+            {
+                return Err(Problem::new(
+                    Code::InvalidParameter,
+                    "a query parameter stands twice",
+                ));
             }
         }
         Ok(Self(parameters))
@@ -44,12 +50,17 @@ impl Query {
     }
 
     /// One of a few texts.
-    pub(super) fn one_of(&mut self, name: &str, allowed: &[&str]) -> Result<Option<String>, Problem> {
+    pub(super) fn one_of(
+        &mut self,
+        name: &str,
+        allowed: &[&str],
+    ) -> Result<Option<String>, Problem> {
         let value = self.text(name);
         match &value {
-            Some(text) if !allowed.contains(&text.as_str()) => {
-                Err(wrong(name, &format!("must be one of {}", allowed.join(", "))))
-            }
+            Some(text) if !allowed.contains(&text.as_str()) => Err(wrong(
+                name,
+                &format!("must be one of {}", allowed.join(", ")),
+            )),
             _ => Ok(value),
         }
     }
@@ -71,7 +82,10 @@ impl Query {
         if self.0.is_empty() {
             return Ok(());
         }
-        Err(Problem::new(Code::InvalidParameter, "a query parameter is unknown"))
+        Err(Problem::new(
+            Code::InvalidParameter,
+            "a query parameter is unknown",
+        ))
     }
 }
 
@@ -82,7 +96,10 @@ mod tests {
     #[test]
     fn parameters_are_taken_once_and_nothing_may_be_left() {
         let mut query = Query::parse(Some("status=failed&limit=7&recipient=a%20b")).unwrap();
-        assert_eq!(query.one_of("status", &["failed"]).unwrap().as_deref(), Some("failed"));
+        assert_eq!(
+            query.one_of("status", &["failed"]).unwrap().as_deref(),
+            Some("failed")
+        );
         assert_eq!(query.limit().unwrap(), 7);
         assert_eq!(query.name("recipient").unwrap().as_deref(), Some("a b"));
         assert!(query.finish().is_ok());
@@ -91,6 +108,11 @@ mod tests {
         for bad in ["limit=0", "limit=201", "limit=x", "limit=-1"] {
             assert!(Query::parse(Some(bad)).unwrap().limit().is_err(), "{bad}");
         }
-        assert!(Query::parse(Some("recipient=a%0Ab")).unwrap().name("recipient").is_err());
+        assert!(
+            Query::parse(Some("recipient=a%0Ab"))
+                .unwrap()
+                .name("recipient")
+                .is_err()
+        );
     }
 }

@@ -27,7 +27,12 @@ impl Bucket {
     /// A full bucket at `now` (any monotonic time).
     pub(super) fn new(rate: u32, burst: u32, now: Duration) -> Self {
         let burst = f64::from(burst.max(1));
-        Self { rate: f64::from(rate.max(1)), burst, tokens: burst, at: now }
+        Self {
+            rate: f64::from(rate.max(1)),
+            burst,
+            tokens: burst,
+            at: now,
+        }
     }
 
     /// Takes `cost` tokens if they are there. A cost above the burst passes when the bucket is full and
@@ -42,13 +47,25 @@ impl Bucket {
         if allowed {
             self.tokens -= cost;
         }
-        let missing = if allowed { self.burst - self.tokens } else { needed - self.tokens };
-        Verdict { allowed, remaining: whole(self.tokens.floor()), wait_seconds: whole((missing / self.rate).ceil()) }
+        let missing = if allowed {
+            self.burst - self.tokens
+        } else {
+            needed - self.tokens
+        };
+        Verdict {
+            allowed,
+            remaining: whole(self.tokens.floor()),
+            wait_seconds: whole((missing / self.rate).ceil()),
+        }
     }
 }
 
 /// Saturating: a negative figure gives 0.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "float to integer casts saturate, which is what is wanted")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "float to integer casts saturate, which is what is wanted"
+)]
 const fn whole(value: f64) -> u32 {
     value as u32
 }
@@ -69,7 +86,14 @@ mod tests {
             assert!(verdict.allowed);
             assert_eq!(verdict.remaining, left);
         }
-        assert_eq!(bucket.take(1, at(0)), Verdict { allowed: false, remaining: 0, wait_seconds: 1 });
+        assert_eq!(
+            bucket.take(1, at(0)),
+            Verdict {
+                allowed: false,
+                remaining: 0,
+                wait_seconds: 1
+            }
+        );
         assert!(bucket.take(1, at(100)).allowed);
         assert!(!bucket.take(1, at(150)).allowed);
         assert!(bucket.take(1, at(200)).allowed);

@@ -105,7 +105,11 @@ fn check(id: &str, input: RecipientIn, tenant: &str) -> Result<Recipient, Proble
     let mut errors = FieldErrors::default();
     errors.name("/id", id);
     if input.id.as_deref().is_some_and(|given| given != id) {
-        errors.push("/id", FieldCode::Conflict, "the id differs from the one in the path");
+        errors.push(
+            "/id",
+            FieldCode::Conflict,
+            "the id differs from the one in the path",
+        );
     }
     if let Some(email) = &input.email {
         errors.email("/email", email);
@@ -118,7 +122,11 @@ fn check(id: &str, input: RecipientIn, tenant: &str) -> Result<Recipient, Proble
     if let Some(url) = &input.webhook_url {
         errors.url("/webhook_url", url);
     }
-    if input.webhook_secret.as_deref().is_some_and(|secret| !is_webhook_secret(secret)) {
+    if input
+        .webhook_secret
+        .as_deref()
+        .is_some_and(|secret| !is_webhook_secret(secret))
+    {
         errors.push(
             "/webhook_secret",
             FieldCode::InvalidSecret,
@@ -128,12 +136,20 @@ fn check(id: &str, input: RecipientIn, tenant: &str) -> Result<Recipient, Proble
     if let Some(locale) = &input.locale
         && !is_language_tag(locale)
     {
-        errors.push("/locale", FieldCode::UnknownValue, "a language tag has the form en or en-GB");
+        errors.push(
+            "/locale",
+            FieldCode::UnknownValue,
+            "a language tag has the form en or en-GB",
+        );
     }
     let preferences = input.preferences.unwrap_or_default();
     for name in preferences.keys() {
         if !Channel::ALL.iter().any(|channel| channel.as_str() == name) {
-            errors.push(&format!("/preferences{}", step(name)), FieldCode::UnknownField, "there is no such channel");
+            errors.push(
+                &format!("/preferences{}", step(name)),
+                FieldCode::UnknownField,
+                "there is no such channel",
+            );
         }
     }
     errors.finish()?;
@@ -164,8 +180,13 @@ fn is_webhook_secret(secret: &str) -> bool {
 /// The shape of BCP 47, not its registry.
 fn is_language_tag(tag: &str) -> bool {
     tag.len() <= 35
-        && tag.split('-').all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
-        && tag.split('-').next().is_some_and(|part| part.len() >= 2 && part.bytes().all(|b| b.is_ascii_alphabetic()))
+        && tag.split('-').all(|part| {
+            (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+        })
+        && tag
+            .split('-')
+            .next()
+            .is_some_and(|part| part.len() >= 2 && part.bytes().all(|b| b.is_ascii_alphabetic()))
 }
 
 fn not_found() -> Problem {
@@ -194,15 +215,28 @@ pub(super) async fn put_recipient(
     let json = body::json_bytes(&headers, body, app.options.body_bytes_max, &app.options).await?;
     let recipient = check(&id, body::decode(&json, "")?, caller.tenant())?;
     let store = &app.deps.store;
-    let is_new = store.put_recipient(&recipient).await.map_err(|error| store_problem(&error))?;
+    let is_new = store
+        .put_recipient(&recipient)
+        .await
+        .map_err(|error| store_problem(&error))?;
     announce(&app, caller.tenant(), &id).await;
-    let stored = store.recipient(caller.tenant(), &id).await.map_err(|error| store_problem(&error))?;
-    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let stored = store
+        .recipient(caller.tenant(), &id)
+        .await
+        .map_err(|error| store_problem(&error))?;
+    let status = if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok((status, Json(stored.unwrap_or(recipient).into())))
 }
 
 pub(super) async fn announce(app: &App, tenant: &str, id: &str) {
-    let changed = Changed::Recipient { tenant: tenant.to_owned(), id: id.to_owned() };
+    let changed = Changed::Recipient {
+        tenant: tenant.to_owned(),
+        id: id.to_owned(),
+    };
     app.lookups.forget(&changed);
     changed.announce(&app.deps.bus).await;
 }
@@ -222,7 +256,12 @@ pub(super) async fn get_recipient(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Json<RecipientOut>, Problem> {
-    let found = app.deps.store.recipient(caller.tenant(), &id).await.map_err(|error| store_problem(&error))?;
+    let found = app
+        .deps
+        .store
+        .recipient(caller.tenant(), &id)
+        .await
+        .map_err(|error| store_problem(&error))?;
     found.map(|row| Json(row.into())).ok_or_else(not_found)
 }
 
@@ -241,10 +280,18 @@ pub(super) async fn delete_recipient(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let existed =
-        app.deps.store.delete_recipient(caller.tenant(), &id).await.map_err(|error| store_problem(&error))?;
+    let existed = app
+        .deps
+        .store
+        .delete_recipient(caller.tenant(), &id)
+        .await
+        .map_err(|error| store_problem(&error))?;
     announce(&app, caller.tenant(), &id).await;
-    if existed { Ok(StatusCode::NO_CONTENT) } else { Err(not_found()) }
+    if existed {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(not_found())
+    }
 }
 
 /// List recipients by id
@@ -273,7 +320,10 @@ pub(super) async fn list_recipients(
         .await
         .map_err(|error| store_problem(&error))?;
     let next_cursor = next_name_cursor(&mut rows, limit, |row| &row.id);
-    Ok(Json(RecipientPage { data: rows.into_iter().map(RecipientOut::from).collect(), next_cursor }))
+    Ok(Json(RecipientPage {
+        data: rows.into_iter().map(RecipientOut::from).collect(),
+        next_cursor,
+    }))
 }
 
 /// The name after which a page begins.
@@ -281,18 +331,31 @@ pub(super) fn name_cursor(query: &mut Query) -> Result<Option<String>, Problem> 
     query
         .text("cursor")
         .map(|text| {
-            URL_SAFE_NO_PAD.decode(&text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
-                Problem::new(Code::InvalidParameter, "cursor: pass the next_cursor of the page before")
-            })
+            URL_SAFE_NO_PAD
+                .decode(&text)
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .ok_or_else(|| {
+                    Problem::new(
+                        Code::InvalidParameter,
+                        "cursor: pass the next_cursor of the page before",
+                    )
+                })
         })
         .transpose()
 }
 
 /// Cuts the one row that was read beyond the page and says where the next page begins.
-pub(super) fn next_name_cursor<T>(rows: &mut Vec<T>, limit: u32, name: impl Fn(&T) -> &str) -> Option<String> {
+pub(super) fn next_name_cursor<T>(
+    rows: &mut Vec<T>,
+    limit: u32,
+    name: impl Fn(&T) -> &str,
+) -> Option<String> {
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
-    rows.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(name(last)))
+    rows.last()
+        .filter(|_| more)
+        .map(|last| URL_SAFE_NO_PAD.encode(name(last)))
 }
 
 #[cfg(test)]
@@ -302,10 +365,23 @@ mod tests {
     #[test]
     fn secrets_and_language_tags() {
         assert!(is_webhook_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));
-        for bad in ["", "whsec_", "whsec_short", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] {
+        for bad in [
+            "",
+            "whsec_",
+            "whsec_short",
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        ] {
             assert!(!is_webhook_secret(bad), "{bad}");
         }
-        for (tag, good) in [("en", true), ("pt-BR", true), ("zh-Hans-CN", true), ("", false), ("e", false), ("en_GB", false), ("1a", false)] {
+        for (tag, good) in [
+            ("en", true),
+            ("pt-BR", true),
+            ("zh-Hans-CN", true),
+            ("", false),
+            ("e", false),
+            ("en_GB", false),
+            ("1a", false),
+        ] {
             assert_eq!(is_language_tag(tag), good, "{tag}");
         }
     }
@@ -318,10 +394,23 @@ mod tests {
         )
         .unwrap();
         let problem = check("a", input, "acme").unwrap_err();
-        let pointers: Vec<_> = problem.errors.iter().map(|error| error.pointer.as_str()).collect();
+        let pointers: Vec<_> = problem
+            .errors
+            .iter()
+            .map(|error| error.pointer.as_str())
+            .collect();
         assert_eq!(
             pointers,
-            ["/id", "/email", "/phone", "/whatsapp", "/webhook_url", "/webhook_secret", "/locale", "/preferences/fax"]
+            [
+                "/id",
+                "/email",
+                "/phone",
+                "/whatsapp",
+                "/webhook_url",
+                "/webhook_secret",
+                "/locale",
+                "/preferences/fax"
+            ]
         );
     }
 }

@@ -22,7 +22,10 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::options::GatewayOptions;
 use super::problem::{Code, Problem};
 use super::state::App;
-use super::{auth, callbacks, context, demo, inbox, notifications, pages, recipients, status, templates, tokens};
+use super::{
+    auth, callbacks, context, demo, inbox, notifications, pages, recipients, status, templates,
+    tokens,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -51,11 +54,21 @@ impl Modify for Schemes {
         let components = openapi.components.get_or_insert_with(Default::default);
         let bearer = |format: &str, text: &str| {
             SecurityScheme::Http(
-                HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format(format).description(Some(text)).build(),
+                HttpBuilder::new()
+                    .scheme(HttpAuthScheme::Bearer)
+                    .bearer_format(format)
+                    .description(Some(text))
+                    .build(),
             )
         };
-        components.add_security_scheme("api_key", bearer("ck_…", "An API key; roles reader, sender, admin"));
-        components.add_security_scheme("connection_token", bearer("JWT", "The token that the browser connects with"));
+        components.add_security_scheme(
+            "api_key",
+            bearer("ck_…", "An API key; roles reader, sender, admin"),
+        );
+        components.add_security_scheme(
+            "connection_token",
+            bearer("JWT", "The token that the browser connects with"),
+        );
     }
 }
 
@@ -94,7 +107,12 @@ impl Groups {
 
     /// Joined, with the layer that each group needs.
     fn guarded(self, app: &App) -> OpenApiRouter<App> {
-        let Self { reader, sender, admin, others } = self;
+        let Self {
+            reader,
+            sender,
+            admin,
+            others,
+        } = self;
         others
             .merge(reader.route_layer(from_fn_with_state(app.clone(), auth::reader)))
             .merge(sender.route_layer(from_fn_with_state(app.clone(), auth::sender)))
@@ -102,8 +120,17 @@ impl Groups {
     }
 
     fn document(self) -> utoipa::openapi::OpenApi {
-        let Self { reader, sender, admin, others } = self;
-        others.merge(reader).merge(sender).merge(admin).into_openapi()
+        let Self {
+            reader,
+            sender,
+            admin,
+            others,
+        } = self;
+        others
+            .merge(reader)
+            .merge(sender)
+            .merge(admin)
+            .into_openapi()
     }
 }
 
@@ -120,7 +147,9 @@ pub fn openapi() -> String {
 pub(super) fn router(app: &App) -> Router {
     let (api, _) = Groups::new().guarded(app).split_for_parts();
     let document = openapi();
-    let swagger: Router<App> = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();
+    let swagger: Router<App> = SwaggerUi::new("/docs")
+        .config(Config::from("/openapi.json"))
+        .into();
     api.merge(swagger)
         .route("/openapi.json", get(move || openapi_json(document.clone())))
         .route("/", get(pages::page))
@@ -129,24 +158,37 @@ pub(super) fn router(app: &App) -> Router {
         .route("/assets/{name}", get(pages::asset))
         .fallback(|| async { Problem::new(Code::NotFound, "there is no such address; see /docs") })
         .method_not_allowed_fallback(|| async {
-            Problem::new(Code::MethodNotAllowed, "see /docs for the methods of this address")
+            Problem::new(
+                Code::MethodNotAllowed,
+                "see /docs for the methods of this address",
+            )
         })
         .layer(from_fn(plain_errors))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(app.clone(), context::observe))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            context::observe,
+        ))
         .layer(cors(&app.options))
         .with_state(app.clone())
 }
 
 async fn openapi_json(document: String) -> Response {
-    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], document).into_response()
+    (
+        [(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+        document,
+    )
+        .into_response()
 }
 
 /// Rejections of the framework itself (a path that is not UTF-8, say) become problems too.
 async fn plain_errors(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status();
-    let is_problem = response.extensions().get::<super::problem::Pending>().is_some();
+    let is_problem = response
+        .extensions()
+        .get::<super::problem::Pending>()
+        .is_some();
     if is_problem || !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
@@ -169,14 +211,23 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
         .or_else(|| cause.downcast_ref::<String>().cloned())
         .unwrap_or_default();
     tracing::error!(panic = text, "a request's handler panicked");
-    Problem::new(Code::Internal, "the request was not handled; quote the request id").into_response()
+    Problem::new(
+        Code::Internal,
+        "the request was not handled; quote the request id",
+    )
+    .into_response()
 }
 
 fn cors(options: &GatewayOptions) -> CorsLayer {
     let origin = if options.cors_origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()
     } else {
-        AllowOrigin::list(options.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+        AllowOrigin::list(
+            options
+                .cors_origins
+                .iter()
+                .filter_map(|origin| HeaderValue::from_str(origin).ok()),
+        )
     };
     let header = HeaderName::from_static;
     CorsLayer::new()
@@ -213,7 +264,13 @@ mod tests {
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
         let mut operations = Vec::new();
         for (path, methods) in document["paths"].as_object().unwrap() {
-            operations.extend(methods.as_object().unwrap().keys().map(|method| format!("{method} {path}")));
+            operations.extend(
+                methods
+                    .as_object()
+                    .unwrap()
+                    .keys()
+                    .map(|method| format!("{method} {path}")),
+            );
         }
         operations.sort();
         assert_eq!(
@@ -237,12 +294,18 @@ mod tests {
             ]
         );
         for scheme in ["api_key", "connection_token"] {
-            assert!(document["components"]["securitySchemes"][scheme].is_object(), "{scheme}");
+            assert!(
+                document["components"]["securitySchemes"][scheme].is_object(),
+                "{scheme}"
+            );
         }
         // Every reference leads somewhere.
         for reference in text.split("\"$ref\": \"#/components/schemas/").skip(1) {
             let name = reference.split('"').next().unwrap();
-            assert!(document["components"]["schemas"][name].is_object(), "{name}");
+            assert!(
+                document["components"]["schemas"][name].is_object(),
+                "{name}"
+            );
         }
     }
 }

@@ -2,13 +2,16 @@
 //! Reads and writes: sockets. Never: lets a peer hold a connection without sending a request's head in
 //! time, opens more connections than configured, or cuts an answer short at a soft stop.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -19,7 +22,9 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Pause after the operating system refused a connection (no file descriptors, most likely).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-type Service = TowerToHyperService<Router>;
+/// How long a peer may go on sending after its answer, and how much.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Serves until the soft stop. Connections end by themselves after the answer that they are in.
 pub(super) async fn serve(listener: TcpListener, router: Router, app: App) {
@@ -36,8 +41,10 @@ pub(super) async fn serve(listener: TcpListener, router: Router, app: App) {
         };
         match accepted {
             Ok((stream, _)) => {
-                let service = TowerToHyperService::new(router.clone());
-                app.lifecycle.spawn("gateway connection", connection(stream, service, app.clone(), permit));
+                app.lifecycle.spawn(
+                    "gateway connection",
+                    connection(stream, router.clone(), app.clone(), permit),
+                );
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
@@ -47,25 +54,51 @@ pub(super) async fn serve(listener: TcpListener, router: Router, app: App) {
     }
 }
 
-async fn connection(stream: TcpStream, service: Service, app: App, _permit: OwnedSemaphorePermit) {
+async fn connection(stream: TcpStream, router: Router, app: App, _permit: OwnedSemaphorePermit) {
     // Answers are small and whole: waiting for more to send only adds latency.
     let _ = stream.set_nodelay(true);
     app.metrics.connections.increment(1.0);
-    let served = http1::Builder::new()
+    let router = TowerToHyperService::new(router);
+    // Boxed, so that the connection can be polled by hand and taken apart at its end.
+    let service = service_fn(move |request| Box::pin(router.call(request)));
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(app.options.header_timeout())
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(served);
-    let result = tokio::select! {
-        result = served.as_mut() => result,
-        () = app.lifecycle.soft.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            served.await
+    let mut stopping = false;
+    let result = loop {
+        tokio::select! {
+            result = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break result,
+            () = app.lifecycle.soft.cancelled(), if !stopping => {
+                stopping = true;
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+            }
         }
     };
+    linger(connection.into_parts().io.into_inner()).await;
     app.metrics.connections.decrement(1.0);
     if let Err(error) = result {
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// Closes our half and reads what the peer still sends. A refusal that is answered before the body has
+/// arrived would otherwise be lost: closing with unread input makes TCP reset the connection, and the
+/// peer drops the answer that it has not read yet.
+async fn linger(mut stream: TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut scratch = [0_u8; 4 * 1024];
+    let drain = async {
+        let mut left = LINGER_BYTES_MAX;
+        while let Ok(read @ 1..) = stream.read(&mut scratch).await {
+            left = left.saturating_sub(read);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, drain).await;
 }

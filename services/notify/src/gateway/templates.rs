@@ -19,7 +19,9 @@ use super::state::App;
 use super::status::store_problem;
 use super::validate::FieldErrors;
 use crate::store::changed::Changed;
-use crate::store::{EmailTemplate, InAppTemplate, Template, TemplateChannels, TextTemplate, WebhookTemplate};
+use crate::store::{
+    EmailTemplate, InAppTemplate, Template, TemplateChannels, TextTemplate, WebhookTemplate,
+};
 
 const SOURCE_BYTES_MAX: usize = 64 * 1024;
 
@@ -126,16 +128,37 @@ pub struct TemplatePage {
 
 impl From<Template> for TemplateOut {
     fn from(row: Template) -> Self {
-        let TemplateChannels { in_app, email, sms, whatsapp, webhook } = row.channels;
+        let TemplateChannels {
+            in_app,
+            email,
+            sms,
+            whatsapp,
+            webhook,
+        } = row.channels;
         let text = |TextTemplate { text }| TextSource { text };
         Self {
             key: row.key,
             channels: ChannelSources {
-                in_app: in_app.map(|InAppTemplate { title, body, url }| InAppSource { title, body, url }),
-                email: email.map(|EmailTemplate { subject, text, html }| EmailSource { subject, text, html }),
+                in_app: in_app.map(|InAppTemplate { title, body, url }| InAppSource {
+                    title,
+                    body,
+                    url,
+                }),
+                email: email.map(
+                    |EmailTemplate {
+                         subject,
+                         text,
+                         html,
+                     }| EmailSource {
+                        subject,
+                        text,
+                        html,
+                    },
+                ),
                 sms: sms.map(text),
                 whatsapp: whatsapp.map(text),
-                webhook: webhook.map(|WebhookTemplate { title, body }| WebhookSource { title, body }),
+                webhook: webhook
+                    .map(|WebhookTemplate { title, body }| WebhookSource { title, body }),
             },
             created_at: row.created_at.to_rfc3339(),
             updated_at: row.updated_at.to_rfc3339(),
@@ -145,11 +168,31 @@ impl From<Template> for TemplateOut {
 
 impl From<ChannelSources> for TemplateChannels {
     fn from(sources: ChannelSources) -> Self {
-        let ChannelSources { in_app, email, sms, whatsapp, webhook } = sources;
+        let ChannelSources {
+            in_app,
+            email,
+            sms,
+            whatsapp,
+            webhook,
+        } = sources;
         let text = |TextSource { text }| TextTemplate { text };
         Self {
-            in_app: in_app.map(|InAppSource { title, body, url }| InAppTemplate { title, body, url }),
-            email: email.map(|EmailSource { subject, text, html }| EmailTemplate { subject, text, html }),
+            in_app: in_app.map(|InAppSource { title, body, url }| InAppTemplate {
+                title,
+                body,
+                url,
+            }),
+            email: email.map(
+                |EmailSource {
+                     subject,
+                     text,
+                     html,
+                 }| EmailTemplate {
+                    subject,
+                    text,
+                    html,
+                },
+            ),
             sms: sms.map(text),
             whatsapp: whatsapp.map(text),
             webhook: webhook.map(|WebhookSource { title, body }| WebhookTemplate { title, body }),
@@ -161,11 +204,19 @@ fn check(key: &str, input: TemplateIn, tenant: &str) -> Result<Template, Problem
     let mut errors = FieldErrors::default();
     errors.name("/key", key);
     if input.key.as_deref().is_some_and(|given| given != key) {
-        errors.push("/key", FieldCode::Conflict, "the key differs from the one in the path");
+        errors.push(
+            "/key",
+            FieldCode::Conflict,
+            "the key differs from the one in the path",
+        );
     }
     let sources = sources(&input.channels);
     if sources.is_empty() {
-        errors.push("/channels", FieldCode::Empty, "at least one channel is needed");
+        errors.push(
+            "/channels",
+            FieldCode::Empty,
+            "at least one channel is needed",
+        );
     }
     for (pointer, source) in sources {
         errors.text(pointer, source, SOURCE_BYTES_MAX);
@@ -185,20 +236,38 @@ fn check(key: &str, input: TemplateIn, tenant: &str) -> Result<Template, Problem
 }
 
 fn sources(channels: &ChannelSources) -> Vec<(&'static str, &str)> {
-    let ChannelSources { in_app, email, sms, whatsapp, webhook } = channels;
+    let ChannelSources {
+        in_app,
+        email,
+        sms,
+        whatsapp,
+        webhook,
+    } = channels;
     let mut list = Vec::new();
     if let Some(InAppSource { title, body, url }) = in_app {
         list.push(("/channels/in_app/title", title.as_str()));
         list.push(("/channels/in_app/body", body));
         list.extend(url.as_deref().map(|url| ("/channels/in_app/url", url)));
     }
-    if let Some(EmailSource { subject, text, html }) = email {
+    if let Some(EmailSource {
+        subject,
+        text,
+        html,
+    }) = email
+    {
         list.push(("/channels/email/subject", subject));
         list.push(("/channels/email/text", text));
         list.extend(html.as_deref().map(|html| ("/channels/email/html", html)));
     }
-    list.extend(sms.iter().map(|source| ("/channels/sms/text", source.text.as_str())));
-    list.extend(whatsapp.iter().map(|source| ("/channels/whatsapp/text", source.text.as_str())));
+    list.extend(
+        sms.iter()
+            .map(|source| ("/channels/sms/text", source.text.as_str())),
+    );
+    list.extend(
+        whatsapp
+            .iter()
+            .map(|source| ("/channels/whatsapp/text", source.text.as_str())),
+    );
     if let Some(WebhookSource { title, body }) = webhook {
         list.push(("/channels/webhook/title", title));
         list.push(("/channels/webhook/body", body));
@@ -213,7 +282,10 @@ fn parses(source: &str) -> Result<(), String> {
         Ok(_) => Ok(()),
         Err(error) => {
             let line = error.line().unwrap_or(1);
-            Err(format!("line {line}: {}", error.detail().unwrap_or("the template does not parse")))
+            Err(format!(
+                "line {line}: {}",
+                error.detail().unwrap_or("the template does not parse")
+            ))
         }
     }
 }
@@ -223,7 +295,10 @@ fn not_found() -> Problem {
 }
 
 async fn announce(app: &App, tenant: &str, key: &str) {
-    let changed = Changed::Template { tenant: tenant.to_owned(), key: key.to_owned() };
+    let changed = Changed::Template {
+        tenant: tenant.to_owned(),
+        key: key.to_owned(),
+    };
     app.lookups.forget(&changed);
     changed.announce(&app.deps.bus).await;
 }
@@ -250,10 +325,20 @@ pub(super) async fn put_template(
     let json = body::json_bytes(&headers, body, app.options.body_bytes_max, &app.options).await?;
     let template = check(&key, body::decode(&json, "")?, caller.tenant())?;
     let store = &app.deps.store;
-    let is_new = store.put_template(&template).await.map_err(|error| store_problem(&error))?;
+    let is_new = store
+        .put_template(&template)
+        .await
+        .map_err(|error| store_problem(&error))?;
     announce(&app, caller.tenant(), &key).await;
-    let stored = store.template(caller.tenant(), &key).await.map_err(|error| store_problem(&error))?;
-    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let stored = store
+        .template(caller.tenant(), &key)
+        .await
+        .map_err(|error| store_problem(&error))?;
+    let status = if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok((status, Json(stored.unwrap_or(template).into())))
 }
 
@@ -272,7 +357,12 @@ pub(super) async fn get_template(
     Extension(caller): Extension<Caller>,
     Path(key): Path<String>,
 ) -> Result<Json<TemplateOut>, Problem> {
-    let found = app.deps.store.template(caller.tenant(), &key).await.map_err(|error| store_problem(&error))?;
+    let found = app
+        .deps
+        .store
+        .template(caller.tenant(), &key)
+        .await
+        .map_err(|error| store_problem(&error))?;
     found.map(|row| Json(row.into())).ok_or_else(not_found)
 }
 
@@ -291,10 +381,18 @@ pub(super) async fn delete_template(
     Extension(caller): Extension<Caller>,
     Path(key): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let existed =
-        app.deps.store.delete_template(caller.tenant(), &key).await.map_err(|error| store_problem(&error))?;
+    let existed = app
+        .deps
+        .store
+        .delete_template(caller.tenant(), &key)
+        .await
+        .map_err(|error| store_problem(&error))?;
     announce(&app, caller.tenant(), &key).await;
-    if existed { Ok(StatusCode::NO_CONTENT) } else { Err(not_found()) }
+    if existed {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(not_found())
+    }
 }
 
 /// List templates by key
@@ -323,7 +421,10 @@ pub(super) async fn list_templates(
         .await
         .map_err(|error| store_problem(&error))?;
     let next_cursor = next_name_cursor(&mut rows, limit, |row| &row.key);
-    Ok(Json(TemplatePage { data: rows.into_iter().map(TemplateOut::from).collect(), next_cursor }))
+    Ok(Json(TemplatePage {
+        data: rows.into_iter().map(TemplateOut::from).collect(),
+        next_cursor,
+    }))
 }
 
 #[cfg(test)]
@@ -334,13 +435,36 @@ mod tests {
     fn a_template_that_does_not_parse_is_refused_with_its_place() {
         for (json, pointer, code) in [
             (r#"{"channels":{}}"#, "/channels", FieldCode::Empty),
-            (r#"{"channels":{"sms":{"text":"{{ name"}}}"#, "/channels/sms/text", FieldCode::InvalidTemplate),
-            (r#"{"channels":{"email":{"subject":"{% if %}"}}}"#, "/channels/email/subject", FieldCode::InvalidTemplate),
-            (r#"{"key":"other","channels":{"sms":{"text":"x"}}}"#, "/key", FieldCode::Conflict),
+            (
+                r#"{"channels":{"sms":{"text":"{{ name"}}}"#,
+                "/channels/sms/text",
+                FieldCode::InvalidTemplate,
+            ),
+            (
+                r#"{"channels":{"email":{"subject":"{% if %}"}}}"#,
+                "/channels/email/subject",
+                FieldCode::InvalidTemplate,
+            ),
+            (
+                r#"{"key":"other","channels":{"sms":{"text":"x"}}}"#,
+                "/key",
+                FieldCode::Conflict,
+            ),
         ] {
             let problem = check("t", serde_json::from_str(json).unwrap(), "acme").unwrap_err();
-            assert_eq!((problem.errors[0].pointer.as_str(), problem.errors[0].code), (pointer, code), "{json}");
+            assert_eq!(
+                (problem.errors[0].pointer.as_str(), problem.errors[0].code),
+                (pointer, code),
+                "{json}"
+            );
         }
-        assert!(check("t", serde_json::from_str(r#"{"channels":{"sms":{"text":"Hi {{ name }}"}}}"#).unwrap(), "a").is_ok());
+        assert!(
+            check(
+                "t",
+                serde_json::from_str(r#"{"channels":{"sms":{"text":"Hi {{ name }}"}}}"#).unwrap(),
+                "a"
+            )
+            .is_ok()
+        );
     }
 }

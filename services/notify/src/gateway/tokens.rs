@@ -64,15 +64,26 @@ pub(super) async fn post_token(
     errors.name("/user", &input.user);
     let ttl = input.ttl_seconds.unwrap_or(app.options.token_ttl_seconds);
     if ttl == 0 || ttl > app.options.token_ttl_seconds_max {
-        let detail = format!("1 to {} seconds are allowed", app.options.token_ttl_seconds_max);
+        let detail = format!(
+            "1 to {} seconds are allowed",
+            app.options.token_ttl_seconds_max
+        );
         errors.push("/ttl_seconds", FieldCode::OutOfRange, detail);
     }
     errors.finish()?;
-    Ok((StatusCode::CREATED, Json(mint(&app, &input.user, caller.tenant(), ttl)?)))
+    Ok((
+        StatusCode::CREATED,
+        Json(mint(&app, &input.user, caller.tenant(), ttl)?),
+    ))
 }
 
 /// Mints a token for a user whose name was checked.
-pub(super) fn mint(app: &App, user: &str, tenant: &str, ttl_seconds: u64) -> Result<TokenOut, Problem> {
+pub(super) fn mint(
+    app: &App,
+    user: &str,
+    tenant: &str,
+    ttl_seconds: u64,
+) -> Result<TokenOut, Problem> {
     let now = clock::now();
     let ttl = i64::try_from(ttl_seconds).unwrap_or(i64::MAX);
     let policy = &app.deps.token_policy;
@@ -81,20 +92,34 @@ pub(super) fn mint(app: &App, user: &str, tenant: &str, ttl_seconds: u64) -> Res
         issuer: policy.issuer.clone(),
         ..ConnectionSpec::default()
     };
-    let token = app.deps.token_keys.mint_connection(user, tenant, ttl, now.0.div_euclid(1_000_000), &spec).map_err(|error| {
-        match error {
+    let token = app
+        .deps
+        .token_keys
+        .mint_connection(user, tenant, ttl, now.0.div_euclid(1_000_000), &spec)
+        .map_err(|error| match error {
             MintError::Name(why) => {
                 let mut errors = FieldErrors::default();
                 errors.push("/user", FieldCode::InvalidName, why.to_string());
-                errors.finish().err().unwrap_or_else(|| Problem::new(Code::Internal, "no token could be made"))
+                errors
+                    .finish()
+                    .err()
+                    .unwrap_or_else(|| Problem::new(Code::Internal, "no token could be made"))
             }
-            MintError::Lifetime | MintError::Sign => Problem::new(Code::Internal, "no token could be made"),
-        }
-    })?;
+            MintError::Lifetime | MintError::Sign => {
+                Problem::new(Code::Internal, "no token could be made")
+            }
+        })?;
     let channel = ChannelName::inbox(user)
         .map_err(|error| Problem::new(Code::Internal, error.to_string()))?
         .as_str()
         .to_owned();
-    let expires_at = Micros(now.0 - now.0.rem_euclid(1_000_000)).plus_seconds(ttl).to_rfc3339();
-    Ok(TokenOut { token, expires_at, ws_url: app.deps.ws_url.clone(), channel })
+    let expires_at = Micros(now.0 - now.0.rem_euclid(1_000_000))
+        .plus_seconds(ttl)
+        .to_rfc3339();
+    Ok(TokenOut {
+        token,
+        expires_at,
+        ws_url: app.deps.ws_url.clone(),
+        channel,
+    })
 }

@@ -26,32 +26,45 @@ pub(super) struct FieldErrors {
 impl FieldErrors {
     /// For a part of a body that begins at `prefix` (empty for the whole).
     pub(super) fn at(prefix: impl Into<String>) -> Self {
-        Self { prefix: prefix.into(), list: Vec::new() }
+        Self {
+            prefix: prefix.into(),
+            list: Vec::new(),
+        }
     }
 
     /// Adds an error; those beyond the limit are dropped.
-    pub(super) fn push(&mut self, pointer: &str, code: FieldCode, detail: impl Into<Cow<'static, str>>) {
+    pub(super) fn push(
+        &mut self,
+        pointer: &str,
+        code: FieldCode,
+        detail: impl Into<Cow<'static, str>>,
+    ) {
         if self.list.len() < ERRORS_MAX {
             let pointer = format!("{}{pointer}", self.prefix);
-            self.list.push(FieldError { pointer, code, detail: detail.into() });
+            self.list.push(FieldError {
+                pointer,
+                code,
+                detail: detail.into(),
+            });
         }
     }
 
     /// Ok if there is none.
     pub(super) fn finish(self) -> Result<(), Problem> {
-        if self.list.is_empty() { Ok(()) } else { Err(Problem::fields(self.list)) }
-    }
-
-    /// Whether anything was found so far.
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        if self.list.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::fields(self.list))
+        }
     }
 
     /// A name that a user chose: printable, not too long.
     pub(super) fn name(&mut self, pointer: &str, name: &str) {
         match subjects::check_name(name) {
             Ok(()) => {}
-            Err(NameError::Empty) => self.push(pointer, FieldCode::Empty, "a name must not be empty"),
+            Err(NameError::Empty) => {
+                self.push(pointer, FieldCode::Empty, "a name must not be empty")
+            }
             Err(NameError::TooLong) => {
                 self.push(pointer, FieldCode::TooLong, NameError::TooLong.to_string());
             }
@@ -62,7 +75,11 @@ impl FieldErrors {
     /// A text of at most `max` bytes, possibly empty.
     pub(super) fn text(&mut self, pointer: &str, text: &str, max: usize) {
         if text.len() > max {
-            self.push(pointer, FieldCode::TooLong, format!("at most {max} bytes are allowed"));
+            self.push(
+                pointer,
+                FieldCode::TooLong,
+                format!("at most {max} bytes are allowed"),
+            );
         }
     }
 
@@ -77,21 +94,33 @@ impl FieldErrors {
     /// An e-mail address.
     pub(super) fn email(&mut self, pointer: &str, email: &str) {
         if !is_email(email) {
-            self.push(pointer, FieldCode::InvalidEmail, "this is not an e-mail address that SMTP can carry");
+            self.push(
+                pointer,
+                FieldCode::InvalidEmail,
+                "this is not an e-mail address that SMTP can carry",
+            );
         }
     }
 
     /// A phone number.
     pub(super) fn phone(&mut self, pointer: &str, phone: &str) {
         if !is_e164(phone) {
-            self.push(pointer, FieldCode::InvalidPhone, "a phone number has the form +15551234567 (E.164)");
+            self.push(
+                pointer,
+                FieldCode::InvalidPhone,
+                "a phone number has the form +15551234567 (E.164)",
+            );
         }
     }
 
     /// An absolute http or https URL.
     pub(super) fn url(&mut self, pointer: &str, url: &str) {
         if !is_http_url(url) {
-            self.push(pointer, FieldCode::InvalidUrl, "an absolute http or https URL is needed here");
+            self.push(
+                pointer,
+                FieldCode::InvalidUrl,
+                "an absolute http or https URL is needed here",
+            );
         }
     }
 
@@ -111,13 +140,17 @@ impl FieldErrors {
 /// Whether SMTP can carry mail to this address; syntax only.
 pub(super) fn is_email(email: &str) -> bool {
     email.len() <= EMAIL_BYTES_MAX
-        && !email.chars().any(|ch| ch.is_control() || ch.is_whitespace())
+        && !email
+            .chars()
+            .any(|ch| ch.is_control() || ch.is_whitespace())
         && email.parse::<lettre::Address>().is_ok()
 }
 
 /// ITU-T E.164: a plus sign and up to 15 digits, the first of which is not zero.
 pub(super) fn is_e164(phone: &str) -> bool {
-    let Some(digits) = phone.strip_prefix('+') else { return false };
+    let Some(digits) = phone.strip_prefix('+') else {
+        return false;
+    };
     (7..=15).contains(&digits.len())
         && digits.bytes().all(|byte| byte.is_ascii_digit())
         && !digits.starts_with('0')
@@ -160,11 +193,25 @@ mod tests {
 
     #[test]
     fn emails() {
-        for good in ["a@x.org", "first.last+tag@mail.example.com", "o'neil@example.com"] {
+        for good in [
+            "a@x.org",
+            "first.last+tag@mail.example.com",
+            "o'neil@example.com",
+        ] {
             assert!(is_email(good), "{good}");
         }
         let long = format!("{}@example.com", "a".repeat(250));
-        for bad in ["", "a", "@x.org", "a@", "a b@x.org", "a@x.org\nBcc: b@x.org", "a@x..org", "a@@x.org", &long] {
+        for bad in [
+            "",
+            "a",
+            "@x.org",
+            "a@",
+            "a b@x.org",
+            "a@x.org\nBcc: b@x.org",
+            "a@x..org",
+            "a@@x.org",
+            &long,
+        ] {
             assert!(!is_email(bad), "{bad}");
         }
     }
@@ -174,7 +221,15 @@ mod tests {
         for good in ["+15551234567", "+491701234567", "+1234567"] {
             assert!(is_e164(good), "{good}");
         }
-        for bad in ["", "15551234567", "+0123456789", "+1 555 123", "+1555123456789012", "+12345", "+1555１23456"] {
+        for bad in [
+            "",
+            "15551234567",
+            "+0123456789",
+            "+1 555 123",
+            "+1555123456789012",
+            "+12345",
+            "+1555１23456",
+        ] {
             assert!(!is_e164(bad), "{bad}");
         }
     }
@@ -184,13 +239,26 @@ mod tests {
         for good in ["https://x.org", "http://127.0.0.1:8025/hook?a=b"] {
             assert!(is_http_url(good), "{good}");
         }
-        for bad in ["", "x.org", "ftp://x.org", "javascript:alert(1)", "https://u:p@x.org", "http://", "https://x.org/ a"] {
+        for bad in [
+            "",
+            "x.org",
+            "ftp://x.org",
+            "javascript:alert(1)",
+            "https://u:p@x.org",
+            "http://",
+            "https://x.org/ a",
+        ] {
             assert!(!is_http_url(bad), "{bad}");
         }
-        for (link, good) in [("/a/b", true), ("//evil.example", false), ("/\\evil", false), ("a/b", false)] {
+        for (link, good) in [
+            ("/a/b", true),
+            ("//evil.example", false),
+            ("/\\evil", false),
+            ("a/b", false),
+        ] {
             let mut errors = FieldErrors::default();
             errors.link("/url", link);
-            assert_eq!(errors.is_empty(), good, "{link}");
+            assert_eq!(errors.finish().is_ok(), good, "{link}");
         }
     }
 

@@ -7,6 +7,25 @@
 
 /// How many `~` and `+` one source may hold: 2^8 times the longest value is still small.
 const JOINS_MAX: usize = 8;
+/// As [`super::filters`] installs them.
+pub(super) const FILTERS: [&str; 16] = [
+    "capitalize",
+    "d",
+    "default",
+    "first",
+    "int",
+    "join",
+    "last",
+    "length",
+    "lower",
+    "replace",
+    "round",
+    "safe",
+    "trim",
+    "truncate",
+    "upper",
+    "e",
+];
 const STATEMENTS: [&str; 6] = ["if", "elif", "else", "endif", "for", "endfor"];
 
 /// Says what the source uses that the dialect does not have.
@@ -31,11 +50,16 @@ pub(super) fn check(source: &str) -> Result<(), String> {
 
 fn check_statement(code: &str) -> Result<(), String> {
     let code = code.trim_start_matches(['-', '+']).trim_start();
-    let word: String = code.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    let word: String = code
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect();
     if STATEMENTS.contains(&word.as_str()) {
         return Ok(());
     }
-    Err(format!("the statement `{word}` is not available; there are if and for"))
+    Err(format!(
+        "the statement `{word}` is not available; there are if and for"
+    ))
 }
 
 /// State of the walk through one `{{ … }}` or `{% … %}`.
@@ -44,18 +68,30 @@ struct Walk {
     open: Vec<bool>,
     /// The last character that was not white space.
     last: char,
-    /// The word that ends at the current place.
+    /// The last word, if nothing but white space follows it.
     word: String,
+    /// Whether the word is over.
+    ended: bool,
+    /// Whether a filter's name comes next.
+    piped: bool,
     /// Between `for` and `in` a comma separates names.
     naming: bool,
 }
 
 /// Walks to the end of the code and returns what follows it.
 fn scan<'a>(code: &'a str, end: &str, joins: &mut usize) -> Result<&'a str, String> {
-    let mut walk = Walk { open: Vec::new(), last: ' ', word: String::new(), naming: false };
+    let mut walk = Walk {
+        open: Vec::new(),
+        last: ' ',
+        word: String::new(),
+        ended: false,
+        piped: false,
+        naming: false,
+    };
     let mut characters = code.char_indices();
     while let Some((at, c)) = characters.next() {
         if code[at..].starts_with(end) {
+            check_filter(&mut walk)?;
             return Ok(&code[at + end.len()..]);
         }
         if c == '"' || c == '\'' {
@@ -82,23 +118,31 @@ fn skip_text(quote: char, characters: &mut std::str::CharIndices<'_>) {
 
 fn step(walk: &mut Walk, c: char, joins: &mut usize) -> Result<(), String> {
     if c.is_alphanumeric() || c == '_' {
-        if !(walk.last.is_alphanumeric() || walk.last == '_') || walk.word.is_empty() {
+        if std::mem::take(&mut walk.ended) {
             walk.word.clear();
         }
         walk.word.push(c);
         walk.last = c;
         return Ok(());
     }
+    check_filter(walk)?;
     match walk.word.as_str() {
         "for" => walk.naming = true,
         "in" => walk.naming = false,
         "recursive" => return Err("loops cannot be recursive".to_owned()),
         _ => {}
     }
-    let after_word = !walk.word.is_empty() && !matches!(walk.word.as_str(), "in" | "if" | "elif" | "else" | "and" | "or" | "not" | "is");
+    let after_word = !walk.word.is_empty()
+        && !matches!(
+            walk.word.as_str(),
+            "in" | "if" | "elif" | "else" | "and" | "or" | "not" | "is"
+        );
     let after_value = after_word || matches!(walk.last, ')' | ']' | '"' | '\'');
     match c {
-        _ if c.is_whitespace() => return Ok(()),
+        _ if c.is_whitespace() => {
+            walk.ended = true;
+            return Ok(());
+        }
         '{' => return Err("literal objects are not available".to_owned()),
         '[' if !after_value => return Err("literal lists are not available".to_owned()),
         '[' => walk.open.push(false),
@@ -106,7 +150,10 @@ fn step(walk: &mut Walk, c: char, joins: &mut usize) -> Result<(), String> {
         ')' | ']' => {
             walk.open.pop();
         }
-        ',' if !walk.open.last().copied().unwrap_or(walk.naming) => return Err("a comma stands only between arguments".to_owned()),
+        ',' if !walk.open.last().copied().unwrap_or(walk.naming) => {
+            return Err("a comma stands only between arguments".to_owned());
+        }
+        '|' => walk.piped = true,
         '*' => return Err("`*` is not available".to_owned()),
         '~' | '+' => {
             *joins += 1;
@@ -119,4 +166,19 @@ fn step(walk: &mut Walk, c: char, joins: &mut usize) -> Result<(), String> {
     walk.last = c;
     walk.word.clear();
     Ok(())
+}
+
+/// An unknown filter would only be found when a message is sent.
+fn check_filter(walk: &mut Walk) -> Result<(), String> {
+    if walk.word.is_empty() || !std::mem::take(&mut walk.piped) {
+        return Ok(());
+    }
+    if FILTERS.contains(&walk.word.as_str()) {
+        return Ok(());
+    }
+    Err(format!(
+        "there is no filter {}; there are {}",
+        walk.word,
+        FILTERS.join(", ")
+    ))
 }

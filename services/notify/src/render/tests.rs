@@ -30,7 +30,9 @@ fn data() -> serde_json::Map<String, serde_json::Value> {
 }
 
 fn render(text: &str) -> Result<Rendered, RenderError> {
-    template(text)?.render(Channel::Email, &data(), "alice").map(Option::unwrap)
+    template(text)?
+        .render(Channel::Email, &data(), "alice")
+        .map(Option::unwrap)
 }
 
 #[test]
@@ -44,20 +46,46 @@ fn data_is_data_and_only_html_is_escaped() {
 #[test]
 fn the_dialect_has_what_messages_need() {
     for (source, expected) in [
-        ("{{ n }}/{{ price }}/{{ yes }}/{{ none }}", "3/2.5/true/"),
+        ("{{ n }}/{{ price }}/{{ yes }}/{{ none }}", "3/2.5/True/"),
         ("{{ list|join(', ') }}", "a, b, 3"),
-        ("{% for row in rows %}{{ row.k }}={{ row['v'] }};{% endfor %}", "x=1;y=2;"),
-        ("{% for row in rows if row.v > 1 %}{{ loop.index }}{{ row.k }}{% else %}none{% endfor %}", "1y"),
-        ("{% if missing %}a{% elif n == 3 and not none %}b{% else %}c{% endif %}", "b"),
+        (
+            "{% for row in rows %}{{ row.k }}={{ row['v'] }};{% endfor %}",
+            "x=1;y=2;",
+        ),
+        (
+            "{% for row in rows if row.v > 1 %}{{ loop.index }}{{ row.k }}{% else %}none{% endfor %}",
+            "1y",
+        ),
+        (
+            "{% if missing %}a{% elif n == 3 and not none %}b{% else %}c{% endif %}",
+            "b",
+        ),
         ("{{ missing|default('friend') }}", "friend"),
-        ("{{ 'ab'|upper }}{{ 'AB'|lower }}{{ 'hELLO'|capitalize }}{{ ' x '|trim }}", "ABabHellox"),
+        (
+            "{{ 'ab'|upper }}{{ 'AB'|lower }}{{ 'hELLO'|capitalize }}{{ ' x '|trim }}",
+            "ABabHellox",
+        ),
         ("{{ rows[0].k ~ '-' ~ (n + 1) }}", "x-4"),
-        ("{{ price|round(2) }} {{ price|int }} {{ list|length }} {{ list|first }} {{ list|last }}", "2.50 2 3 a 3"),
-        ("{{ 'a.b.c'|replace('.', '-') }} {{ 'abcdef'|truncate(4) }}", "a-b-c abc…"),
-        ("{# a comment * [1,2] #}price * 2 + [1, 2] { } ~", "price * 2 + [1, 2] { } ~"),
+        (
+            "{{ price|round(2) }} {{ price|int }} {{ list|length }} {{ list|first }} {{ list|last }}",
+            "2.50 2 3 a 3",
+        ),
+        (
+            "{{ 'a.b.c'|replace('.', '-') }} {{ 'abcdef'|truncate(4) }}",
+            "a-b-c abc…",
+        ),
+        (
+            "{# a comment * [1,2] #}price * 2 + [1, 2] { } ~",
+            "price * 2 + [1, 2] { } ~",
+        ),
+        ("{{ name|upper | lower|e }}", "{{7*7}} &lt;b&gt;&amp;"),
         ("{{ recipient.id }}", "alice"),
     ] {
-        assert_eq!(render(source).map(|rendered| rendered.text).as_deref(), Ok(expected), "{source}");
+        assert_eq!(
+            render(source).map(|rendered| rendered.text).as_deref(),
+            Ok(expected),
+            "{source}"
+        );
     }
 }
 
@@ -114,4 +142,34 @@ fn steps_and_output_are_bounded() {
 fn equal_sources_have_equal_fingerprints() {
     assert_eq!(template("a").unwrap().hash, template("a").unwrap().hash);
     assert_ne!(template("a").unwrap().hash, template("b").unwrap().hash);
+}
+
+#[test]
+fn what_leaves_the_dialect_is_found_before_anything_is_sent() {
+    for source in [
+        "{{ a|nosuch }}",
+        "{{ a | nosuch('x') }}",
+        "{% if a|tojson == 1 %}{% endif %}",
+        "{% set a = 1 %}",
+        "{{ a",
+        "{{ [1] }}",
+    ] {
+        assert!(template(source).is_err(), "{source}");
+    }
+    for filter in guard::FILTERS {
+        assert!(
+            template(&format!("{{{{ a|{filter} }}}}")).is_ok(),
+            "{filter}"
+        );
+        let error = render(&format!("{{{{ n|{filter} }}}}"))
+            .err()
+            .map(|error| error.reason);
+        assert!(
+            !error
+                .as_deref()
+                .unwrap_or_default()
+                .contains("unknown filter"),
+            "{filter}: {error:?}"
+        );
+    }
 }

@@ -93,7 +93,12 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn revoke_key(&self, tenant: &str, id: &str, now: Micros) -> Result<bool, StoreError> {
+    pub async fn revoke_key(
+        &self,
+        tenant: &str,
+        id: &str,
+        now: Micros,
+    ) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "UPDATE api_keys SET revoked_at = $3 WHERE tenant = $1 AND id = $2 AND revoked_at IS NULL",
         )

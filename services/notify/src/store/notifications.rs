@@ -95,8 +95,7 @@ pub struct ListFilter {
     pub before: Option<(Micros, String)>,
 }
 
-const COLUMNS: &str =
-    "n.id, n.status, n.reason, n.priority, n.template, n.metadata, n.trace_id, n.created_at, n.scheduled_at, n.updated_at";
+const COLUMNS: &str = "n.id, n.status, n.reason, n.priority, n.template, n.metadata, n.trace_id, n.created_at, n.scheduled_at, n.updated_at";
 
 /// Deliveries and timeline lines that one answer shows at most.
 const DETAILS_MAX: i64 = 5_000;
@@ -106,10 +105,18 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn notification(&self, tenant: &str, id: &str) -> Result<Option<NotificationRow>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM notifications n WHERE n.tenant = $1 AND n.id = $2");
-        let row =
-            sqlx::query(AssertSqlSafe(sql)).bind(tenant).bind(id).fetch_optional(&self.reads).await?;
+    pub async fn notification(
+        &self,
+        tenant: &str,
+        id: &str,
+    ) -> Result<Option<NotificationRow>, StoreError> {
+        let sql =
+            format!("SELECT {COLUMNS} FROM notifications n WHERE n.tenant = $1 AND n.id = $2");
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(tenant)
+            .bind(id)
+            .fetch_optional(&self.reads)
+            .await?;
         row.as_ref().map(notification_from_row).transpose()
     }
 
@@ -117,7 +124,11 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn deliveries(&self, tenant: &str, notification: &str) -> Result<Vec<DeliveryRow>, StoreError> {
+    pub async fn deliveries(
+        &self,
+        tenant: &str,
+        notification: &str,
+    ) -> Result<Vec<DeliveryRow>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, notification_id, recipient, channel, status, reason, read_at, updated_at FROM deliveries \
              WHERE tenant = $1 AND notification_id = $2 ORDER BY recipient, channel, id LIMIT $3",
@@ -134,7 +145,11 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn timeline(&self, tenant: &str, notification: &str) -> Result<Vec<OutcomeRow>, StoreError> {
+    pub async fn timeline(
+        &self,
+        tenant: &str,
+        notification: &str,
+    ) -> Result<Vec<OutcomeRow>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, delivery_id, at, event, status, reason, detail, attempt, provider, duration_ms, retry_at, \
              possible_duplicate FROM outcomes WHERE tenant = $1 AND notification_id = $2 ORDER BY at, id LIMIT $3",
@@ -160,7 +175,10 @@ impl Store {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let list = (0..ids.len()).map(|at| format!("${}", at + 3)).collect::<Vec<_>>().join(",");
+        let list = (0..ids.len())
+            .map(|at| format!("${}", at + 3))
+            .collect::<Vec<_>>()
+            .join(",");
         let sql = format!(
             "SELECT id, notification_id, recipient, channel, status, reason, read_at, updated_at FROM deliveries \
              WHERE tenant = $1 AND recipient = $2 AND id IN ({list})"
@@ -169,7 +187,12 @@ impl Store {
         for id in ids {
             query = query.bind(id);
         }
-        query.fetch_all(&self.reads).await?.iter().map(delivery_from_row).collect()
+        query
+            .fetch_all(&self.reads)
+            .await?
+            .iter()
+            .map(delivery_from_row)
+            .collect()
     }
 
     /// A page of notifications, newest first.
@@ -183,7 +206,10 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<NotificationRow>, StoreError> {
         // Only constant text enters the statement; every value is a parameter.
-        let (before_at, before_id) = filter.before.clone().unwrap_or((Micros(i64::MAX), String::new()));
+        let (before_at, before_id) = filter
+            .before
+            .clone()
+            .unwrap_or((Micros(i64::MAX), String::new()));
         let mut sql = format!(
             "SELECT {COLUMNS} FROM notifications n WHERE n.tenant = $1 AND (n.created_at, n.id) < ($2, $3)"
         );
@@ -207,7 +233,12 @@ impl Store {
         for value in filter.status.iter().chain(filter.recipient.iter()) {
             query = query.bind(value);
         }
-        query.fetch_all(&self.reads).await?.iter().map(notification_from_row).collect()
+        query
+            .fetch_all(&self.reads)
+            .await?
+            .iter()
+            .map(notification_from_row)
+            .collect()
     }
 }
 
@@ -259,6 +290,9 @@ fn outcome_from_row(row: &AnyRow) -> Result<OutcomeRow, StoreError> {
         provider: row.try_get("provider")?,
         duration_ms: row.try_get("duration_ms")?,
         retry_at: row.try_get::<Option<i64>, _>("retry_at")?.map(Micros),
-        possible_duplicate: row.try_get::<Option<i64>, _>("possible_duplicate")?.unwrap_or(0) != 0,
+        possible_duplicate: row
+            .try_get::<Option<i64>, _>("possible_duplicate")?
+            .unwrap_or(0)
+            != 0,
     })
 }

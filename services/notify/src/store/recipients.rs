@@ -39,7 +39,10 @@ pub struct Recipient {
 
 impl fmt::Debug for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recipient").field("tenant", &self.tenant).field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Recipient")
+            .field("tenant", &self.tenant)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -53,8 +56,11 @@ impl Store {
     /// If the database does not answer.
     pub async fn recipient(&self, tenant: &str, id: &str) -> Result<Option<Recipient>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM recipients WHERE tenant = $1 AND id = $2");
-        let row =
-            sqlx::query(AssertSqlSafe(sql)).bind(tenant).bind(id).fetch_optional(&self.reads).await?;
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(tenant)
+            .bind(id)
+            .fetch_optional(&self.reads)
+            .await?;
         row.as_ref().map(from_row).transpose()
     }
 
@@ -62,11 +68,19 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn recipients_by_id(&self, tenant: &str, ids: &[String]) -> Result<Vec<Recipient>, StoreError> {
+    pub async fn recipients_by_id(
+        &self,
+        tenant: &str,
+        ids: &[String],
+    ) -> Result<Vec<Recipient>, StoreError> {
         let mut found = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(super::ROWS_PER_STATEMENT) {
-            let list = (0..chunk.len()).map(|at| format!("${}", at + 2)).collect::<Vec<_>>().join(",");
-            let sql = format!("SELECT {COLUMNS} FROM recipients WHERE tenant = $1 AND id IN ({list})");
+            let list = (0..chunk.len())
+                .map(|at| format!("${}", at + 2))
+                .collect::<Vec<_>>()
+                .join(",");
+            let sql =
+                format!("SELECT {COLUMNS} FROM recipients WHERE tenant = $1 AND id IN ({list})");
             let mut query = sqlx::query(AssertSqlSafe(sql)).bind(tenant);
             for id in chunk {
                 query = query.bind(id);
@@ -136,7 +150,12 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn ensure_recipient(&self, tenant: &str, id: &str, now: Micros) -> Result<(), StoreError> {
+    pub async fn ensure_recipient(
+        &self,
+        tenant: &str,
+        id: &str,
+        now: Micros,
+    ) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO recipients (tenant, id, preferences, created_at, updated_at) \
              VALUES ($1, $2, '{}', $3, $3) ON CONFLICT (tenant, id) DO NOTHING",

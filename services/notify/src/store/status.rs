@@ -65,7 +65,10 @@ impl Store {
     }
 }
 
-async fn insert_outcomes(tx: &mut Transaction<'static, Any>, rows: &Rows) -> Result<HashSet<Key>, StoreError> {
+async fn insert_outcomes(
+    tx: &mut Transaction<'static, Any>,
+    rows: &Rows,
+) -> Result<HashSet<Key>, StoreError> {
     let rows: Vec<(&Key, &OutcomeWrite)> = rows.outcomes.iter().collect();
     let mut fresh = HashSet::with_capacity(rows.len());
     for chunk in rows.chunks(ROWS_PER_STATEMENT) {
@@ -194,7 +197,11 @@ async fn upsert_deliveries(
         }
         for row in query.fetch_all(&mut **tx).await? {
             let channel: Option<String> = row.try_get(2)?;
-            let channel = channel.and_then(|name| Channel::ALL.into_iter().find(|known| known.as_str() == name));
+            let channel = channel.and_then(|name| {
+                Channel::ALL
+                    .into_iter()
+                    .find(|known| known.as_str() == name)
+            });
             channels.insert((row.try_get(0)?, row.try_get(1)?), channel);
         }
     }
@@ -202,7 +209,10 @@ async fn upsert_deliveries(
 }
 
 /// A notification's status follows from its stage and its deliveries.
-async fn derive_statuses(tx: &mut Transaction<'static, Any>, rows: &Rows) -> Result<(), StoreError> {
+async fn derive_statuses(
+    tx: &mut Transaction<'static, Any>,
+    rows: &Rows,
+) -> Result<(), StoreError> {
     const DERIVED: &str = "UPDATE notifications SET status = CASE \
         WHEN stage = 0 THEN 'accepted' WHEN stage = 1 THEN 'scheduled' WHEN stage = 2 THEN 'failed' \
         ELSE (SELECT CASE \
@@ -237,30 +247,49 @@ fn completions(
             continue;
         }
         let notification = (outcome.tenant.clone(), outcome.notification_id.to_string());
-        let micros = accepted.get(&notification).map_or(0, |at| outcome.at.since(*at).max(0));
+        let micros = accepted
+            .get(&notification)
+            .map_or(0, |at| outcome.at.since(*at).max(0));
         let channel_of = |id: &dyn std::fmt::Display| {
-            channels.get(&(outcome.tenant.clone(), id.to_string())).copied().flatten()
+            channels
+                .get(&(outcome.tenant.clone(), id.to_string()))
+                .copied()
+                .flatten()
         };
         match &outcome.event {
             OutcomeEvent::Planned { deliveries, .. } => {
-                completed.extend(deliveries.iter().filter(|planned| planned.status.is_final()).map(|planned| {
-                    Completion {
-                        channel: Some(planned.channel),
-                        status: planned.status,
-                        micros,
-                        confirmed: false,
-                    }
-                }));
+                completed.extend(
+                    deliveries
+                        .iter()
+                        .filter(|planned| planned.status.is_final())
+                        .map(|planned| Completion {
+                            channel: Some(planned.channel),
+                            status: planned.status,
+                            micros,
+                            confirmed: false,
+                        }),
+                );
             }
-            OutcomeEvent::Attempted(report) if report.status.is_final() => completed.push(Completion {
-                channel: channel_of(&report.delivery_id),
-                status: report.status,
-                micros,
-                confirmed: false,
-            }),
-            OutcomeEvent::Confirmed { delivery_id, status, .. } if status.is_final() => {
+            OutcomeEvent::Attempted(report) if report.status.is_final() => {
+                completed.push(Completion {
+                    channel: channel_of(&report.delivery_id),
+                    status: report.status,
+                    micros,
+                    confirmed: false,
+                })
+            }
+            OutcomeEvent::Confirmed {
+                delivery_id,
+                status,
+                ..
+            } if status.is_final() => {
                 let channel = channel_of(delivery_id);
-                completed.push(Completion { channel, status: *status, micros, confirmed: true });
+                completed.push(Completion {
+                    channel,
+                    status: *status,
+                    micros,
+                    confirmed: true,
+                });
             }
             _ => {}
         }

@@ -107,10 +107,17 @@ impl Store {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn templates_by_key(&self, tenant: &str, keys: &[String]) -> Result<Vec<Template>, StoreError> {
+    pub async fn templates_by_key(
+        &self,
+        tenant: &str,
+        keys: &[String],
+    ) -> Result<Vec<Template>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(super::ROWS_PER_STATEMENT) {
-            let list = (0..chunk.len()).map(|at| format!("${}", at + 2)).collect::<Vec<_>>().join(",");
+            let list = (0..chunk.len())
+                .map(|at| format!("${}", at + 2))
+                .collect::<Vec<_>>()
+                .join(",");
             let sql = format!(
                 "SELECT tenant, template_key, channels, created_at, updated_at FROM templates \
                  WHERE tenant = $1 AND template_key IN ({list})"
@@ -184,7 +191,8 @@ impl Store {
 
 /// JSON text of a map or struct of plain values.
 pub(super) fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("string-keyed maps and structs of plain values always encode")
+    serde_json::to_string(value)
+        .expect("string-keyed maps and structs of plain values always encode")
 }
 
 fn from_row(row: &AnyRow) -> Result<Template, StoreError> {

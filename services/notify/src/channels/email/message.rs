@@ -35,7 +35,12 @@ pub(super) fn message_id(delivery: &Delivery, from: &Mailbox) -> String {
 }
 
 /// The whole message. `now` is the date of this attempt.
-pub(super) fn compose(delivery: &Delivery, from: &Mailbox, to: Address, now: Micros) -> Result<Vec<u8>, String> {
+pub(super) fn compose(
+    delivery: &Delivery,
+    from: &Mailbox,
+    to: Address,
+    now: Micros,
+) -> Result<Vec<u8>, String> {
     let content = &delivery.message;
     let date = UNIX_EPOCH + Duration::from_micros(u64::try_from(now.0).unwrap_or_default());
     let builder = Message::builder()
@@ -46,18 +51,29 @@ pub(super) fn compose(delivery: &Delivery, from: &Mailbox, to: Address, now: Mic
         .date(date)
         .header(AutoSubmitted);
     let text = match &content.url {
-        Some(url) if !content.text.contains(url.as_str()) => format!("{}\n\n{url}\n", content.text.trim_end()),
+        Some(url) if !content.text.contains(url.as_str()) => {
+            format!("{}\n\n{url}\n", content.text.trim_end())
+        }
         _ => content.text.clone(),
     };
     let built = match &content.html {
         Some(html) => builder.multipart(MultiPart::alternative_plain_html(text, html.clone())),
-        None => builder.singlepart(SinglePart::builder().header(message::header::ContentType::TEXT_PLAIN).body(text)),
+        None => builder.singlepart(
+            SinglePart::builder()
+                .header(message::header::ContentType::TEXT_PLAIN)
+                .body(text),
+        ),
     };
-    built.map(|message| message.formatted()).map_err(|error| error.to_string())
+    built
+        .map(|message| message.formatted())
+        .map_err(|error| error.to_string())
 }
 
 fn one_line(text: &str) -> String {
-    text.split(|c: char| c.is_control()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    text.split(|c: char| c.is_control())
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -86,11 +102,23 @@ mod tests {
             trace: TraceParent::fresh(),
         };
         let from: Mailbox = "Bell <bell@campana.test>".parse().unwrap();
-        let body = compose(&delivery, &from, "alice@example.test".parse().unwrap(), Micros(1_700_000_000_000_000)).unwrap();
+        let body = compose(
+            &delivery,
+            &from,
+            "alice@example.test".parse().unwrap(),
+            Micros(1_700_000_000_000_000),
+        )
+        .unwrap();
         let text = String::from_utf8(body).unwrap();
-        assert!(text.contains(&format!("Message-ID: <{}@campana.test>\r\n", delivery.id)), "{text}");
+        assert!(
+            text.contains(&format!("Message-ID: <{}@campana.test>\r\n", delivery.id)),
+            "{text}"
+        );
         assert!(text.contains("Auto-Submitted: auto-generated\r\n"));
-        assert!(text.contains("Date: Tue, 14 Nov 2023 22:13:20 +0000\r\n"), "{text}");
+        assert!(
+            text.contains("Date: Tue, 14 Nov 2023 22:13:20 +0000\r\n"),
+            "{text}"
+        );
         text
     }
 
@@ -109,8 +137,20 @@ mod tests {
 
     #[test]
     fn text_from_users_never_becomes_a_header() {
-        for title in ["a\r\nBcc: eve@example.test", "a\nBcc: eve@example.test", "a\u{2028}Bcc: x", "é\r\n\r\nbody", "a\0b", &"long ".repeat(2_000)] {
-            let text = composed(Rendered { title: title.to_owned(), text: "b".to_owned(), html: None, url: None });
+        for title in [
+            "a\r\nBcc: eve@example.test",
+            "a\nBcc: eve@example.test",
+            "a\u{2028}Bcc: x",
+            "é\r\n\r\nbody",
+            "a\0b",
+            &"long ".repeat(2_000),
+        ] {
+            let text = composed(Rendered {
+                title: title.to_owned(),
+                text: "b".to_owned(),
+                html: None,
+                url: None,
+            });
             let (head, _) = text.split_once("\r\n\r\n").unwrap();
             assert!(!head.lines().any(|line| line.starts_with("Bcc")), "{head}");
             assert_eq!(head.matches("\r\nSubject:").count(), 1, "{head}");

@@ -49,12 +49,24 @@ impl Pool {
     /// Says at which step it ended.
     pub async fn send(&self, envelope: &Envelope, body: &[u8]) -> Result<String, SmtpFailure> {
         let Ok(_place) = self.places.acquire().await else {
-            return Err(SmtpFailure::Silent { stage: Stage::Connect, what: "the pool is closed".to_owned() });
+            return Err(SmtpFailure::Silent {
+                stage: Stage::Connect,
+                what: "the pool is closed".to_owned(),
+            });
         };
         if let Some(parked) = self.take().await {
             match self.transact(parked, envelope, body).await {
                 // The relay closed a resting connection: nothing of the message was said yet.
-                Err(SmtpFailure::Silent { stage: Stage::Mail, .. } | SmtpFailure::Reply { stage: Stage::Mail, code: 421, .. }) => {
+                Err(
+                    SmtpFailure::Silent {
+                        stage: Stage::Mail, ..
+                    }
+                    | SmtpFailure::Reply {
+                        stage: Stage::Mail,
+                        code: 421,
+                        ..
+                    },
+                ) => {
                     telemetry::smtp_connection("stale");
                 }
                 settled => return settled,
@@ -63,16 +75,44 @@ impl Pool {
         let session = self.connector.open().await?;
         telemetry::smtp_connection("opened");
         let now = clock::monotonic();
-        self.transact(Parked { session, opened: now, parked: now, messages: 0 }, envelope, body).await
+        self.transact(
+            Parked {
+                session,
+                opened: now,
+                parked: now,
+                messages: 0,
+            },
+            envelope,
+            body,
+        )
+        .await
     }
 
-    async fn transact(&self, used: Parked, envelope: &Envelope, body: &[u8]) -> Result<String, SmtpFailure> {
-        let Parked { session, opened, messages, .. } = used;
+    async fn transact(
+        &self,
+        used: Parked,
+        envelope: &Envelope,
+        body: &[u8],
+    ) -> Result<String, SmtpFailure> {
+        let Parked {
+            session,
+            opened,
+            messages,
+            ..
+        } = used;
         // On any error, and when this future is dropped, the session is dropped with its socket.
         let (session, words) = session.transact(envelope, body).await?;
-        let parked = Parked { session, opened, parked: clock::monotonic(), messages: messages + 1 };
+        let parked = Parked {
+            session,
+            opened,
+            parked: clock::monotonic(),
+            messages: messages + 1,
+        };
         if parked.messages < self.messages_max {
-            self.parked.lock().unwrap_or_else(PoisonError::into_inner).push(parked);
+            self.parked
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(parked);
         }
         Ok(words)
     }
@@ -83,15 +123,29 @@ impl Pool {
             let now = clock::monotonic();
             let candidate = {
                 let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-                parked.retain(|one| now - one.opened < self.age_max && now - one.parked < self.idle_max);
+                parked.retain(|one| {
+                    now - one.opened < self.age_max && now - one.parked < self.idle_max
+                });
                 parked.pop()?
             };
             if now - candidate.parked < PROBE_AFTER {
                 return Some(candidate);
             }
-            let Parked { session, opened, parked, messages } = candidate;
+            let Parked {
+                session,
+                opened,
+                parked,
+                messages,
+            } = candidate;
             match session.probe().await {
-                Ok(session) => return Some(Parked { session, opened, parked, messages }),
+                Ok(session) => {
+                    return Some(Parked {
+                        session,
+                        opened,
+                        parked,
+                        messages,
+                    });
+                }
                 Err(_) => telemetry::smtp_connection("stale"),
             }
         }

@@ -134,15 +134,27 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(options: &EmailOptions, hello: ClientId, tls: Tls, limits: Limits) -> Self {
-        let credentials = (!options.username.is_empty())
-            .then(|| Credentials::new(options.username.clone(), options.password.expose_secret().to_owned()));
-        Self { host: options.host.clone(), port: options.port, hello, tls, credentials, limits }
+        let credentials = (!options.username.is_empty()).then(|| {
+            Credentials::new(
+                options.username.clone(),
+                options.password.expose_secret().to_owned(),
+            )
+        });
+        Self {
+            host: options.host.clone(),
+            port: options.port,
+            hello,
+            tls,
+            credentials,
+            limits,
+        }
     }
 
     /// Opens, greets, encrypts and logs in.
     pub(super) async fn open(&self) -> Result<Session, SmtpFailure> {
         let limit = self.limits.connect;
-        let (stream, peer) = deadline(Stage::Connect, limit, connect(&self.host, self.port)).await?;
+        let (stream, peer) =
+            deadline(Stage::Connect, limit, connect(&self.host, self.port)).await?;
         let transport: Box<dyn AsyncTokioStream> = match (&self.tls.parameters, self.tls.mode) {
             (Some(parameters), SmtpTls::Implicit) => {
                 let encrypted = Encrypted::connect(stream, peer, parameters.clone());
@@ -152,17 +164,32 @@ impl Connector {
         };
         let greeted = AsyncSmtpConnection::connect_with_transport(transport, &self.hello);
         let mut connection = deadline(Stage::Greeting, limit, greeted).await?;
-        if let (Some(parameters), SmtpTls::Required | SmtpTls::Opportunistic) = (&self.tls.parameters, self.tls.mode) {
+        if let (Some(parameters), SmtpTls::Required | SmtpTls::Opportunistic) =
+            (&self.tls.parameters, self.tls.mode)
+        {
             if connection.can_starttls() {
-                deadline(Stage::Tls, limit, connection.starttls(parameters.clone(), &self.hello)).await?;
+                deadline(
+                    Stage::Tls,
+                    limit,
+                    connection.starttls(parameters.clone(), &self.hello),
+                )
+                .await?;
             } else if self.tls.mode == SmtpTls::Required {
                 return Err(SmtpFailure::NoTls);
             }
         }
         if let Some(credentials) = &self.credentials {
-            deadline(Stage::Auth, limit, connection.auth(DEFAULT_MECHANISMS, credentials)).await?;
+            deadline(
+                Stage::Auth,
+                limit,
+                connection.auth(DEFAULT_MECHANISMS, credentials),
+            )
+            .await?;
         }
-        Ok(Session { connection, limits: self.limits })
+        Ok(Session {
+            connection,
+            limits: self.limits,
+        })
     }
 }
 
@@ -181,21 +208,46 @@ pub(super) struct Session {
 
 impl Session {
     /// Sends one message. The session comes back only if the whole transaction went as it should.
-    pub(super) async fn transact(mut self, envelope: &Envelope, body: &[u8]) -> Result<(Self, String), SmtpFailure> {
+    pub(super) async fn transact(
+        mut self,
+        envelope: &Envelope,
+        body: &[u8],
+    ) -> Result<(Self, String), SmtpFailure> {
         let mut parameters = Vec::new();
         if !(envelope.to.to_string().is_ascii() && envelope.from.to_string().is_ascii()) {
-            if !self.connection.server_info().supports_feature(Extension::SmtpUtfEight) {
+            if !self
+                .connection
+                .server_info()
+                .supports_feature(Extension::SmtpUtfEight)
+            {
                 return Err(SmtpFailure::NoUtf8);
             }
             parameters.push(MailParameter::SmtpUtfEight);
         }
-        let Limits { command, data, body: text, .. } = self.limits;
+        let Limits {
+            command,
+            data,
+            body: text,
+            ..
+        } = self.limits;
         let connection = &mut self.connection;
         let mail = Mail::new(Some(envelope.from.clone()), parameters);
-        expect(Stage::Mail, &[250], deadline(Stage::Mail, command, connection.command(mail)).await?)?;
+        expect(
+            Stage::Mail,
+            &[250],
+            deadline(Stage::Mail, command, connection.command(mail)).await?,
+        )?;
         let rcpt = Rcpt::new(envelope.to.clone(), Vec::new());
-        expect(Stage::Rcpt, &[250, 251, 252], deadline(Stage::Rcpt, command, connection.command(rcpt)).await?)?;
-        expect(Stage::Data, &[354], deadline(Stage::Data, data, connection.command(Data)).await?)?;
+        expect(
+            Stage::Rcpt,
+            &[250, 251, 252],
+            deadline(Stage::Rcpt, command, connection.command(rcpt)).await?,
+        )?;
+        expect(
+            Stage::Data,
+            &[354],
+            deadline(Stage::Data, data, connection.command(Data)).await?,
+        )?;
         let reply = deadline(Stage::Body, text, connection.message(body)).await?;
         let words = reply.message().collect::<Vec<_>>().join(" ");
         expect(Stage::Body, &[250], reply)?;
@@ -204,7 +256,12 @@ impl Session {
 
     /// Asks whether the relay is still there.
     pub(super) async fn probe(mut self) -> Result<Self, SmtpFailure> {
-        let reply = deadline(Stage::Probe, self.limits.command, self.connection.command(Noop)).await?;
+        let reply = deadline(
+            Stage::Probe,
+            self.limits.command,
+            self.connection.command(Noop),
+        )
+        .await?;
         expect(Stage::Probe, &[250], reply)?;
         Ok(self)
     }
@@ -216,7 +273,10 @@ fn expect(stage: Stage, codes: &[u16], reply: Response) -> Result<(), SmtpFailur
     if codes.contains(&code) {
         return Ok(());
     }
-    Err(SmtpFailure::Silent { stage, what: format!("an unexpected reply {code}") })
+    Err(SmtpFailure::Silent {
+        stage,
+        what: format!("an unexpected reply {code}"),
+    })
 }
 
 trait IntoFailure {
@@ -225,16 +285,33 @@ trait IntoFailure {
 
 impl IntoFailure for std::io::Error {
     fn into_failure(self, stage: Stage) -> SmtpFailure {
-        SmtpFailure::Silent { stage, what: self.kind().to_string() }
+        SmtpFailure::Silent {
+            stage,
+            what: self.kind().to_string(),
+        }
     }
 }
 
 impl IntoFailure for Error {
     fn into_failure(self, stage: Stage) -> SmtpFailure {
-        let text = std::error::Error::source(&self).map(ToString::to_string).unwrap_or_default();
+        let text = std::error::Error::source(&self)
+            .map(ToString::to_string)
+            .unwrap_or_default();
         match self.status() {
-            Some(code) => SmtpFailure::Reply { stage, code: code.into(), enhanced: find_enhanced(&text), text },
-            None => SmtpFailure::Silent { stage, what: if text.is_empty() { self.to_string() } else { text } },
+            Some(code) => SmtpFailure::Reply {
+                stage,
+                code: code.into(),
+                enhanced: find_enhanced(&text),
+                text,
+            },
+            None => SmtpFailure::Silent {
+                stage,
+                what: if text.is_empty() {
+                    self.to_string()
+                } else {
+                    text
+                },
+            },
         }
     }
 }
@@ -246,6 +323,9 @@ async fn deadline<T, E: IntoFailure>(
 ) -> Result<T, SmtpFailure> {
     match tokio::time::timeout(limit, step).await {
         Ok(result) => result.map_err(|error| error.into_failure(stage)),
-        Err(_) => Err(SmtpFailure::Silent { stage, what: format!("no answer within {} s", limit.as_secs_f32()) }),
+        Err(_) => Err(SmtpFailure::Silent {
+            stage,
+            what: format!("no answer within {} s", limit.as_secs_f32()),
+        }),
     }
 }

@@ -13,7 +13,10 @@ use std::task::{Context, Poll};
 
 use futures::io::{AsyncRead as FuturesRead, AsyncWrite as FuturesWrite};
 use lettre::transport::smtp::Error;
-#[expect(deprecated, reason = "the only type of lettre that can encrypt a stream which was opened elsewhere")]
+#[expect(
+    deprecated,
+    reason = "the only type of lettre that can encrypt a stream which was opened elsewhere"
+)]
 use lettre::transport::smtp::client::AsyncNetworkStream;
 use lettre::transport::smtp::client::{AsyncTokioStream, TlsParameters};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -29,7 +32,11 @@ pub(super) struct Encrypted {
 impl Encrypted {
     /// Shakes hands on a fresh connection.
     #[expect(deprecated, reason = "see the import")]
-    pub(super) async fn connect(stream: TcpStream, peer: SocketAddr, tls: TlsParameters) -> Result<Self, Error> {
+    pub(super) async fn connect(
+        stream: TcpStream,
+        peer: SocketAddr,
+        tls: TlsParameters,
+    ) -> Result<Self, Error> {
         let mut inner = AsyncNetworkStream::use_existing_tokio1(Box::new(stream));
         inner.upgrade_tls(tls).await?;
         Ok(Self { inner, peer })
@@ -43,7 +50,11 @@ impl fmt::Debug for Encrypted {
 }
 
 impl AsyncRead for Encrypted {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let space = buffer.initialize_unfilled();
         match Pin::new(&mut self.inner).poll_read(context, space) {
             Poll::Ready(Ok(count)) => {
@@ -57,7 +68,11 @@ impl AsyncRead for Encrypted {
 }
 
 impl AsyncWrite for Encrypted {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(context, bytes)
     }
 

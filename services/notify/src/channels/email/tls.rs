@@ -19,16 +19,23 @@ pub(super) struct Tls {
 impl Tls {
     pub(super) fn new(mode: SmtpTls, host: &str, ca_file: Option<&Path>) -> Result<Self, String> {
         if mode == SmtpTls::None {
-            return Ok(Self { mode, parameters: None });
+            return Ok(Self {
+                mode,
+                parameters: None,
+            });
         }
         let mut builder = TlsParameters::builder(host.to_owned());
         if let Some(path) = ca_file {
-            let pem = std::fs::read(path).map_err(|error| format!("ca_file {}: {error}", path.display()))?;
-            let certificate =
-                Certificate::from_pem(&pem).map_err(|error| format!("ca_file {}: {error}", path.display()))?;
+            let pem = std::fs::read(path)
+                .map_err(|error| format!("ca_file {}: {error}", path.display()))?;
+            let certificate = Certificate::from_pem(&pem)
+                .map_err(|error| format!("ca_file {}: {error}", path.display()))?;
             builder = builder.add_root_certificate(certificate);
         }
         let parameters = builder.build().map_err(|error| format!("TLS: {error}"))?;
-        Ok(Self { mode, parameters: Some(parameters) })
+        Ok(Self {
+            mode,
+            parameters: Some(parameters),
+        })
     }
 }

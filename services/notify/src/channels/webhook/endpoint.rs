@@ -86,7 +86,9 @@ impl Endpoint {
         if url.scheme() == "http" && !filter.permits_http() {
             return Err(EndpointError::Scheme);
         }
-        let port = url.port_or_known_default().ok_or(EndpointError::Malformed)?;
+        let port = url
+            .port_or_known_default()
+            .ok_or(EndpointError::Malformed)?;
         if !filter.permits_port(port) {
             return Err(EndpointError::Port);
         }
@@ -105,6 +107,13 @@ fn check_name(name: &str) -> Result<(), EndpointError> {
     }
     let local = ["localhost", "local", "internal", "home.arpa", "localdomain"]
         .iter()
-        .any(|end| name.eq_ignore_ascii_case(end) || name.to_ascii_lowercase().ends_with(&format!(".{end}")));
-    if local || !name.contains('.') { Err(EndpointError::Address) } else { Ok(()) }
+        .any(|end| {
+            name.eq_ignore_ascii_case(end)
+                || name.to_ascii_lowercase().ends_with(&format!(".{end}"))
+        });
+    if local || !name.contains('.') {
+        Err(EndpointError::Address)
+    } else {
+        Ok(())
+    }
 }

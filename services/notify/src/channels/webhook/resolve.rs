@@ -30,7 +30,12 @@ pub struct SystemLookup;
 impl Lookup for SystemLookup {
     fn look_up(&self, name: &str) -> Answer {
         let name = name.to_owned();
-        Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect()) })
+        Box::pin(async move {
+            Ok(tokio::net::lookup_host((name, 0))
+                .await?
+                .map(|address| address.ip())
+                .collect())
+        })
     }
 }
 

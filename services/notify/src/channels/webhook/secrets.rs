@@ -47,9 +47,14 @@ impl Secrets {
     pub fn new(default: &SecretString, store: Option<Store>) -> Result<Self, String> {
         let default = (!default.expose_secret().is_empty()).then(|| default.clone());
         if let Some(secret) = &default {
-            Webhook::new(secret.expose_secret()).map_err(|_| "default_secret is not `whsec_` and base64".to_owned())?;
+            Webhook::new(secret.expose_secret())
+                .map_err(|_| "default_secret is not `whsec_` and base64".to_owned())?;
         }
-        Ok(Self { default, store, known: Mutex::new(Cache::new(ENTRIES_MAX)) })
+        Ok(Self {
+            default,
+            store,
+            known: Mutex::new(Cache::new(ENTRIES_MAX)),
+        })
     }
 
     /// The secret for this delivery: the recipient's own, or the default.
@@ -63,27 +68,55 @@ impl Secrets {
         };
         own.or_else(|| self.default.clone())
             .map(Signer)
-            .ok_or_else(|| Refusal::new(Signal::Refused("webhook_no_secret"), "neither the recipient nor the platform has a webhook secret"))
+            .ok_or_else(|| {
+                Refusal::new(
+                    Signal::Refused("webhook_no_secret"),
+                    "neither the recipient nor the platform has a webhook secret",
+                )
+            })
     }
 
-    async fn own(&self, store: &Store, delivery: &Delivery) -> Result<Option<SecretString>, Refusal> {
+    async fn own(
+        &self,
+        store: &Store,
+        delivery: &Delivery,
+    ) -> Result<Option<SecretString>, Refusal> {
         let key = (delivery.tenant.clone(), delivery.recipient.clone());
         let now = clock::monotonic();
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key);
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key);
         if let Some(entry) = known.as_ref().filter(|entry| now - entry.read_at < TTL) {
             return Ok(entry.secret.clone());
         }
-        let read = tokio::time::timeout(LOOKUP_TIMEOUT, store.recipient(&delivery.tenant, &delivery.recipient)).await;
+        let read = tokio::time::timeout(
+            LOOKUP_TIMEOUT,
+            store.recipient(&delivery.tenant, &delivery.recipient),
+        )
+        .await;
         match read {
             Ok(Ok(recipient)) => {
-                let secret = recipient.and_then(|recipient| recipient.webhook_secret).map(SecretString::from);
-                let entry = Entry { secret: secret.clone(), read_at: now };
-                self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry);
+                let secret = recipient
+                    .and_then(|recipient| recipient.webhook_secret)
+                    .map(SecretString::from);
+                let entry = Entry {
+                    secret: secret.clone(),
+                    read_at: now,
+                };
+                self.known
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(key, entry);
                 Ok(secret)
             }
             Ok(Err(_)) | Err(_) => match known.filter(|entry| now - entry.read_at < STALE_MAX) {
                 Some(entry) => Ok(entry.secret),
-                None => Err(Refusal::new(Signal::NotReady("store_away"), "the store does not answer")),
+                None => Err(Refusal::new(
+                    Signal::NotReady("store_away"),
+                    "the store does not answer",
+                )),
             },
         }
     }

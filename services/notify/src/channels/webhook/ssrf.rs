@@ -66,9 +66,17 @@ impl Filter {
         let allow = options
             .allow_networks
             .iter()
-            .map(|text| text.parse().map_err(|_| format!("allow_networks: {text:?} is not a network like 10.1.0.0/16")))
+            .map(|text| {
+                text.parse().map_err(|_| {
+                    format!("allow_networks: {text:?} is not a network like 10.1.0.0/16")
+                })
+            })
             .collect::<Result<_, String>>()?;
-        Ok(Self { allow, ports: options.allow_ports.clone(), http: options.allow_http })
+        Ok(Self {
+            allow,
+            ports: options.allow_ports.clone(),
+            http: options.allow_http,
+        })
     }
 
     /// Whether an operator allowed this address by name.
@@ -107,9 +115,14 @@ fn canonical(address: IpAddr) -> IpAddr {
 
 fn is_public(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => !BLOCKED_V4.iter().any(|(network, bits)| within_v4(v4, *network, *bits)),
+        IpAddr::V4(v4) => !BLOCKED_V4
+            .iter()
+            .any(|(network, bits)| within_v4(v4, *network, *bits)),
         IpAddr::V6(v6) => {
-            within_v6(v6, GLOBAL_V6.0, GLOBAL_V6.1) && !BLOCKED_V6.iter().any(|(network, bits)| within_v6(v6, *network, *bits))
+            within_v6(v6, GLOBAL_V6.0, GLOBAL_V6.1)
+                && !BLOCKED_V6
+                    .iter()
+                    .any(|(network, bits)| within_v6(v6, *network, *bits))
         }
     }
 }

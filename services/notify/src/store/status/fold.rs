@@ -9,7 +9,9 @@ use std::collections::btree_map::Entry;
 use campana_bus::clock::Micros;
 use campana_bus::ids::{DeliveryId, NotificationId};
 
-use crate::contracts::{AttemptReport, Channel, DeliveryStatus, Outcome, OutcomeEvent, RequestSummary};
+use crate::contracts::{
+    AttemptReport, Channel, DeliveryStatus, Outcome, OutcomeEvent, RequestSummary,
+};
 
 /// Tenant and id.
 pub(super) type Key = (String, String);
@@ -112,18 +114,30 @@ impl Rows {
             OutcomeEvent::Scheduled { .. } | OutcomeEvent::Rejected { .. } => {}
             OutcomeEvent::Planned { deliveries, .. } => {
                 for planned in deliveries {
-                    let mut write = delivery(planned.status, progress(0, planned.status), &planned.reason);
+                    let mut write =
+                        delivery(planned.status, progress(0, planned.status), &planned.reason);
                     write.recipient = Some(planned.recipient.clone());
                     write.channel = Some(planned.channel);
                     self.merge_delivery(&outcome.tenant, planned.id, write);
                 }
             }
             OutcomeEvent::Attempted(report) => {
-                let AttemptReport { delivery_id, generation, status, reason, .. } = report;
+                let AttemptReport {
+                    delivery_id,
+                    generation,
+                    status,
+                    reason,
+                    ..
+                } = report;
                 let write = delivery(*status, progress(*generation, *status), reason);
                 self.merge_delivery(&outcome.tenant, *delivery_id, write);
             }
-            OutcomeEvent::Confirmed { delivery_id, status, reason, generation } => {
+            OutcomeEvent::Confirmed {
+                delivery_id,
+                status,
+                reason,
+                generation,
+            } => {
                 let write = delivery(*status, progress(*generation, *status), reason);
                 self.merge_delivery(&outcome.tenant, *delivery_id, write);
             }
@@ -179,14 +193,15 @@ impl Rows {
 }
 
 fn notification_of(outcome: &Outcome) -> NotificationWrite {
-    let write = |stage, reason: Option<&String>, summary: RequestSummary, scheduled_at| NotificationWrite {
-        stage,
-        reason: reason.cloned(),
-        summary,
-        trace_id: outcome.trace.trace_id(),
-        scheduled_at,
-        updated_at: outcome.at,
-    };
+    let write =
+        |stage, reason: Option<&String>, summary: RequestSummary, scheduled_at| NotificationWrite {
+            stage,
+            reason: reason.cloned(),
+            summary,
+            trace_id: outcome.trace.trace_id(),
+            scheduled_at,
+            updated_at: outcome.at,
+        };
     match &outcome.event {
         OutcomeEvent::Scheduled { summary, until } => {
             write(stage::SCHEDULED, None, summary.clone(), Some(*until))
@@ -196,7 +211,12 @@ fn notification_of(outcome: &Outcome) -> NotificationWrite {
             write(stage::REJECTED, Some(reason), summary.clone(), None)
         }
         OutcomeEvent::Attempted(_) | OutcomeEvent::Confirmed { .. } | OutcomeEvent::Read { .. } => {
-            write(stage::SEEN, None, guess_summary(outcome.notification_id, outcome.at), None)
+            write(
+                stage::SEEN,
+                None,
+                guess_summary(outcome.notification_id, outcome.at),
+                None,
+            )
         }
     }
 }
@@ -218,15 +238,21 @@ fn timeline_row(outcome: &Outcome) -> OutcomeWrite {
         ..OutcomeWrite::default()
     };
     match &outcome.event {
-        OutcomeEvent::Scheduled { until, .. } => {
-            OutcomeWrite { event: "scheduled", retry_at: Some(*until), ..base }
-        }
-        OutcomeEvent::Planned { deliveries, .. } => {
-            OutcomeWrite { event: "planned", detail: Some(format!("deliveries: {}", deliveries.len())), ..base }
-        }
-        OutcomeEvent::Rejected { reason, .. } => {
-            OutcomeWrite { event: "rejected", reason: Some(reason.clone()), ..base }
-        }
+        OutcomeEvent::Scheduled { until, .. } => OutcomeWrite {
+            event: "scheduled",
+            retry_at: Some(*until),
+            ..base
+        },
+        OutcomeEvent::Planned { deliveries, .. } => OutcomeWrite {
+            event: "planned",
+            detail: Some(format!("deliveries: {}", deliveries.len())),
+            ..base
+        },
+        OutcomeEvent::Rejected { reason, .. } => OutcomeWrite {
+            event: "rejected",
+            reason: Some(reason.clone()),
+            ..base
+        },
         OutcomeEvent::Attempted(report) => OutcomeWrite {
             event: "attempted",
             delivery_id: Some(report.delivery_id.to_string()),
@@ -242,7 +268,12 @@ fn timeline_row(outcome: &Outcome) -> OutcomeWrite {
             possible_duplicate: Some(report.possible_duplicate),
             ..base
         },
-        OutcomeEvent::Confirmed { delivery_id, status, reason, generation } => OutcomeWrite {
+        OutcomeEvent::Confirmed {
+            delivery_id,
+            status,
+            reason,
+            generation,
+        } => OutcomeWrite {
             event: "confirmed",
             delivery_id: Some(delivery_id.to_string()),
             status: Some(*status),
@@ -250,8 +281,10 @@ fn timeline_row(outcome: &Outcome) -> OutcomeWrite {
             generation: Some(i64::from(*generation)),
             ..base
         },
-        OutcomeEvent::Read { delivery_id } => {
-            OutcomeWrite { event: "read", delivery_id: Some(delivery_id.to_string()), ..base }
-        }
+        OutcomeEvent::Read { delivery_id } => OutcomeWrite {
+            event: "read",
+            delivery_id: Some(delivery_id.to_string()),
+            ..base
+        },
     }
 }

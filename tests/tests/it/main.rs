@@ -1,0 +1,11 @@
+//! End-to-end tests over the real binary, one test program.
+//! Reads: what a user, a browser or an operator can see. Writes: temporary folders. Never: reaches into the
+//! platform's code for its answers.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod refusals;
+mod bad_input;
+mod hostile_names;
+mod spine;
+mod up;
