@@ -48,7 +48,7 @@ impl Default for TopologyOptions {
     fn default() -> Self {
         Self {
             replicas: 1,
-            channel_history: 1_000,
+            channel_history: 10_000,
             channel_age: 30 * DAY,
         }
     }

@@ -22,8 +22,15 @@ use crate::errors::usage;
 
 /// Notifications and real-time messages on NATS JetStream.
 #[derive(Parser)]
-#[command(name = "campana", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Examples:\n  campana up\n  campana notify send --to alice --title 'Hello'\n  campana dlq list --json\n  campana loadtest sweep\n\nExit codes: 0 ok, 1 failed, 2 usage, 4 bad configuration, 5 cannot connect, 10 a threshold was missed.")]
+#[command(
+    name = "campana",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Examples:\n  campana up\n  campana notify send --to alice --title 'Hello'\n  campana dlq list --json\n  campana loadtest sweep\n\nExit codes: 0 ok, 1 failed, 2 usage, 4 bad configuration, 5 cannot connect, 10 a threshold was missed."
+)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -115,7 +122,10 @@ impl Global {
         if let Some(folder) = &self.data_dir {
             overrides.push(("data_dir".to_owned(), folder.display().to_string()));
         }
-        Ok(Sources { file: self.config.clone(), overrides })
+        Ok(Sources {
+            file: self.config.clone(),
+            overrides,
+        })
     }
 
     /// The configuration in force.
@@ -147,7 +157,9 @@ impl Cli {
                 output::text(String::from_utf8_lossy(&script).trim_end())
             }
             Command::NatsGuard { parent, program } => {
-                let (program, arguments) = program.split_first().ok_or_else(|| usage("no program given"))?;
+                let (program, arguments) = program
+                    .split_first()
+                    .ok_or_else(|| usage("no program given"))?;
                 crate::nats::run_guard(parent, program, arguments)
             }
         }
@@ -155,5 +167,9 @@ impl Cli {
 }
 
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(work)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(work)
 }

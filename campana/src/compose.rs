@@ -45,16 +45,23 @@ pub async fn store(config: &Config) -> anyhow::Result<Store> {
     } else {
         configured.to_owned()
     };
-    Store::connect(&url).await.map_err(|error| bad_config(format!("database.url: {error}")))
+    Store::connect(&url)
+        .await
+        .map_err(|error| bad_config(format!("database.url: {error}")))
 }
 
 /// The signing keys of this configuration: the configured secret, or a generated one in the data directory.
 pub fn token_keys(config: &Config) -> anyhow::Result<TokenKeys> {
     let configured = config.auth.token_secret.expose_secret();
-    let secret = if configured.is_empty() { data::generated_secret(&config.data_dir)? } else { configured.to_owned() };
+    let secret = if configured.is_empty() {
+        data::generated_secret(&config.data_dir)?
+    } else {
+        configured.to_owned()
+    };
     let previous = config.auth.token_secret_previous.expose_secret();
     let previous = (!previous.is_empty()).then_some(previous.as_bytes());
-    TokenKeys::new(secret.as_bytes(), previous).map_err(|error| bad_config(format!("auth.token_secret: {error}")))
+    TokenKeys::new(secret.as_bytes(), previous)
+        .map_err(|error| bad_config(format!("auth.token_secret: {error}")))
 }
 
 /// A running process.
@@ -92,12 +99,28 @@ impl Platform {
         let nats = match config.nats.url.as_str() {
             "" => {
                 let binary = nats::find(&config.nats.embedded)?;
-                Some(Supervisor::start(binary, &config.nats.embedded, config.nats.durability, data.path())?)
+                Some(Supervisor::start(
+                    binary,
+                    &config.nats.embedded,
+                    config.nats.durability,
+                    data.path(),
+                )?)
             }
             _ => None,
         };
-        let nats_url = nats.as_ref().map_or_else(|| config.nats.url.clone(), |nats| nats.url.clone());
-        let started = Self::start_up(config, data, listeners, token_keys, metrics, nats_url, nats.as_ref()).await;
+        let nats_url = nats
+            .as_ref()
+            .map_or_else(|| config.nats.url.clone(), |nats| nats.url.clone());
+        let started = Box::pin(Self::start_up(
+            config,
+            data,
+            listeners,
+            token_keys,
+            metrics,
+            nats_url,
+            nats.as_ref(),
+        ))
+        .await;
         match started {
             Ok(platform) => Ok(Self { nats, ..platform }),
             Err(error) => {
@@ -119,9 +142,14 @@ impl Platform {
         nats: Option<&Supervisor>,
     ) -> anyhow::Result<Self> {
         let bus = connect_patiently(&config, &nats_url).await?;
-        topology::apply(&bus, &cli_topology::wanted(&config)).await.context("the streams cannot be set up")?;
+        topology::apply(&bus, &cli_topology::wanted(&config))
+            .await
+            .context("the streams cannot be set up")?;
         let store = store(&config).await?;
-        store.migrate().await.context("the database schema cannot be brought up to date")?;
+        store
+            .migrate()
+            .await
+            .context("the database schema cannot be brought up to date")?;
         let api_key = seed::dev_key(&store, data.path()).await?;
         if config.public.demo {
             seed::demo(&store, &listeners).await?;
@@ -143,17 +171,38 @@ impl Platform {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             data_dir: data.path().to_owned(),
         };
-        let demo_key = if config.public.demo { Some(seed::demo_key(&store, data.path()).await?) } else { None };
-        let parts = Parts { roles: Role::ALL.to_vec(), listeners, lifecycle: Lifecycle::new(), nats_url, store, token_keys, demo_key, config };
-        let platform = Self::start(parts, metrics, bus).await?;
+        let demo_key = if config.public.demo {
+            Some(seed::demo_key(&store, data.path()).await?)
+        } else {
+            None
+        };
+        let parts = Parts {
+            roles: Role::ALL.to_vec(),
+            listeners,
+            lifecycle: Lifecycle::new(),
+            nats_url,
+            store,
+            token_keys,
+            demo_key,
+            config,
+        };
+        let platform = Box::pin(Self::start(parts, metrics, bus)).await?;
         discovery.write()?;
-        Ok(Self { _data: Some(data), discovery: Some(discovery), ..platform })
+        Ok(Self {
+            _data: Some(data),
+            discovery: Some(discovery),
+            ..platform
+        })
     }
 
     /// Chosen roles against an existing NATS and database.
     pub async fn run(config: Config, roles: &[Role]) -> anyhow::Result<Self> {
-        if (roles.contains(&Role::Gateway) || roles.contains(&Role::Edge)) && config.auth.token_secret.expose_secret().is_empty() {
-            return Err(bad_config("auth.token_secret is empty: roles in several processes need the same secret"));
+        if (roles.contains(&Role::Gateway) || roles.contains(&Role::Edge))
+            && config.auth.token_secret.expose_secret().is_empty()
+        {
+            return Err(bad_config(
+                "auth.token_secret is empty: roles in several processes need the same secret",
+            ));
         }
         let mut roles = roles.to_vec();
         roles.sort_unstable();
@@ -168,13 +217,27 @@ impl Platform {
         let metrics = ops::install_recorder()?;
         let nats_url = config.nats.url.clone();
         let bus = connect_patiently(&config, &nats_url).await?;
-        topology::apply(&bus, &cli_topology::wanted(&config)).await.context("the streams cannot be set up")?;
+        topology::apply(&bus, &cli_topology::wanted(&config))
+            .await
+            .context("the streams cannot be set up")?;
         let store = store(&config).await?;
         if config.database.migrate_at_start && roles.iter().any(|role| role.uses_store()) {
-            store.migrate().await.context("the database schema cannot be brought up to date")?;
+            store
+                .migrate()
+                .await
+                .context("the database schema cannot be brought up to date")?;
         }
-        let parts = Parts { roles, listeners, lifecycle: Lifecycle::new(), nats_url, store, token_keys, demo_key: None, config };
-        Self::start(parts, metrics, bus).await
+        let parts = Parts {
+            roles,
+            listeners,
+            lifecycle: Lifecycle::new(),
+            nats_url,
+            store,
+            token_keys,
+            demo_key: None,
+            config,
+        };
+        Box::pin(Self::start(parts, metrics, bus)).await
     }
 
     async fn start(parts: Parts, metrics: PrometheusHandle, bus: Bus) -> anyhow::Result<Self> {
@@ -183,10 +246,22 @@ impl Platform {
         let grace = Duration::from_secs(parts.config.stop_grace_seconds);
         let addresses = parts.listeners.addresses();
         let uses_store = parts.roles.iter().any(|role| role.uses_store());
-        let health = ops::Health { bus, store: uses_store.then(|| parts.store.clone()), ready: Arc::clone(&ready) };
+        let health = ops::Health {
+            bus,
+            store: uses_store.then(|| parts.store.clone()),
+            ready: Arc::clone(&ready),
+        };
         roles::start(parts, metrics, health).await?;
         ready.store(true, Ordering::Relaxed);
-        Ok(Self { lifecycle, grace, ready, nats: None, _data: None, discovery: None, addresses })
+        Ok(Self {
+            lifecycle,
+            grace,
+            ready,
+            nats: None,
+            _data: None,
+            discovery: None,
+            addresses,
+        })
     }
 
     /// Where everything is, if this is `up`.
@@ -245,7 +320,9 @@ async fn connect_patiently(config: &Config, url: &str) -> anyhow::Result<Bus> {
         let error = match crate::cli::client::connect(config, url, "campana").await {
             Ok(bus) => match bus.jetstream().query_account().await {
                 Ok(_) => return Ok(bus),
-                Err(error) => cannot_connect(format!("JetStream at {url} does not answer: {error}")),
+                Err(error) => {
+                    cannot_connect(format!("JetStream at {url} does not answer: {error}"))
+                }
             },
             Err(error) => error,
         };
@@ -259,7 +336,10 @@ async fn connect_patiently(config: &Config, url: &str) -> anyhow::Result<Bus> {
 impl Role {
     /// Whether the role reads or writes the database.
     pub const fn uses_store(self) -> bool {
-        matches!(self, Self::Gateway | Self::Dispatcher | Self::Recorder | Self::Webhook)
+        matches!(
+            self,
+            Self::Gateway | Self::Dispatcher | Self::Recorder | Self::Webhook
+        )
     }
 }
 

@@ -56,8 +56,12 @@ impl Discovery {
     /// Reads the file of a running platform.
     pub fn read(data_dir: &Path) -> anyhow::Result<Self> {
         let path = file(data_dir);
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("no running platform found ({} cannot be read); start one with `campana up`", path.display()))?;
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!(
+                "no running platform found ({} cannot be read); start one with `campana up`",
+                path.display()
+            )
+        })?;
         serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
     }
 
@@ -80,6 +84,8 @@ pub fn write_private(path: &Path, content: &[u8]) -> anyhow::Result<()> {
         .mode(0o600)
         .open(&temporary)
         .with_context(|| format!("cannot write {}", temporary.display()))?;
-    out.write_all(content).and_then(|()| out.sync_all()).with_context(|| format!("cannot write {}", temporary.display()))?;
+    out.write_all(content)
+        .and_then(|()| out.sync_all())
+        .with_context(|| format!("cannot write {}", temporary.display()))?;
     std::fs::rename(&temporary, path).with_context(|| format!("cannot write {}", path.display()))
 }

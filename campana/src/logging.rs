@@ -23,7 +23,11 @@ pub fn init(options: &LogOptions) -> anyhow::Result<()> {
     let installed = match options.format.as_str() {
         "text" => base.with_target(false).try_init(),
         "json" => base.json().flatten_event(true).try_init(),
-        other => return Err(bad_config(format!("log.format is \"text\" or \"json\", not \"{other}\""))),
+        other => {
+            return Err(bad_config(format!(
+                "log.format is \"text\" or \"json\", not \"{other}\""
+            )));
+        }
     };
     installed.map_err(|error| anyhow::anyhow!("the log subscriber cannot be installed: {error}"))
 }

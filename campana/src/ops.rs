@@ -11,9 +11,9 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use campana_bus::Bus;
 use campana_bus::lifecycle::Lifecycle;
 use campana_bus::topology::DLQ;
-use campana_bus::Bus;
 use campana_notify::store::Store;
 use metrics::gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -28,7 +28,8 @@ pub const DLQ_OLDEST: &str = "campana_dlq_oldest_message_timestamp_seconds";
 
 /// Edges from 1 ms to 30 s, finer around 200 ms, where the figure is that this platform replaces.
 const SECONDS: [f64; 19] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 10.0, 30.0,
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0,
+    2.5, 10.0, 30.0,
 ];
 const ATTEMPTS: [f64; 6] = [1.0, 2.0, 3.0, 5.0, 8.0, 13.0];
 const COUNTS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
@@ -64,7 +65,12 @@ struct Ops {
 }
 
 /// Serves until the hard stop, so that a drain can be watched.
-pub async fn run(listener: TcpListener, handle: PrometheusHandle, health: Health, lifecycle: Lifecycle) -> Result<(), String> {
+pub async fn run(
+    listener: TcpListener,
+    handle: PrometheusHandle,
+    health: Health,
+    lifecycle: Lifecycle,
+) -> Result<(), String> {
     let process = metrics_process::Collector::default();
     process.describe();
     watch(&handle, &health, &lifecycle);
@@ -73,7 +79,11 @@ pub async fn run(listener: TcpListener, handle: PrometheusHandle, health: Health
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .with_state(Ops { handle, process, health });
+        .with_state(Ops {
+            handle,
+            process,
+            health,
+        });
     let hard = lifecycle.hard.clone();
     let soft = lifecycle.soft.clone();
     axum::serve(listener, router)
@@ -86,7 +96,13 @@ pub async fn run(listener: TcpListener, handle: PrometheusHandle, health: Health
 
 async fn serve_metrics(State(ops): State<Ops>) -> impl IntoResponse {
     ops.process.collect();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], ops.handle.render())
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        ops.handle.render(),
+    )
 }
 
 async fn readyz(State(ops): State<Ops>) -> (StatusCode, String) {
@@ -106,7 +122,10 @@ async fn readyz(State(ops): State<Ops>) -> (StatusCode, String) {
     if problems.is_empty() {
         (StatusCode::OK, "ready\n".to_owned())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", problems.join(", ")))
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {}\n", problems.join(", ")),
+        )
     }
 }
 
@@ -127,7 +146,9 @@ fn watch(handle: &PrometheusHandle, health: &Health, lifecycle: &Lifecycle) {
 }
 
 async fn dead_letters(bus: &Bus) {
-    let Ok(position) = bus.position(DLQ).await else { return };
+    let Ok(position) = bus.position(DLQ).await else {
+        return;
+    };
     gauge!(DLQ_MESSAGES, "stream" => DLQ).set(position.messages as f64);
     let oldest = match position.messages {
         0 => 0.0,

@@ -17,7 +17,7 @@ import { launch } from "./lib/browser.mjs";
 import { Platform } from "./lib/platform.mjs";
 import { Cable } from "./lib/proxy.mjs";
 
-const CHECK_MS = 90_000;
+const CHECK_MS = 120_000;
 
 function options() {
   try {

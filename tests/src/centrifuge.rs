@@ -48,7 +48,10 @@ impl Socket {
     pub async fn open(url: &str) -> Result<Self> {
         let opened = tokio::time::timeout(PATIENCE, tokio_tungstenite::connect_async(url)).await;
         let (stream, _) = opened.context("the handshake takes too long")??;
-        Ok(Self { stream, lines: Vec::new() })
+        Ok(Self {
+            stream,
+            lines: Vec::new(),
+        })
     }
 
     /// Sends one command.
@@ -83,19 +86,27 @@ impl Socket {
                 return Ok(Event::Line(line));
             }
             let left = within.saturating_sub(started.elapsed());
-            let frame = tokio::time::timeout(left, self.stream.next()).await.context("nothing came in time")?;
+            let frame = tokio::time::timeout(left, self.stream.next())
+                .await
+                .context("nothing came in time")?;
             match frame {
                 Some(Ok(Message::Text(text))) => {
                     for line in text.as_str().lines().filter(|line| !line.is_empty()) {
-                        self.lines.push(serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))?);
+                        self.lines.push(
+                            serde_json::from_str(line)
+                                .with_context(|| format!("no JSON: {line}"))?,
+                        );
                     }
                 }
                 Some(Ok(Message::Close(frame))) => {
-                    let (code, reason) = frame.map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
+                    let (code, reason) = frame.map_or((1005, String::new()), |frame| {
+                        (frame.code.into(), frame.reason.to_string())
+                    });
                     return Ok(Event::Closed(code, reason));
                 }
                 Some(Ok(_)) => {}
-                Some(Err(WsError::Protocol(_) | WsError::Io(_) | WsError::ConnectionClosed)) | None => {
+                Some(Err(WsError::Protocol(_) | WsError::Io(_) | WsError::ConnectionClosed))
+                | None => {
                     return Ok(Event::Closed(1006, String::new()));
                 }
                 Some(Err(error)) => return Err(error.into()),
@@ -169,16 +180,29 @@ impl Client {
 
     async fn greet(&mut self, request: Value) -> Result<()> {
         let id = self.id();
-        self.socket.send(&json!({"id": id, "connect": request})).await?;
+        self.socket
+            .send(&json!({"id": id, "connect": request}))
+            .await?;
         let reply = match self.socket.reply(id).await? {
             Event::Line(line) => line,
             Event::Closed(code, reason) => bail!("the edge closed with {code} {reason}"),
         };
         let sub = &reply["connect"]["subs"][&self.channel];
-        ensure!(sub["recoverable"] == true && sub["positioned"] == true, "no recoverable inbox: {reply}");
+        ensure!(
+            sub["recoverable"] == true && sub["positioned"] == true,
+            "no recoverable inbox: {reply}"
+        );
         self.recovered = sub["recovered"] == true;
-        sub["epoch"].as_str().unwrap_or_default().clone_into(&mut self.epoch);
-        let missed: Vec<Publication> = sub["publications"].as_array().into_iter().flatten().map(publication).collect();
+        sub["epoch"]
+            .as_str()
+            .unwrap_or_default()
+            .clone_into(&mut self.epoch);
+        let missed: Vec<Publication> = sub["publications"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(publication)
+            .collect();
         if missed.is_empty() {
             self.offset = sub["offset"].as_u64().unwrap_or_default();
         }
@@ -197,7 +221,9 @@ impl Client {
     /// If the connection ends instead.
     pub async fn call(&mut self, method: &str, request: Value) -> Result<Value> {
         let id = self.id();
-        self.socket.send(&json!({"id": id, method: request})).await?;
+        self.socket
+            .send(&json!({"id": id, method: request}))
+            .await?;
         match self.socket.reply(id).await? {
             Event::Line(line) => Ok(line),
             Event::Closed(code, reason) => bail!("the edge closed with {code} {reason}"),
@@ -209,8 +235,17 @@ impl Client {
     /// # Errors
     /// If none comes in time or the connection ends.
     pub async fn next(&mut self, within: Duration) -> Result<Publication> {
-        let next = if self.waiting.is_empty() { self.read(within).await? } else { self.waiting.remove(0) };
-        ensure!(next.offset > self.offset, "offset {} after {}", next.offset, self.offset);
+        let next = if self.waiting.is_empty() {
+            self.read(within).await?
+        } else {
+            self.waiting.remove(0)
+        };
+        ensure!(
+            next.offset > self.offset,
+            "offset {} after {}",
+            next.offset,
+            self.offset
+        );
         self.offset = next.offset;
         Ok(next)
     }
@@ -218,7 +253,10 @@ impl Client {
     async fn read(&mut self, within: Duration) -> Result<Publication> {
         loop {
             match self.socket.next(within).await? {
-                Event::Line(line) if line["push"]["channel"] == self.channel.as_str() && line["push"]["pub"].is_object() => {
+                Event::Line(line)
+                    if line["push"]["channel"] == self.channel.as_str()
+                        && line["push"]["pub"].is_object() =>
+                {
                     return Ok(publication(&line["push"]["pub"]));
                 }
                 Event::Line(_) => {}
@@ -233,11 +271,19 @@ impl Client {
     /// If another one comes, or none.
     pub async fn expect(&mut self, notification: &str) -> Result<Publication> {
         let next = self.next(PATIENCE).await?;
-        ensure!(next.data["notification_id"] == notification, "{} instead of {notification}", next.data);
+        ensure!(
+            next.data["notification_id"] == notification,
+            "{} instead of {notification}",
+            next.data
+        );
         Ok(next)
     }
 }
 
 fn publication(value: &Value) -> Publication {
-    Publication { offset: value["offset"].as_u64().unwrap_or_default(), data: value["data"].clone(), tags: value["tags"].clone() }
+    Publication {
+        offset: value["offset"].as_u64().unwrap_or_default(),
+        data: value["data"].clone(),
+        tags: value["tags"].clone(),
+    }
 }

@@ -18,7 +18,10 @@ pub fn campana() -> Result<PathBuf> {
         None => {
             let this = std::env::current_exe()?;
             // target/debug/deps/it-… → target/debug/campana
-            let profile = this.parent().and_then(Path::parent).context("a test lies in a folder")?;
+            let profile = this
+                .parent()
+                .and_then(Path::parent)
+                .context("a test lies in a folder")?;
             profile.join("campana")
         }
     };
@@ -81,7 +84,10 @@ pub async fn run<S: AsRef<OsStr>>(
     arguments: &[S],
 ) -> Result<Ended> {
     let mut command = Command::new(campana()?);
-    command.args(arguments).envs(environment.iter().cloned()).current_dir(folder);
+    command
+        .args(arguments)
+        .envs(environment.iter().cloned())
+        .current_dir(folder);
     let output = tokio::task::spawn_blocking(move || command.output()).await??;
     Ok(output.into())
 }

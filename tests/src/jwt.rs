@@ -9,7 +9,12 @@ use serde_json::Value;
 #[must_use]
 pub fn assemble(header: &Value, claims: &Value, signature: &[u8]) -> String {
     let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    format!("{}.{}.{}", part(header.to_string().as_bytes()), part(claims.to_string().as_bytes()), part(signature))
+    format!(
+        "{}.{}.{}",
+        part(header.to_string().as_bytes()),
+        part(claims.to_string().as_bytes()),
+        part(signature)
+    )
 }
 
 /// The claims of a token, unverified.

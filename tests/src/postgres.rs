@@ -26,7 +26,8 @@ pub struct Postgres {
 }
 
 fn bin_dir() -> Result<PathBuf> {
-    let folder = std::env::var_os("PG_BIN_DIR").map_or_else(|| PathBuf::from(DEBIAN), PathBuf::from);
+    let folder =
+        std::env::var_os("PG_BIN_DIR").map_or_else(|| PathBuf::from(DEBIAN), PathBuf::from);
     ensure!(
         folder.join("initdb").is_file() && folder.join("postgres").is_file(),
         "PostgreSQL is missing: {} has no initdb and postgres. Install the Debian package postgresql-15, \
@@ -56,18 +57,41 @@ impl Postgres {
         let bin = bin_dir()?;
         let folder = tempfile::Builder::new().prefix("campana-pg-").tempdir()?;
         if rustix::process::geteuid().is_root() {
-            let owned = Command::new("chown").arg("postgres").arg(folder.path()).status()?;
-            ensure!(owned.success(), "cannot give {} to the user postgres", folder.path().display());
+            let owned = Command::new("chown")
+                .arg("postgres")
+                .arg(folder.path())
+                .status()?;
+            ensure!(
+                owned.success(),
+                "cannot give {} to the user postgres",
+                folder.path().display()
+            );
         }
         let made = command(&bin.join("initdb"))
-            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", "--pgdata"])
+            .args([
+                "--username=postgres",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--no-sync",
+                "--pgdata",
+            ])
             .arg(folder.path().join("data"))
             .output()
             .context("cannot run initdb")?;
-        ensure!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
+        ensure!(
+            made.status.success(),
+            "initdb failed: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         let port = free_port().map_err(anyhow::Error::msg)?;
         let child = spawn(&bin, folder.path(), port)?;
-        let server = Self { child, bin, port, folder, lives: 1 };
+        let server = Self {
+            child,
+            bin,
+            port,
+            folder,
+            lives: 1,
+        };
         server.wait_until_ready().await?;
         Ok(server)
     }
@@ -113,7 +137,10 @@ impl Postgres {
 }
 
 fn spawn(bin: &Path, folder: &Path, port: u16) -> Result<Child> {
-    let log = std::fs::File::options().create(true).append(true).open(folder.join("log"))?;
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("log"))?;
     command(&bin.join("postgres"))
         .arg("-D")
         .arg(folder.join("data"))

@@ -44,7 +44,10 @@ impl Process {
         folder: &Path,
         prepare: impl FnOnce(&mut Command),
     ) -> Result<Self> {
-        let (output, log) = (folder.join(format!("{name}.out")), folder.join(format!("{name}.log")));
+        let (output, log) = (
+            folder.join(format!("{name}.out")),
+            folder.join(format!("{name}.log")),
+        );
         let mut command = tied(program.as_os_str());
         prepare(&mut command);
         let append = |path: &Path| File::options().create(true).append(true).open(path);
@@ -56,7 +59,12 @@ impl Process {
             .stderr(append(&log)?)
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
-        Ok(Self { name: name.to_owned(), child, output, log })
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            output,
+            log,
+        })
     }
 
     /// Its process id.
@@ -121,7 +129,10 @@ impl Process {
 }
 
 impl Drop for Process {
-    #[expect(clippy::print_stderr, reason = "a failed test shows what the platform logged")]
+    #[expect(
+        clippy::print_stderr,
+        reason = "a failed test shows what the platform logged"
+    )]
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
@@ -140,7 +151,10 @@ fn tail(log: &str) -> String {
 /// # Errors
 /// If it is gone.
 pub fn signal(pid: u32, what: Signal) -> Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("not a process id")?;
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .context("not a process id")?;
     Ok(kill_process(pid, what)?)
 }
 
@@ -149,18 +163,27 @@ pub fn signal(pid: u32, what: Signal) -> Result<()> {
 pub fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // `pid (name) state …`; the name may hold anything, also brackets.
-    let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+    let state = stat
+        .rsplit(')')
+        .next()
+        .and_then(|rest| rest.trim_start().chars().next());
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 /// The processes that this one started and that run.
 #[must_use]
 pub fn children(pid: u32) -> Vec<u32> {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
     tasks
         .flatten()
         .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
-        .flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
+        .flat_map(|text| {
+            text.split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<u32>>()
+        })
         .filter(|pid| is_alive(*pid))
         .collect()
 }
@@ -168,7 +191,9 @@ pub fn children(pid: u32) -> Vec<u32> {
 /// Running processes with this text in their command line, other than this one.
 #[must_use]
 pub fn mentioning(text: &str) -> Vec<u32> {
-    let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(all) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     all.flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
         .filter(|pid| *pid != std::process::id())

@@ -20,7 +20,10 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 const TOKEN_SECRET: &str = "a secret that every role of this test shares";
 /// The sandbox's own account, as documented.
-const TWILIO: [&str; 2] = ["AC00000000000000000000000000005b0c", "sandbox-twilio-auth-token"];
+const TWILIO: [&str; 2] = [
+    "AC00000000000000000000000000005b0c",
+    "sandbox-twilio-auth-token",
+];
 
 /// A small production.
 pub struct Roles {
@@ -56,10 +59,25 @@ impl Roles {
         }
         let migrated = command::run(home.path(), &environment, &["migrate"]).await?;
         migrated.text().context("campana migrate")?;
-        let create = ["keys", "create", "--name", "test", "--role", "admin", "--json"];
-        let key = command::run(home.path(), &environment, &create).await?.json()?;
-        let key = key["key"]["api_key"].as_str().context("keys create prints the key")?.to_owned();
-        let mut all = Self { home, processes: BTreeMap::new(), addresses: BTreeMap::new(), environment, postgres, nats, key };
+        let create = [
+            "keys", "create", "--name", "test", "--role", "admin", "--json",
+        ];
+        let key = command::run(home.path(), &environment, &create)
+            .await?
+            .json()?;
+        let key = key["key"]["api_key"]
+            .as_str()
+            .context("keys create prints the key")?
+            .to_owned();
+        let mut all = Self {
+            home,
+            processes: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            environment,
+            postgres,
+            nats,
+            key,
+        };
         for role in roles {
             all.start_role(role).await?;
         }
@@ -70,25 +88,36 @@ impl Roles {
         let environment = self.environment.clone();
         let folder = self.home.path().to_owned();
         let mut process = Process::start(role, &campana()?, &folder, |command| {
-            command.args(["run", "--role", role]).envs(environment).current_dir(&folder);
+            command
+                .args(["run", "--role", role])
+                .envs(environment)
+                .current_dir(&folder);
         })?;
         let ready = eventually(&format!("role {role}"), READY_WITHIN, async || {
             if let Err(ended) = process.must_run() {
                 return Ok(Some(Err(ended)));
             }
             let output = process.output();
-            Ok(output.lines().find_map(|line| line.strip_prefix("ready: ").map(|rest| Ok(rest.to_owned()))))
+            Ok(output
+                .lines()
+                .find_map(|line| line.strip_prefix("ready: ").map(|rest| Ok(rest.to_owned()))))
         })
         .await??;
         for pair in ready.split(", ") {
             let (name, address) = pair.split_once(' ').context("ready: name address, …")?;
-            let name = if name == "ops" { format!("{role}-ops") } else { name.to_owned() };
+            let name = if name == "ops" {
+                format!("{role}-ops")
+            } else {
+                name.to_owned()
+            };
             self.addresses.insert(name, address.to_owned());
         }
         self.processes.insert(role.to_owned(), process);
         match role {
             "sandbox" => self.point_at_sandbox()?,
-            "gateway" => self.environment.push(variable("PUBLIC__GATEWAY_URL", &self.http("gateway")?)),
+            "gateway" => self
+                .environment
+                .push(variable("PUBLIC__GATEWAY_URL", &self.http("gateway")?)),
             _ => {}
         }
         Ok(())
@@ -117,7 +146,10 @@ impl Roles {
     /// # Errors
     /// If no role of this name was started.
     pub fn address(&self, name: &str) -> Result<String> {
-        self.addresses.get(name).cloned().with_context(|| format!("nothing listens as {name}"))
+        self.addresses
+            .get(name)
+            .cloned()
+            .with_context(|| format!("nothing listens as {name}"))
     }
 
     /// The same as a URL.
@@ -133,7 +165,10 @@ impl Roles {
     /// # Errors
     /// If there is no edge.
     pub fn edge_ws(&self) -> Result<String> {
-        Ok(format!("ws://{}/connection/websocket", self.address("edge")?))
+        Ok(format!(
+            "ws://{}/connection/websocket",
+            self.address("edge")?
+        ))
     }
 
     /// A caller with an admin key.
@@ -162,7 +197,11 @@ impl Roles {
         }
         for (role, process) in &mut self.processes {
             let status = process.ended(STOPS_WITHIN).await?;
-            ensure!(status.success(), "{role} ended with {status}: {}", process.log());
+            ensure!(
+                status.success(),
+                "{role} ended with {status}: {}",
+                process.log()
+            );
         }
         Ok(())
     }

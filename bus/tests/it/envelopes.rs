@@ -114,6 +114,9 @@ async fn every_part_gets_what_it_deserves_and_no_other_part_s_fate() {
     // The last acknowledgements are on their way to the server: nothing may be left behind.
     let started = std::time::Instant::now();
     while bus.position(REQUESTS).await.unwrap().messages > 0 {
-        assert!(started.elapsed() < Duration::from_secs(10), "messages are left behind");
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "messages are left behind"
+        );
     }
 }

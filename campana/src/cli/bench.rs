@@ -54,10 +54,22 @@ struct Row {
 }
 
 pub async fn run(global: &Global, command: BenchCommand) -> anyhow::Result<()> {
-    let BenchCommand::Publish { callers, bytes, seconds, rounds, durability } = command;
-    anyhow::ensure!(callers > 0 && rounds > 0 && seconds > 0 && bytes < 100_000, "callers, rounds and seconds must be at least 1, bytes below 100,000");
+    let BenchCommand::Publish {
+        callers,
+        bytes,
+        seconds,
+        rounds,
+        durability,
+    } = command;
+    anyhow::ensure!(
+        callers > 0 && rounds > 0 && seconds > 0 && bytes < 100_000,
+        "callers, rounds and seconds must be at least 1, bytes below 100,000"
+    );
     let server = NatsServer::start_with(durability).map_err(anyhow::Error::msg)?;
-    let bus = server.bus_with_topology("bench").await.map_err(anyhow::Error::msg)?;
+    let bus = server
+        .bus_with_topology("bench")
+        .await
+        .map_err(anyhow::Error::msg)?;
     let lifecycle = Lifecycle::new();
     let bench = Bench {
         group: GroupPublisher::start(&bus, CHANNELS, &lifecycle),
@@ -78,12 +90,19 @@ pub async fn run(global: &Global, command: BenchCommand) -> anyhow::Result<()> {
     let rows: Vec<Row> = ["singles", "batching publisher", "envelopes"]
         .into_iter()
         .zip(medians)
-        .map(|(variant, median)| Row { variant, median, times_singles: median.acks_per_second / medians[0].acks_per_second })
+        .map(|(variant, median)| Row {
+            variant,
+            median,
+            times_singles: median.acks_per_second / medians[0].acks_per_second,
+        })
         .collect();
     if global.json {
         return output::json("publish", &rows);
     }
-    output::text(&format!("{callers} callers, {bytes} bytes, durability {}, medians of {rounds} interleaved rounds of {seconds} s", durability.as_str()))?;
+    output::text(&format!(
+        "{callers} callers, {bytes} bytes, durability {}, medians of {rounds} interleaved rounds of {seconds} s",
+        durability.as_str()
+    ))?;
     let rows = rows
         .iter()
         .map(|row| {
@@ -96,7 +115,11 @@ pub async fn run(global: &Global, command: BenchCommand) -> anyhow::Result<()> {
             ]
         })
         .collect();
-    output::table(&["VARIANT", "ACKS/S", "P50 MS", "P99 MS", "AGAINST SINGLES"], rows, "")
+    output::table(
+        &["VARIANT", "ACKS/S", "P50 MS", "P99 MS", "AGAINST SINGLES"],
+        rows,
+        "",
+    )
 }
 
 fn median(samples: &[Sample]) -> Sample {
@@ -105,7 +128,11 @@ fn median(samples: &[Sample]) -> Sample {
         all.sort_by(f64::total_cmp);
         all.get(all.len() / 2).copied().unwrap_or_default()
     };
-    Sample { acks_per_second: middle(|s| s.acks_per_second), p50_ms: middle(|s| s.p50_ms), p99_ms: middle(|s| s.p99_ms) }
+    Sample {
+        acks_per_second: middle(|s| s.acks_per_second),
+        p50_ms: middle(|s| s.p50_ms),
+        p99_ms: middle(|s| s.p99_ms),
+    }
 }
 
 struct Bench {
@@ -137,19 +164,47 @@ impl Bench {
         let elapsed = started.elapsed().as_secs_f64();
         latencies.sort_unstable();
         let at = |quantile: f64| {
-            let index = ((latencies.len() as f64 * quantile) as usize).min(latencies.len().saturating_sub(1));
-            latencies.get(index).map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
+            let index = ((latencies.len() as f64 * quantile) as usize)
+                .min(latencies.len().saturating_sub(1));
+            latencies
+                .get(index)
+                .map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
         };
-        Ok(Sample { acks_per_second: latencies.len() as f64 / elapsed, p50_ms: at(0.5), p99_ms: at(0.99) })
+        Ok(Sample {
+            acks_per_second: latencies.len() as f64 / elapsed,
+            p50_ms: at(0.5),
+            p99_ms: at(0.99),
+        })
     }
 
     async fn publish(&self, variant: usize, caller: usize, turn: u64) -> anyhow::Result<()> {
         let id = format!("{variant}-{caller}-{turn}-{}", self.time.as_secs());
-        let subject = format!("{}{caller}", subjects::channel("bench", &subjects::ChannelName::parse("bench:n")?));
+        let subject = format!(
+            "{}{caller}",
+            subjects::channel("bench", &subjects::ChannelName::parse("bench:n")?)
+        );
         match variant {
-            0 => self.bus.publish(Outgoing::new(subject, id, self.body.clone())).await?,
-            1 => self.group.publish(Outgoing::new(subject, id, self.body.clone())).await?,
-            _ => self.envelopes.publish(subjects::request("normal"), Part { id, body: self.body.clone() }).await?,
+            0 => {
+                self.bus
+                    .publish(Outgoing::new(subject, id, self.body.clone()))
+                    .await?
+            }
+            1 => {
+                self.group
+                    .publish(Outgoing::new(subject, id, self.body.clone()))
+                    .await?
+            }
+            _ => {
+                self.envelopes
+                    .publish(
+                        subjects::request("normal"),
+                        Part {
+                            id,
+                            body: self.body.clone(),
+                        },
+                    )
+                    .await?
+            }
         };
         Ok(())
     }
@@ -157,10 +212,20 @@ impl Bench {
     /// Between measurements, so that no variant works on a fuller stream than another.
     async fn empty(&self) -> anyhow::Result<()> {
         for name in [CHANNELS, REQUESTS] {
-            let mut config = self.bus.jetstream().get_stream(name).await?.cached_info().config.clone();
+            let mut config = self
+                .bus
+                .jetstream()
+                .get_stream(name)
+                .await?
+                .cached_info()
+                .config
+                .clone();
             self.bus.jetstream().delete_stream(name).await?;
             config.first_sequence = None;
-            self.bus.jetstream().create_stream(stream::Config { ..config }).await?;
+            self.bus
+                .jetstream()
+                .create_stream(stream::Config { ..config })
+                .await?;
         }
         Ok(())
     }

@@ -29,7 +29,10 @@ pub fn run(global: &Global, command: &ConfigCommand) -> anyhow::Result<()> {
             if global.json {
                 return output::json("options", &all);
             }
-            let rows = all.into_iter().map(|one| vec![one.key, one.value.to_string(), one.origin]).collect();
+            let rows = all
+                .into_iter()
+                .map(|one| vec![one.key, one.value.to_string(), one.origin])
+                .collect();
             output::table(&["OPTION", "VALUE", "FROM"], rows, "")
         }
         ConfigCommand::Doc => output::text(DEFAULT_FILE.trim_end()),

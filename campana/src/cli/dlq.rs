@@ -64,11 +64,19 @@ pub enum DlqCommand {
 
 impl FilterArgs {
     fn filter(&self) -> Filter {
-        Filter { stream: self.stream.clone(), consumer: self.consumer.clone(), reason: self.reason.clone(), id: self.id }
+        Filter {
+            stream: self.stream.clone(),
+            consumer: self.consumer.clone(),
+            reason: self.reason.clone(),
+            id: self.id,
+        }
     }
 
     fn is_empty(&self) -> bool {
-        self.id.is_none() && self.stream.is_none() && self.consumer.is_none() && self.reason.is_none()
+        self.id.is_none()
+            && self.stream.is_none()
+            && self.consumer.is_none()
+            && self.reason.is_none()
     }
 }
 
@@ -76,12 +84,21 @@ pub async fn run(global: &Global, command: DlqCommand) -> anyhow::Result<()> {
     match command {
         DlqCommand::List(arguments) => list(global, &arguments).await,
         DlqCommand::Show { id } => show(global, id).await,
-        DlqCommand::Redrive { filter, dry_run: true, .. } | DlqCommand::Discard { filter, dry_run: true, .. } => {
-            list(global, &filter).await
+        DlqCommand::Redrive {
+            filter,
+            dry_run: true,
+            ..
         }
+        | DlqCommand::Discard {
+            filter,
+            dry_run: true,
+            ..
+        } => list(global, &filter).await,
         DlqCommand::Redrive { filter, all, .. } => {
             if filter.is_empty() && !all {
-                return Err(usage("name an id or a filter, or say --all; --dry-run shows what would be redriven"));
+                return Err(usage(
+                    "name an id or a filter, or say --all; --dry-run shows what would be redriven",
+                ));
             }
             let (_, bus) = client::bus(global).await?;
             let done = dlq::redrive(&bus, &filter.filter(), filter.limit).await?;
@@ -89,7 +106,9 @@ pub async fn run(global: &Global, command: DlqCommand) -> anyhow::Result<()> {
         }
         DlqCommand::Discard { filter, yes, .. } => {
             if !yes {
-                return Err(usage("discarding cannot be undone: say --yes; --dry-run shows what would be removed"));
+                return Err(usage(
+                    "discarding cannot be undone: say --yes; --dry-run shows what would be removed",
+                ));
             }
             let (_, bus) = client::bus(global).await?;
             let done = dlq::discard(&bus, &filter.filter(), filter.limit).await?;
@@ -99,7 +118,11 @@ pub async fn run(global: &Global, command: DlqCommand) -> anyhow::Result<()> {
 }
 
 fn counted(global: &Global, what: &str, done: usize) -> anyhow::Result<()> {
-    if global.json { output::json(what, &done) } else { output::text(&format!("{what}: {done}")) }
+    if global.json {
+        output::json(what, &done)
+    } else {
+        output::text(&format!("{what}: {done}"))
+    }
 }
 
 async fn list(global: &Global, arguments: &FilterArgs) -> anyhow::Result<()> {
@@ -111,10 +134,24 @@ async fn list(global: &Global, arguments: &FilterArgs) -> anyhow::Result<()> {
     let rows = letters
         .into_iter()
         .map(|one| {
-            vec![one.id.to_string(), one.dead_at, one.stream, one.consumer, one.reason, one.attempts.to_string(), one.error]
+            vec![
+                one.id.to_string(),
+                one.dead_at,
+                one.stream,
+                one.consumer,
+                one.reason,
+                one.attempts.to_string(),
+                one.error,
+            ]
         })
         .collect();
-    output::table(&["ID", "PARKED", "STREAM", "CONSUMER", "REASON", "ATTEMPTS", "ERROR"], rows, "no dead letters")
+    output::table(
+        &[
+            "ID", "PARKED", "STREAM", "CONSUMER", "REASON", "ATTEMPTS", "ERROR",
+        ],
+        rows,
+        "no dead letters",
+    )
 }
 
 async fn show(global: &Global, id: u64) -> anyhow::Result<()> {
@@ -123,12 +160,28 @@ async fn show(global: &Global, id: u64) -> anyhow::Result<()> {
     let headers: serde_json::Map<String, serde_json::Value> = stored
         .headers
         .iter()
-        .map(|(name, values)| (name.to_string(), values.iter().map(|value| value.as_str()).collect::<Vec<_>>().join(", ").into()))
+        .map(|(name, values)| {
+            (
+                name.to_string(),
+                values
+                    .iter()
+                    .map(|value| value.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+                    .into(),
+            )
+        })
         .collect();
     let body = match std::str::from_utf8(&stored.payload) {
         Ok(text) => json!({"text": text}),
-        Err(_) => json!({"base64": base64::engine::general_purpose::STANDARD.encode(&stored.payload)}),
+        Err(_) => {
+            json!({"base64": base64::engine::general_purpose::STANDARD.encode(&stored.payload)})
+        }
     };
     let whole = json!({"letter": letter, "headers": headers, "body": body});
-    if global.json { output::json("dead_letter", &whole) } else { output::text(&serde_json::to_string_pretty(&whole)?) }
+    if global.json {
+        output::json("dead_letter", &whole)
+    } else {
+        output::text(&serde_json::to_string_pretty(&whole)?)
+    }
 }

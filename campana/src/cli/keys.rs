@@ -74,7 +74,13 @@ pub enum KeysCommand {
 }
 
 /// Makes a key and stores its hash.
-pub async fn create(store: &Store, tenant: &str, name: &str, role: Role, expires_at: Option<Micros>) -> anyhow::Result<ApiKey> {
+pub async fn create(
+    store: &Store,
+    tenant: &str,
+    name: &str,
+    role: Role,
+    expires_at: Option<Micros>,
+) -> anyhow::Result<ApiKey> {
     let key = ApiKey::generate();
     store
         .insert_key(&KeyRow {
@@ -95,7 +101,12 @@ pub async fn run(global: &Global, command: KeysCommand) -> anyhow::Result<()> {
     let config = global.load()?;
     let store = compose::store(&config).await?;
     match command {
-        KeysCommand::Create { name, role, tenant, ttl_seconds } => {
+        KeysCommand::Create {
+            name,
+            role,
+            tenant,
+            ttl_seconds,
+        } => {
             Tenant::parse(&tenant)?;
             let role = match role {
                 KeyRole::Reader => Role::Reader,
@@ -105,13 +116,24 @@ pub async fn run(global: &Global, command: KeysCommand) -> anyhow::Result<()> {
             let expires_at = ttl_seconds.map(|seconds| clock::now().plus_seconds(seconds));
             let key = create(&store, &tenant, &name, role, expires_at).await?;
             if global.json {
-                return output::json("key", &json!({"id": key.id(), "api_key": key.expose(), "role": role.as_str(), "tenant": tenant}));
+                return output::json(
+                    "key",
+                    &json!({"id": key.id(), "api_key": key.expose(), "role": role.as_str(), "tenant": tenant}),
+                );
             }
-            output::text(&format!("{}\nKeep it: only its hash is stored. Id {}, role {}.", key.expose(), key.id(), role.as_str()))
+            output::text(&format!(
+                "{}\nKeep it: only its hash is stored. Id {}, role {}.",
+                key.expose(),
+                key.id(),
+                role.as_str()
+            ))
         }
         KeysCommand::List { tenant } => list(global, &store, &tenant).await,
         KeysCommand::Revoke { id, tenant } => {
-            anyhow::ensure!(store.revoke_key(&tenant, &id, clock::now()).await?, "there is no live key {id}");
+            anyhow::ensure!(
+                store.revoke_key(&tenant, &id, clock::now()).await?,
+                "there is no live key {id}"
+            );
             output::text("revoked")
         }
     }
@@ -119,7 +141,15 @@ pub async fn run(global: &Global, command: KeysCommand) -> anyhow::Result<()> {
 
 async fn list(global: &Global, store: &Store, tenant: &str) -> anyhow::Result<()> {
     let keys = store.list_keys(tenant).await?;
-    let state = |key: &KeyRow| if key.is_live(clock::now()) { "live" } else if key.revoked_at.is_some() { "revoked" } else { "expired" };
+    let state = |key: &KeyRow| {
+        if key.is_live(clock::now()) {
+            "live"
+        } else if key.revoked_at.is_some() {
+            "revoked"
+        } else {
+            "expired"
+        }
+    };
     if global.json {
         let all: Vec<_> = keys
             .iter()
@@ -132,23 +162,52 @@ async fn list(global: &Global, store: &Store, tenant: &str) -> anyhow::Result<()
     }
     let rows = keys
         .iter()
-        .map(|key| vec![key.id.clone(), key.name.clone(), key.role.clone(), state(key).to_owned(), key.created_at.to_rfc3339()])
+        .map(|key| {
+            vec![
+                key.id.clone(),
+                key.name.clone(),
+                key.role.clone(),
+                state(key).to_owned(),
+                key.created_at.to_rfc3339(),
+            ]
+        })
         .collect();
-    output::table(&["ID", "NAME", "ROLE", "STATE", "CREATED"], rows, "no keys; `campana keys create --name …` makes one")
+    output::table(
+        &["ID", "NAME", "ROLE", "STATE", "CREATED"],
+        rows,
+        "no keys; `campana keys create --name …` makes one",
+    )
 }
 
 pub async fn token(global: &Global, command: TokenCommand) -> anyhow::Result<()> {
-    let TokenCommand::Mint { user, tenant, ttl_seconds } = command;
+    let TokenCommand::Mint {
+        user,
+        tenant,
+        ttl_seconds,
+    } = command;
     let config = global.load()?;
     let keys = compose::token_keys(&config)?;
     let now = clock::now().0 / 1_000_000;
     let policy = config.edge.token_policy();
-    let spec = ConnectionSpec { audience: policy.audience, issuer: policy.issuer, ..ConnectionSpec::default() };
-    let token = keys.mint_connection(&user, Tenant::parse(&tenant)?.as_str(), ttl_seconds, now, &spec)?;
+    let spec = ConnectionSpec {
+        audience: policy.audience,
+        issuer: policy.issuer,
+        ..ConnectionSpec::default()
+    };
+    let token = keys.mint_connection(
+        &user,
+        Tenant::parse(&tenant)?.as_str(),
+        ttl_seconds,
+        now,
+        &spec,
+    )?;
     let channel = ChannelName::inbox(&user)?;
     if global.json {
         let expires_at = clock::now().plus_seconds(ttl_seconds).to_rfc3339();
-        return output::json("token", &json!({"token": token, "user": user, "tenant": tenant, "channel": channel.as_str(), "expires_at": expires_at}));
+        return output::json(
+            "token",
+            &json!({"token": token, "user": user, "tenant": tenant, "channel": channel.as_str(), "expires_at": expires_at}),
+        );
     }
     output::text(&token)
 }

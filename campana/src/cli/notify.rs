@@ -70,12 +70,21 @@ pub enum NotifyCommand {
 
 pub async fn run(global: &Global, command: NotifyCommand) -> anyhow::Result<()> {
     match command {
-        NotifyCommand::Send { target, to, title, body, template, data, channel } => {
+        NotifyCommand::Send {
+            target,
+            to,
+            title,
+            body,
+            template,
+            data,
+            channel,
+        } => {
             let mut request = json!({"to": to});
             match (title, template) {
                 (Some(title), None) => request["content"] = json!({"title": title, "body": body}),
                 (None, Some(key)) => {
-                    let data: Value = serde_json::from_str(&data).map_err(|error| usage(format!("--data is not JSON: {error}")))?;
+                    let data: Value = serde_json::from_str(&data)
+                        .map_err(|error| usage(format!("--data is not JSON: {error}")))?;
                     request["template"] = Value::String(key);
                     request["data"] = data;
                 }
@@ -84,31 +93,68 @@ pub async fn run(global: &Global, command: NotifyCommand) -> anyhow::Result<()> 
             if !channel.is_empty() {
                 request["channels"] = json!(channel);
             }
-            let answer = call(global, &target, reqwest::Method::POST, "/v1/notifications", Some(request)).await?;
-            if global.json { output::json("notification", &answer) } else { output::text(answer["id"].as_str().unwrap_or_default()) }
+            let answer = call(
+                global,
+                &target,
+                reqwest::Method::POST,
+                "/v1/notifications",
+                Some(request),
+            )
+            .await?;
+            if global.json {
+                output::json("notification", &answer)
+            } else {
+                output::text(answer["id"].as_str().unwrap_or_default())
+            }
         }
         NotifyCommand::Show { target, id } => {
-            let answer = call(global, &target, reqwest::Method::GET, &format!("/v1/notifications/{id}"), None).await?;
-            if global.json { output::json("notification", &answer) } else { show(&answer) }
+            let answer = call(
+                global,
+                &target,
+                reqwest::Method::GET,
+                &format!("/v1/notifications/{id}"),
+                None,
+            )
+            .await?;
+            if global.json {
+                output::json("notification", &answer)
+            } else {
+                show(&answer)
+            }
         }
         NotifyCommand::Tail { user, tenant, last } => tail(global, &user, &tenant, last).await,
     }
 }
 
-async fn call(global: &Global, target: &Target, method: reqwest::Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
+async fn call(
+    global: &Global,
+    target: &Target,
+    method: reqwest::Method,
+    path: &str,
+    body: Option<Value>,
+) -> anyhow::Result<Value> {
     let (gateway, key) = match (&target.gateway, &target.api_key) {
         (Some(gateway), Some(key)) => (gateway.clone(), key.clone()),
         (gateway, key) => {
             let running = client::running(&global.load()?)?;
-            (gateway.clone().unwrap_or(running.gateway), key.clone().unwrap_or(running.api_key))
+            (
+                gateway.clone().unwrap_or(running.gateway),
+                key.clone().unwrap_or(running.api_key),
+            )
         }
     };
-    let http = reqwest::Client::builder().timeout(std::time::Duration::from_secs(30)).build()?;
-    let mut request = http.request(method, format!("{}{path}", gateway.trim_end_matches('/'))).bearer_auth(key);
+    let http = reqwest::Client::builder()
+        .timeout(std::time::Duration::from_secs(30))
+        .build()?;
+    let mut request = http
+        .request(method, format!("{}{path}", gateway.trim_end_matches('/')))
+        .bearer_auth(key);
     if let Some(body) = body {
         request = request.json(&body);
     }
-    let answer = request.send().await.map_err(|error| cannot_connect(format!("the gateway {gateway} does not answer: {error}")))?;
+    let answer = request.send().await.map_err(|error| {
+        cannot_connect(format!("the gateway {gateway} does not answer: {error}"))
+    })?;
     let status = answer.status();
     let body: Value = answer.json().await?;
     if status.is_success() {
@@ -116,7 +162,17 @@ async fn call(global: &Global, target: &Target, method: reqwest::Method, path: &
     }
     let details: Vec<String> = body["errors"]
         .as_array()
-        .map(|all| all.iter().map(|one| format!("{}: {}", one["pointer"].as_str().unwrap_or("/"), one["detail"].as_str().unwrap_or_default())).collect())
+        .map(|all| {
+            all.iter()
+                .map(|one| {
+                    format!(
+                        "{}: {}",
+                        one["pointer"].as_str().unwrap_or("/"),
+                        one["detail"].as_str().unwrap_or_default()
+                    )
+                })
+                .collect()
+        })
         .unwrap_or_default();
     anyhow::bail!(
         "{} ({status}): {} {}",
@@ -128,22 +184,56 @@ async fn call(global: &Global, target: &Target, method: reqwest::Method, path: &
 
 fn show(notification: &Value) -> anyhow::Result<()> {
     let field = |name: &str| notification[name].as_str().unwrap_or_default().to_owned();
-    output::text(&format!("{}  {}  {}  trace {}", field("id"), field("status"), field("created_at"), field("trace_id")))?;
-    let text = |value: &Value| value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned);
+    output::text(&format!(
+        "{}  {}  {}  trace {}",
+        field("id"),
+        field("status"),
+        field("created_at"),
+        field("trace_id")
+    ))?;
+    let text = |value: &Value| {
+        value.as_str().map_or_else(
+            || {
+                if value.is_null() {
+                    String::new()
+                } else {
+                    value.to_string()
+                }
+            },
+            str::to_owned,
+        )
+    };
     let rows = notification["timeline"]
         .as_array()
         .into_iter()
         .flatten()
-        .map(|entry| vec![text(&entry["at"]), text(&entry["event"]), text(&entry["delivery_id"]), text(&entry["detail"])])
+        .map(|entry| {
+            vec![
+                text(&entry["at"]),
+                text(&entry["event"]),
+                text(&entry["delivery_id"]),
+                text(&entry["detail"]),
+            ]
+        })
         .collect();
-    output::table(&["AT", "EVENT", "DELIVERY", "DETAIL"], rows, "nothing happened yet")
+    output::table(
+        &["AT", "EVENT", "DELIVERY", "DETAIL"],
+        rows,
+        "nothing happened yet",
+    )
 }
 
 async fn tail(global: &Global, user: &str, tenant: &str, last: usize) -> anyhow::Result<()> {
     let (_, bus) = client::bus(global).await?;
     let channel = ChannelName::inbox(user)?;
-    let mut live = bus.client().subscribe(subjects::live(tenant, &channel)).await?;
-    let stored = bus.fetch_after(CHANNELS, &subjects::channel(tenant, &channel), 0, 1_000).await?.messages;
+    let mut live = bus
+        .client()
+        .subscribe(subjects::live(tenant, &channel))
+        .await?;
+    let stored = bus
+        .fetch_after(CHANNELS, &subjects::channel(tenant, &channel), 0, 1_000)
+        .await?
+        .messages;
     let mut seen = 0;
     for message in &stored[stored.len().saturating_sub(last)..] {
         output::text(&String::from_utf8_lossy(&message.payload))?;

@@ -31,7 +31,10 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>, empty: &str) -> anyhow::Re
         return text(empty);
     }
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header.to_vec());
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header.to_vec());
     for row in rows {
         table.add_row(row);
     }

@@ -33,7 +33,12 @@ pub struct UpArgs {
 #[derive(Args)]
 pub struct RunArgs {
     /// Which role (repeatable, or separated by commas)
-    #[arg(long = "role", required = true, value_delimiter = ',', value_name = "ROLE")]
+    #[arg(
+        long = "role",
+        required = true,
+        value_delimiter = ',',
+        value_name = "ROLE"
+    )]
     roles: Vec<String>,
 }
 
@@ -45,11 +50,18 @@ impl UpArgs {
         if let Some(offset) = self.port_offset {
             config.listen.port_offset = offset;
             config.nats.embedded.port = config.nats.embedded.port.saturating_add(offset);
-            config.nats.embedded.monitor_port = config.nats.embedded.monitor_port.saturating_add(offset);
+            config.nats.embedded.monitor_port =
+                config.nats.embedded.monitor_port.saturating_add(offset);
         }
         if self.free_ports {
             let listen = &mut config.listen;
-            (listen.gateway, listen.edge, listen.ops, listen.sandbox_smtp, listen.sandbox_web) = (0, 0, 0, 0, 0);
+            (
+                listen.gateway,
+                listen.edge,
+                listen.ops,
+                listen.sandbox_smtp,
+                listen.sandbox_web,
+            ) = (0, 0, 0, 0, 0);
             config.nats.embedded.port = 0;
             config.nats.embedded.monitor_port = 0;
         }
@@ -65,7 +77,7 @@ pub fn up(global: &Global, arguments: &UpArgs) -> anyhow::Result<()> {
     arguments.apply(&mut config)?;
     logging::init(&config.log)?;
     runtime()?.block_on(async {
-        let platform = Platform::up(config).await?;
+        let platform = Box::pin(Platform::up(config)).await?;
         if let Some(discovery) = platform.discovery() {
             output::text(&banner(discovery))?;
         }
@@ -75,13 +87,20 @@ pub fn up(global: &Global, arguments: &UpArgs) -> anyhow::Result<()> {
 
 pub fn run(global: &Global, arguments: &RunArgs) -> anyhow::Result<()> {
     let config = global.load()?;
-    let roles = arguments.roles.iter().map(|text| text.parse::<Role>()).collect::<Result<Vec<_>, _>>().map_err(errors::usage)?;
+    let roles = arguments
+        .roles
+        .iter()
+        .map(|text| text.parse::<Role>())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(errors::usage)?;
     if config.nats.url.is_empty() {
-        return Err(errors::bad_config("nats.url is empty: `campana run` needs an existing NATS; `campana up` brings its own"));
+        return Err(errors::bad_config(
+            "nats.url is empty: `campana run` needs an existing NATS; `campana up` brings its own",
+        ));
     }
     logging::init(&config.log)?;
     runtime()?.block_on(async {
-        let platform = Platform::run(config, &roles).await?;
+        let platform = Box::pin(Platform::run(config, &roles)).await?;
         output::text(&format!("ready: {}", platform.addresses()))?;
         platform.run_until_stopped().await
     })
@@ -96,16 +115,19 @@ pub fn migrate(global: &Global) -> anyhow::Result<()> {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?)
 }
 
 /// What to click, a `curl` to paste, and where the data lies.
 fn banner(up: &Discovery) -> String {
-    let (bold, dim, plain) = if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-        ("\u{1b}[1m", "\u{1b}[2m", "\u{1b}[0m")
-    } else {
-        ("", "", "")
-    };
+    let (bold, dim, plain) =
+        if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+            ("\u{1b}[1m", "\u{1b}[2m", "\u{1b}[0m")
+        } else {
+            ("", "", "")
+        };
     format!(
         "\n{bold}Campana is ready.{plain}\n\n\
          \x20 Ring the bell    {gateway}/\n\

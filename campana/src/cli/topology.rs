@@ -40,11 +40,26 @@ pub async fn run(global: &Global, command: TopologyCommand) -> anyhow::Result<()
             } else {
                 let rows = differences
                     .iter()
-                    .map(|one| vec![one.object.clone(), one.field.clone(), one.wanted.clone(), one.found.clone()])
+                    .map(|one| {
+                        vec![
+                            one.object.clone(),
+                            one.field.clone(),
+                            one.wanted.clone(),
+                            one.found.clone(),
+                        ]
+                    })
                     .collect();
-                output::table(&["OBJECT", "FIELD", "WANTED", "FOUND"], rows, "no differences")?;
+                output::table(
+                    &["OBJECT", "FIELD", "WANTED", "FOUND"],
+                    rows,
+                    "no differences",
+                )?;
             }
-            anyhow::ensure!(differences.is_empty(), "{} differences; `campana topology apply` mends them", differences.len());
+            anyhow::ensure!(
+                differences.is_empty(),
+                "{} differences; `campana topology apply` mends them",
+                differences.len()
+            );
             Ok(())
         }
         TopologyCommand::Apply => {
@@ -59,7 +74,13 @@ fn show(global: &Global, topology: &Topology) -> anyhow::Result<()> {
     if global.json {
         return output::json("topology", topology);
     }
-    let seconds = |seconds: u64| if seconds == 0 { "for ever".to_owned() } else { format!("{seconds} s") };
+    let seconds = |seconds: u64| {
+        if seconds == 0 {
+            "for ever".to_owned()
+        } else {
+            format!("{seconds} s")
+        }
+    };
     let mut rows: Vec<Vec<String>> = topology
         .streams
         .iter()
@@ -75,7 +96,25 @@ fn show(global: &Global, topology: &Topology) -> anyhow::Result<()> {
         })
         .collect();
     rows.extend(topology.buckets.iter().map(|one| {
-        vec![one.name.to_owned(), "bucket".to_owned(), String::new(), seconds(one.max_age_seconds), one.replicas.to_string(), one.purpose.to_owned()]
+        vec![
+            one.name.to_owned(),
+            "bucket".to_owned(),
+            String::new(),
+            seconds(one.max_age_seconds),
+            one.replicas.to_string(),
+            one.purpose.to_owned(),
+        ]
     }));
-    output::table(&["NAME", "RETENTION", "SUBJECTS", "KEPT", "REPLICAS", "PURPOSE"], rows, "")
+    output::table(
+        &[
+            "NAME",
+            "RETENTION",
+            "SUBJECTS",
+            "KEPT",
+            "REPLICAS",
+            "PURPOSE",
+        ],
+        rows,
+        "",
+    )
 }

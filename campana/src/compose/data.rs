@@ -23,8 +23,15 @@ impl DataDir {
     /// Makes and locks the directory.
     pub fn open(config: &Config) -> anyhow::Result<Self> {
         let path = &config.data_dir;
-        std::fs::create_dir_all(path).map_err(|error| bad_config(format!("data_dir {} cannot be made: {error}", path.display())))?;
-        let path = path.canonicalize().with_context(|| format!("data_dir {}", path.display()))?;
+        std::fs::create_dir_all(path).map_err(|error| {
+            bad_config(format!(
+                "data_dir {} cannot be made: {error}",
+                path.display()
+            ))
+        })?;
+        let path = path
+            .canonicalize()
+            .with_context(|| format!("data_dir {}", path.display()))?;
         check_space(&path, config.nats.embedded.free_bytes_min)?;
         let file = path.join("lock");
         let lock = File::options()
@@ -32,9 +39,14 @@ impl DataDir {
             .truncate(false)
             .write(true)
             .open(&file)
-            .map_err(|error| bad_config(format!("{} cannot be written: {error}", file.display())))?;
+            .map_err(|error| {
+                bad_config(format!("{} cannot be written: {error}", file.display()))
+            })?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-            bad_config(format!("another campana is running on {}; stop it, or choose another --data-dir", path.display()))
+            bad_config(format!(
+                "another campana is running on {}; stop it, or choose another --data-dir",
+                path.display()
+            ))
         })?;
         Ok(Self { path, _lock: lock })
     }
@@ -47,7 +59,9 @@ impl DataDir {
 
 /// A full disk stops JetStream in the middle of a write, so say it before anything starts.
 fn check_space(path: &Path, min: u64) -> anyhow::Result<()> {
-    let Ok(stat) = statvfs(path) else { return Ok(()) };
+    let Ok(stat) = statvfs(path) else {
+        return Ok(());
+    };
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if free < min {
         return Err(bad_config(format!(
@@ -65,10 +79,12 @@ pub fn generated_secret(data_dir: &Path) -> anyhow::Result<String> {
     let path = data_dir.join("token-secret");
     if let Ok(mut file) = File::open(&path) {
         let mut text = String::new();
-        file.read_to_string(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
+        file.read_to_string(&mut text)
+            .with_context(|| format!("cannot read {}", path.display()))?;
         return Ok(text.trim().to_owned());
     }
-    std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
+    std::fs::create_dir_all(data_dir)
+        .with_context(|| format!("cannot make {}", data_dir.display()))?;
     let secret = hex::encode(rand::random::<[u8; 32]>());
     write_private(&path, secret.as_bytes())?;
     Ok(secret)

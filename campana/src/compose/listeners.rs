@@ -25,8 +25,14 @@ pub struct Listeners {
 /// Binds a socket, or says which option to change.
 pub fn bind_std(host: &str, port: u16, key: &str) -> anyhow::Result<std::net::TcpListener> {
     std::net::TcpListener::bind((host, port)).map_err(|error| {
-        let why = if error.kind() == std::io::ErrorKind::AddrInUse { "is in use".to_owned() } else { format!("cannot be used: {error}") };
-        bad_config(format!("port {port} on {host} {why}; free it, or set {key}, or use --port-offset"))
+        let why = if error.kind() == std::io::ErrorKind::AddrInUse {
+            "is in use".to_owned()
+        } else {
+            format!("cannot be used: {error}")
+        };
+        bad_config(format!(
+            "port {port} on {host} {why}; free it, or set {key}, or use --port-offset"
+        ))
     })
 }
 
@@ -53,7 +59,11 @@ impl Listeners {
         let ports = [
             (Role::Gateway, config.listen.gateway, "listen.gateway"),
             (Role::Edge, config.listen.edge, "listen.edge"),
-            (Role::Sandbox, config.listen.sandbox_web, "listen.sandbox_web"),
+            (
+                Role::Sandbox,
+                config.listen.sandbox_web,
+                "listen.sandbox_web",
+            ),
         ];
         for (role, port, key) in ports {
             if roles.contains(&role) {
@@ -63,7 +73,8 @@ impl Listeners {
             }
         }
         if roles.contains(&Role::Sandbox) {
-            let (listener, address) = bind(config, config.listen.sandbox_smtp, "listen.sandbox_smtp")?;
+            let (listener, address) =
+                bind(config, config.listen.sandbox_smtp, "listen.sandbox_smtp")?;
             all.smtp = Some(listener);
             all.smtp_address = Some(address);
         }
@@ -72,7 +83,11 @@ impl Listeners {
 
     /// `http://host:port` of a role here; empty if it does not listen.
     pub fn http(&self, role: Role) -> String {
-        self.addresses.get(&role).map_or_else(String::new, |address| format!("http://{}", reachable(*address)))
+        self.addresses
+            .get(&role)
+            .map_or_else(String::new, |address| {
+                format!("http://{}", reachable(*address))
+            })
     }
 
     /// Where callers and providers reach the gateway.
@@ -91,7 +106,10 @@ impl Listeners {
         }
         match self.addresses.get(&Role::Edge) {
             Some(address) => format!("ws://{}/connection/websocket", reachable(*address)),
-            None => format!("ws://127.0.0.1:{}/connection/websocket", config.port(config.listen.edge)),
+            None => format!(
+                "ws://127.0.0.1:{}/connection/websocket",
+                config.port(config.listen.edge)
+            ),
         }
     }
 
@@ -102,7 +120,8 @@ impl Listeners {
 
     /// The sandbox's SMTP receiver; empty if it does not listen.
     pub fn smtp_address(&self) -> String {
-        self.smtp_address.map_or_else(String::new, |address| reachable(address).to_string())
+        self.smtp_address
+            .map_or_else(String::new, |address| reachable(address).to_string())
     }
 
     /// The sandbox's SMTP receiver.
@@ -112,8 +131,15 @@ impl Listeners {
 
     /// Role and address of every listener, on one line.
     pub fn addresses(&self) -> String {
-        let mut all: Vec<String> = self.addresses.iter().map(|(role, address)| format!("{} {address}", role.as_str())).collect();
-        all.extend(self.smtp_address.map(|address| format!("sandbox-smtp {address}")));
+        let mut all: Vec<String> = self
+            .addresses
+            .iter()
+            .map(|(role, address)| format!("{} {address}", role.as_str()))
+            .collect();
+        all.extend(
+            self.smtp_address
+                .map(|address| format!("sandbox-smtp {address}")),
+        );
         all.push(format!("ops {}", self.ops_address));
         all.join(", ")
     }
@@ -121,5 +147,9 @@ impl Listeners {
 
 /// An address that a client on this machine can use even if the listener takes any.
 fn reachable(address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { address }
+    if address.ip().is_unspecified() {
+        SocketAddr::from(([127, 0, 0, 1], address.port()))
+    } else {
+        address
+    }
 }

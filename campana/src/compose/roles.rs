@@ -14,10 +14,13 @@ use campana_sandbox::{SandboxListeners, SandboxOptions};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Listeners, Parts, credentials};
+use super::{Listeners, Parts, credentials, seed};
 use crate::config::{Config, Role};
 use crate::errors::cannot_connect;
 use crate::ops;
+
+/// Signs what goes to the sandbox's webhook receiver. Not a secret: the sandbox keeps nobody's data.
+const SANDBOX_WEBHOOK_SECRET: &str = "whsec_Y2FtcGFuYSBzYW5kYm94IHdlYmhvb2tz";
 
 /// Everything that starting one role needs.
 struct Starter {
@@ -26,10 +29,17 @@ struct Starter {
 }
 
 /// Starts every role and the metrics listener.
-pub async fn start(mut parts: Parts, metrics: PrometheusHandle, health: ops::Health) -> anyhow::Result<()> {
+pub async fn start(
+    mut parts: Parts,
+    metrics: PrometheusHandle,
+    health: ops::Health,
+) -> anyhow::Result<()> {
     let lifecycle = parts.lifecycle.clone();
     if let Some(listener) = parts.listeners.ops.take() {
-        lifecycle.spawn_essential("ops", ops::run(listener, metrics, health, lifecycle.clone()));
+        lifecycle.spawn_essential(
+            "ops",
+            ops::run(listener, metrics, health, lifecycle.clone()),
+        );
     }
     let options = channel_options(&parts.config, &parts.listeners);
     let roles = parts.roles.clone();
@@ -71,7 +81,9 @@ impl Starter {
     }
 
     async fn gateway(&mut self) -> anyhow::Result<()> {
-        let Some(listener) = self.parts.listeners.roles.remove(&Role::Gateway) else { return Ok(()) };
+        let Some(listener) = self.parts.listeners.roles.remove(&Role::Gateway) else {
+            return Ok(());
+        };
         let (bus, lifecycle) = (self.bus(Role::Gateway).await?, self.lifecycle());
         let listeners = &self.parts.listeners;
         let twilio = self.options.twilio.auth_token.clone();
@@ -92,7 +104,12 @@ impl Starter {
             public_url: listeners.gateway_url(&self.parts.config),
             bus,
         };
-        let work = gateway::run(listener, self.parts.config.gateway.clone(), deps, lifecycle.clone());
+        let work = gateway::run(
+            listener,
+            self.parts.config.gateway.clone(),
+            deps,
+            lifecycle.clone(),
+        );
         lifecycle.spawn_essential("gateway", essential(work));
         Ok(())
     }
@@ -106,28 +123,52 @@ impl Starter {
             outcomes: GroupPublisher::start(&bus, OUTCOMES, &lifecycle),
             bus,
         };
-        let work = dispatcher::run(self.parts.config.dispatcher.clone(), deps, lifecycle.clone());
+        let work = dispatcher::run(
+            self.parts.config.dispatcher.clone(),
+            deps,
+            lifecycle.clone(),
+        );
         lifecycle.spawn_essential("dispatcher", essential(work));
         Ok(())
     }
 
     async fn recorder(&self) -> anyhow::Result<()> {
         let (bus, lifecycle) = (self.bus(Role::Recorder).await?, self.lifecycle());
-        let work = recorder::run(self.parts.config.recorder.clone(), self.parts.store.clone(), bus, lifecycle.clone());
+        let work = recorder::run(
+            self.parts.config.recorder.clone(),
+            self.parts.store.clone(),
+            bus,
+            lifecycle.clone(),
+        );
         lifecycle.spawn_essential("recorder", essential(work));
         Ok(())
     }
 
     async fn edge(&mut self) -> anyhow::Result<()> {
-        let Some(listener) = self.parts.listeners.roles.remove(&Role::Edge) else { return Ok(()) };
+        let Some(listener) = self.parts.listeners.roles.remove(&Role::Edge) else {
+            return Ok(());
+        };
         let (bus, lifecycle) = (self.bus(Role::Edge).await?, self.lifecycle());
         let mut options = self.parts.config.edge.clone();
         if options.allowed_origins.is_empty() && self.parts.config.public.demo {
             // The demo page is served by the gateway, which is another origin than the edge.
-            options.allowed_origins.push(self.parts.listeners.gateway_url(&self.parts.config));
-            options.allowed_origins.push(self.parts.listeners.http(Role::Gateway).replace("127.0.0.1", "localhost"));
+            options
+                .allowed_origins
+                .push(self.parts.listeners.gateway_url(&self.parts.config));
+            options.allowed_origins.push(
+                self.parts
+                    .listeners
+                    .http(Role::Gateway)
+                    .replace("127.0.0.1", "localhost"),
+            );
         }
-        let work = campana_ws_edge::run(listener, options, bus, self.parts.token_keys.clone(), lifecycle.clone());
+        let work = campana_ws_edge::run(
+            listener,
+            options,
+            bus,
+            self.parts.token_keys.clone(),
+            lifecycle.clone(),
+        );
         lifecycle.spawn_essential("edge", essential(work));
         Ok(())
     }
@@ -147,9 +188,21 @@ impl Starter {
 
     fn sandbox(&mut self) -> anyhow::Result<()> {
         let listeners = &mut self.parts.listeners;
-        let (Some(web), Some(smtp)) = (listeners.roles.remove(&Role::Sandbox), listeners.smtp.take()) else { return Ok(()) };
+        let (Some(web), Some(smtp)) = (
+            listeners.roles.remove(&Role::Sandbox),
+            listeners.smtp.take(),
+        ) else {
+            return Ok(());
+        };
         let chosen = &self.parts.config.sandbox;
-        let options = SandboxOptions { keep: chosen.keep_messages, keep_bytes: chosen.keep_bytes, ..SandboxOptions::default() };
+        let options = SandboxOptions {
+            keep: chosen.keep_messages,
+            keep_bytes: chosen.keep_bytes,
+            webhook_secrets: seed::PEOPLE
+                .map(|name| (name.to_owned(), SANDBOX_WEBHOOK_SECRET.to_owned()))
+                .to_vec(),
+            ..SandboxOptions::default()
+        };
         let lifecycle = self.lifecycle();
         let work = campana_sandbox::run(SandboxListeners { smtp, web }, options, lifecycle.clone());
         lifecycle.spawn_essential("sandbox", essential(work));
@@ -157,7 +210,9 @@ impl Starter {
     }
 }
 
-async fn essential<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -> Result<(), String> {
+async fn essential<E: std::fmt::Display>(
+    work: impl Future<Output = Result<(), E>>,
+) -> Result<(), String> {
     Box::pin(work).await.map_err(|error| format!("{error:#}"))
 }
 
@@ -165,9 +220,17 @@ async fn essential<E: std::fmt::Display>(work: impl Future<Output = Result<(), E
 fn channel_options(config: &Config, listeners: &Listeners) -> ChannelOptions {
     let mut options = config.channels.clone();
     options.public_url = listeners.gateway_url(config);
-    let Some(smtp) = listeners.smtp_socket() else { return options };
+    let Some(smtp) = listeners.smtp_socket() else {
+        return options;
+    };
     let web = listeners.http(Role::Sandbox);
-    let to_sandbox = |name: &str| config.sandbox.channels.iter().any(|channel| channel == name);
+    let to_sandbox = |name: &str| {
+        config
+            .sandbox
+            .channels
+            .iter()
+            .any(|channel| channel == name)
+    };
     if to_sandbox("email") {
         options.email.host = smtp.ip().to_string();
         options.email.port = smtp.port();
@@ -183,7 +246,13 @@ fn channel_options(config: &Config, listeners: &Listeners) -> ChannelOptions {
         options.twilio.whatsapp_from = "+12025550198".to_owned();
     }
     if to_sandbox("webhook") {
-        options.webhook.allow_networks.push(format!("{}/32", smtp.ip()));
+        options
+            .webhook
+            .allow_networks
+            .push(format!("{}/32", smtp.ip()));
+        if options.webhook.default_secret.expose_secret().is_empty() {
+            options.webhook.default_secret = SecretString::from(SANDBOX_WEBHOOK_SECRET);
+        }
     }
     options
 }

@@ -6,21 +6,38 @@ use std::path::Path;
 
 use campana_bus::clock;
 use campana_identity::{ApiKey, DEFAULT_TENANT, Role as KeyRole};
-use campana_notify::store::{EmailTemplate, InAppTemplate, Recipient, Store, Template, TemplateChannels, TextTemplate};
+use campana_notify::store::{
+    EmailTemplate, InAppTemplate, Recipient, Store, Template, TemplateChannels, TextTemplate,
+};
 
 use super::Listeners;
 use crate::cli::keys as cli_keys;
 use crate::config::Role;
 use crate::discovery::write_private;
 
+/// Who is there on the first start; their webhooks go to the sandbox.
+pub const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
+
 /// The admin key that `up` prints, kept readable for its owner only.
 pub async fn dev_key(store: &Store, data_dir: &Path) -> anyhow::Result<String> {
-    kept_key(store, &data_dir.join("dev-key"), "campana up", KeyRole::Admin).await
+    kept_key(
+        store,
+        &data_dir.join("dev-key"),
+        "campana up",
+        KeyRole::Admin,
+    )
+    .await
 }
 
 /// The sender key that the demo page gets.
 pub async fn demo_key(store: &Store, data_dir: &Path) -> anyhow::Result<String> {
-    kept_key(store, &data_dir.join("demo-key"), "demo page", KeyRole::Sender).await
+    kept_key(
+        store,
+        &data_dir.join("demo-key"),
+        "demo page",
+        KeyRole::Sender,
+    )
+    .await
 }
 
 async fn kept_key(store: &Store, file: &Path, name: &str, role: KeyRole) -> anyhow::Result<String> {
@@ -39,7 +56,7 @@ async fn kept_key(store: &Store, file: &Path, name: &str, role: KeyRole) -> anyh
 /// People to ring, and a template to try.
 pub async fn demo(store: &Store, listeners: &Listeners) -> anyhow::Result<()> {
     let now = clock::now();
-    for (index, name) in ["alice", "bob", "carol"].into_iter().enumerate() {
+    for (index, name) in PEOPLE.into_iter().enumerate() {
         if store.recipient(DEFAULT_TENANT, name).await?.is_some() {
             continue;
         }
@@ -79,9 +96,13 @@ fn welcome() -> Template {
             email: Some(EmailTemplate {
                 subject: "Welcome, {{ name }}".to_owned(),
                 text: "Hello {{ name }},\n\nyour account is ready.\n".to_owned(),
-                html: Some("<p>Hello <b>{{ name }}</b>,</p><p>your account is ready.</p>".to_owned()),
+                html: Some(
+                    "<p>Hello <b>{{ name }}</b>,</p><p>your account is ready.</p>".to_owned(),
+                ),
             }),
-            sms: Some(TextTemplate { text: "Welcome, {{ name }}. Your account is ready.".to_owned() }),
+            sms: Some(TextTemplate {
+                text: "Welcome, {{ name }}. Your account is ready.".to_owned(),
+            }),
             ..TemplateChannels::default()
         },
         created_at: now,

@@ -26,16 +26,28 @@ fn is_secret(key: &str) -> bool {
     key == "database.url" || SECRET.iter().any(|part| last.contains(part))
 }
 
+/// Whether a text is a URL with somebody's name or password in it.
+fn has_password(text: &str) -> bool {
+    text.contains("://") && text.contains('@')
+}
+
 /// Every option, sorted by key.
 pub fn explain(figment: &Figment) -> Vec<Explained> {
-    let Ok(all) = figment.extract::<Dict>() else { return Vec::new() };
+    let Ok(all) = figment.extract::<Dict>() else {
+        return Vec::new();
+    };
     let mut keys = leaves(&all, "");
     keys.sort_unstable();
     keys.into_iter()
         .map(|key| {
             let found = figment.find_value(&key).ok();
             let value = match &found {
-                Some(Value::String(_, text)) if text.is_empty() => serde_json::Value::String(String::new()),
+                Some(Value::String(_, text)) if text.is_empty() => {
+                    serde_json::Value::String(String::new())
+                }
+                Some(Value::String(_, text)) if has_password(text) => {
+                    serde_json::Value::String("(redacted)".to_owned())
+                }
                 Some(_) if is_secret(&key) => serde_json::Value::String("(redacted)".to_owned()),
                 Some(value) => serde_json::to_value(value).unwrap_or_default(),
                 None => serde_json::Value::Null,

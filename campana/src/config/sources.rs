@@ -4,9 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use figment::providers::{Env, Format, Serialized, Toml};
-use figment::value::{Dict, Value};
-use figment::{Figment, Metadata};
+use figment::providers::{Format, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
 
 use super::{Config, DEFAULT_FILE};
 use crate::errors::bad_config;
@@ -26,34 +26,86 @@ pub struct Sources {
 pub fn load(sources: &Sources) -> anyhow::Result<(Config, Figment)> {
     let figment = merge(sources)?;
     refuse_unknown_keys(&figment)?;
-    let config: Config = figment.extract().map_err(|error| bad_config(describe(&error)))?;
+    let config: Config = figment
+        .extract()
+        .map_err(|error| bad_config(describe(&error)))?;
     config.check()?;
     Ok((config, figment))
 }
 
 fn merge(sources: &Sources) -> anyhow::Result<Figment> {
-    let mut figment = Figment::from(Toml::string(DEFAULT_FILE)).merge(Serialized::defaults(Dict::new()));
+    let options = every_option();
+    let mut figment = Figment::from(Toml::string(DEFAULT_FILE));
     if let Some(path) = chosen_file(sources)? {
         figment = figment.merge(Toml::file_exact(path));
     }
-    figment = figment.merge(
-        Env::prefixed(PREFIX).filter(|key| !key.as_str().to_ascii_lowercase().ends_with("_file") || is_known(&key.as_str().to_ascii_lowercase().replace("__", "."))).split("__"),
-    );
-    for (key, path) in secret_files() {
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| bad_config(format!("{key}: cannot read {}: {error}", path.display())))?;
-        figment = figment.merge((key.as_str(), text.trim_end_matches(['\r', '\n'])));
+    let (values, files) = environment(&options);
+    for (key, text) in values {
+        let value = typed(&options, &key, &text, |text| {
+            text.parse().unwrap_or_else(|never| match never {})
+        });
+        figment = figment.merge(Layer {
+            origin: "environment",
+            key,
+            value,
+        });
     }
-    for (key, value) in &sources.overrides {
-        figment = figment.merge((key.as_str(), parse_flag(value)));
+    for (key, path) in files {
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            bad_config(format!("{key}: cannot read {}: {error}", path.display()))
+        })?;
+        let value = Value::from(text.trim_end_matches(['\r', '\n']));
+        figment = figment.merge(Layer {
+            origin: "secret file",
+            key,
+            value,
+        });
+    }
+    for (key, text) in &sources.overrides {
+        let value = typed(&options, key, text, parse_flag);
+        figment = figment.merge(Layer {
+            origin: "flag",
+            key: key.clone(),
+            value,
+        });
     }
     Ok(figment)
+}
+
+/// One value and where it came from.
+struct Layer {
+    origin: &'static str,
+    key: String,
+    value: Value,
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.origin)
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let nested = figment::util::nest(&self.key, self.value.clone());
+        Ok(Profile::Default.collect(nested.into_dict().unwrap_or_default()))
+    }
+}
+
+/// A value as its option wants it: where a text belongs, `+12025550199` and `0123` are texts too.
+fn typed(options: &Figment, key: &str, text: &str, parse: impl FnOnce(&str) -> Value) -> Value {
+    match parse(text) {
+        parsed @ Value::String(..) => parsed,
+        _ if matches!(options.find_value(key), Ok(Value::String(..))) => Value::from(text),
+        parsed => parsed,
+    }
 }
 
 fn chosen_file(sources: &Sources) -> anyhow::Result<Option<PathBuf>> {
     match &sources.file {
         Some(path) if path.is_file() => Ok(Some(path.clone())),
-        Some(path) => Err(bad_config(format!("the configuration file {} does not exist", path.display()))),
+        Some(path) => Err(bad_config(format!(
+            "the configuration file {} does not exist",
+            path.display()
+        ))),
         None => Ok(Some(PathBuf::from("campana.toml")).filter(|path| Path::is_file(path))),
     }
 }
@@ -66,33 +118,61 @@ fn parse_flag(text: &str) -> Value {
         .unwrap_or_else(|| Value::from(text))
 }
 
-/// `CAMPANA__AUTH__TOKEN_SECRET_FILE=/run/secrets/x` sets `auth.token_secret` to the file's content.
-fn secret_files() -> Vec<(String, PathBuf)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| {
-            let name = name.into_string().ok()?;
-            let key = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", ".");
-            let target = key.strip_suffix("_file")?;
-            (!is_known(&key) && is_known(target)).then(|| (target.to_owned(), PathBuf::from(value)))
-        })
-        .collect()
+/// `CAMPANA__SECTION__KEY=value`, and `CAMPANA__AUTH__TOKEN_SECRET_FILE=/run/secrets/x`, which sets
+/// `auth.token_secret` to the file's content.
+fn environment(options: &Figment) -> (Vec<(String, String)>, Vec<(String, PathBuf)>) {
+    let (mut values, mut files) = (Vec::new(), Vec::new());
+    for (name, value) in std::env::vars_os() {
+        let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) else {
+            continue;
+        };
+        let Some(key) = name
+            .strip_prefix(PREFIX)
+            .map(|key| key.to_ascii_lowercase().replace("__", "."))
+        else {
+            continue;
+        };
+        match key
+            .strip_suffix("_file")
+            .filter(|target| !has(options, &key) && has(options, target))
+        {
+            Some(target) => files.push((target.to_owned(), PathBuf::from(value))),
+            None => values.push((key, value)),
+        }
+    }
+    (values, files)
 }
 
-/// Every key of the default file, those that are off (`#key = …`) included.
+fn has(options: &Figment, key: &str) -> bool {
+    options.find_value(key).is_ok()
+}
+
+/// The default file with those options on that are off (`#key = …`).
+fn every_option() -> Figment {
+    let all_on: String = DEFAULT_FILE
+        .lines()
+        .map(|line| {
+            line.strip_prefix('#')
+                .filter(|rest| is_setting(rest))
+                .unwrap_or(line)
+        })
+        .fold(String::new(), |text, line| text + line + "\n");
+    Figment::from(Toml::string(&all_on))
+}
+
+/// Every key of the default file.
 fn known_keys() -> Vec<String> {
-    let all_on: String = DEFAULT_FILE.lines().map(|line| line.strip_prefix('#').filter(|rest| is_setting(rest)).unwrap_or(line)).fold(
-        String::new(),
-        |text, line| text + line + "\n",
-    );
-    Figment::from(Toml::string(&all_on)).extract::<Dict>().map(|dict| leaves(&dict, "")).unwrap_or_default()
+    every_option()
+        .extract::<Dict>()
+        .map(|dict| leaves(&dict, ""))
+        .unwrap_or_default()
 }
 
 fn is_setting(line: &str) -> bool {
-    line.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
-}
-
-fn is_known(key: &str) -> bool {
-    known_keys().iter().any(|known| known == key)
+    line.split_once(" = ").is_some_and(|(key, _)| {
+        key.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    })
 }
 
 /// `a.b.c` for every value that is not a table.
@@ -106,14 +186,18 @@ pub(super) fn leaves(dict: &Dict, prefix: &str) -> Vec<String> {
 }
 
 fn refuse_unknown_keys(figment: &Figment) -> anyhow::Result<()> {
-    let all: Dict = figment.extract().map_err(|error| bad_config(describe(&error)))?;
+    let all: Dict = figment
+        .extract()
+        .map_err(|error| bad_config(describe(&error)))?;
     let known = known_keys();
     for key in leaves(&all, "") {
         if known.contains(&key) {
             continue;
         }
         let origin = figment.find_metadata(&key).map(origin).unwrap_or_default();
-        let hint = nearest(&key, &known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        let hint = nearest(&key, &known)
+            .map(|near| format!("; did you mean {near}?"))
+            .unwrap_or_default();
         return Err(bad_config(format!(
             "unknown option {key} ({origin}){hint} `campana config doc` lists every option"
         )));
@@ -124,18 +208,28 @@ fn refuse_unknown_keys(figment: &Figment) -> anyhow::Result<()> {
 /// The known key with the same last part or the longest common beginning.
 fn nearest<'a>(key: &str, known: &'a [String]) -> Option<&'a String> {
     let last = key.rsplit('.').next()?;
-    known.iter().find(|candidate| candidate.rsplit('.').next() == Some(last)).or_else(|| {
-        let common = |candidate: &str| candidate.bytes().zip(key.bytes()).take_while(|(a, b)| a == b).count();
-        known.iter().max_by_key(|candidate| common(candidate)).filter(|candidate| common(candidate) * 2 > key.len())
-    })
+    known
+        .iter()
+        .find(|candidate| candidate.rsplit('.').next() == Some(last))
+        .or_else(|| {
+            let common = |candidate: &str| {
+                candidate
+                    .bytes()
+                    .zip(key.bytes())
+                    .take_while(|(a, b)| a == b)
+                    .count()
+            };
+            known
+                .iter()
+                .max_by_key(|candidate| common(candidate))
+                .filter(|candidate| common(candidate) * 2 > key.len())
+        })
 }
 
 /// Where a value came from, for people.
 pub(super) fn origin(metadata: &Metadata) -> String {
     match (&metadata.source, metadata.name.as_ref()) {
         (Some(figment::Source::File(path)), _) => path.display().to_string(),
-        (_, name) if name.contains("environment") => "environment".to_owned(),
-        (Some(figment::Source::Code(_)), _) => "flag or secret file".to_owned(),
         (_, name) if name.contains("TOML") => "default".to_owned(),
         (_, name) => name.to_owned(),
     }

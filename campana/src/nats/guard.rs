@@ -14,7 +14,9 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 pub fn run(parent: u32, program: &OsString, arguments: &[OsString]) -> anyhow::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // The parent may have died before the request was made.
-    let alive = getppid().is_some_and(|pid| u32::try_from(pid.as_raw_nonzero().get()).is_ok_and(|pid| pid == parent));
+    let alive = getppid().is_some_and(|pid| {
+        u32::try_from(pid.as_raw_nonzero().get()).is_ok_and(|pid| pid == parent)
+    });
     anyhow::ensure!(alive, "the platform ended before its nats-server started");
     Err(Command::new(program).args(arguments).exec().into())
 }

@@ -45,9 +45,17 @@ struct Shared {
 
 impl Supervisor {
     /// Starts the child and the thread that watches it.
-    pub fn start(binary: PathBuf, options: &EmbeddedNatsOptions, durability: Durability, data_dir: &Path) -> anyhow::Result<Self> {
+    pub fn start(
+        binary: PathBuf,
+        options: &EmbeddedNatsOptions,
+        durability: Durability,
+        data_dir: &Path,
+    ) -> anyhow::Result<Self> {
         let launch = Launch::prepare(binary, options, durability, data_dir)?;
-        let shared = Arc::new(Shared { pid: AtomicU32::new(0), stopping: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            pid: AtomicU32::new(0),
+            stopping: AtomicBool::new(false),
+        });
         let (ended_send, ended) = mpsc::channel();
         let (started_send, started) = mpsc::channel();
         let (url, monitor) = (launch.url(), format!("http://{}", launch.monitor));
@@ -59,8 +67,15 @@ impl Supervisor {
                 let _ = ended_send.send(());
             })
             .context("cannot start the thread that watches nats-server")?;
-        started.recv().context("the thread that watches nats-server ended")??;
-        Ok(Self { shared, ended, url, monitor })
+        started
+            .recv()
+            .context("the thread that watches nats-server ended")??;
+        Ok(Self {
+            shared,
+            ended,
+            url,
+            monitor,
+        })
     }
 
     /// The child's process id now; 0 between a death and the next start.
@@ -99,13 +114,24 @@ struct Launch {
 }
 
 impl Launch {
-    fn prepare(binary: PathBuf, options: &EmbeddedNatsOptions, durability: Durability, data_dir: &Path) -> anyhow::Result<Self> {
+    fn prepare(
+        binary: PathBuf,
+        options: &EmbeddedNatsOptions,
+        durability: Durability,
+        data_dir: &Path,
+    ) -> anyhow::Result<Self> {
         let folder = data_dir.join("nats");
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
         let config = folder.join("nats-server.conf");
-        std::fs::write(&config, config_text(durability)).with_context(|| format!("cannot write {}", config.display()))?;
+        std::fs::write(&config, config_text(durability))
+            .with_context(|| format!("cannot write {}", config.display()))?;
         let port = free_or(&options.host, options.port, "nats.embedded.port")?;
-        let monitor_port = free_or(&options.host, options.monitor_port, "nats.embedded.monitor_port")?;
+        let monitor_port = free_or(
+            &options.host,
+            options.monitor_port,
+            "nats.embedded.monitor_port",
+        )?;
         Ok(Self {
             binary,
             config,
@@ -127,7 +153,12 @@ impl Launch {
         let quoted = |text: &str| format!("\"{text}\"");
         let this = std::env::current_exe().context("cannot find this program's own file")?;
         Command::new(this)
-            .args(["nats-guard", "--parent", &std::process::id().to_string(), "--"])
+            .args([
+                "nats-guard",
+                "--parent",
+                &std::process::id().to_string(),
+                "--",
+            ])
             .arg(&self.binary)
             .arg("--config")
             .arg(&self.config)
@@ -136,7 +167,10 @@ impl Launch {
             .env("CAMPANA_NATS_HOST", quoted(&self.host))
             .env("CAMPANA_NATS_PORT", self.port.to_string())
             .env("CAMPANA_NATS_MONITOR", quoted(&self.monitor))
-            .env("CAMPANA_NATS_STORE", quoted(&self.store.display().to_string()))
+            .env(
+                "CAMPANA_NATS_STORE",
+                quoted(&self.store.display().to_string()),
+            )
             .env("CAMPANA_NATS_MEMORY", &self.max_memory)
             .env("CAMPANA_NATS_FILE", &self.max_file)
             .stdin(Stdio::null())
@@ -175,7 +209,8 @@ fn watch(launch: &Launch, shared: &Shared, started: &mpsc::Sender<anyhow::Result
                 if shared.stopping.load(Ordering::SeqCst) {
                     return;
                 }
-                let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                let status =
+                    status.map_or_else(|error| error.to_string(), |status| status.to_string());
                 tracing::error!(nats.log = %launch.log.display(), "nats-server ended ({status}), starting it again");
             }
             Err(error) if first => {

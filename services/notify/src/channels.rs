@@ -17,7 +17,6 @@ mod redact;
 mod reply;
 mod retry;
 mod sender;
-pub mod telemetry;
 pub mod twilio;
 pub mod webhook;
 mod worker;

@@ -19,7 +19,17 @@ pub const OUTCOME_TYPE: &str = "campana.notify.outcome.v1";
 
 /// How a person is reached.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
@@ -37,7 +47,13 @@ pub enum Channel {
 
 impl Channel {
     /// Every channel, in the order in which documents list them.
-    pub const ALL: [Self; 5] = [Self::InApp, Self::Email, Self::Sms, Self::Whatsapp, Self::Webhook];
+    pub const ALL: [Self; 5] = [
+        Self::InApp,
+        Self::Email,
+        Self::Sms,
+        Self::Whatsapp,
+        Self::Webhook,
+    ];
 
     /// The name on the wire, in subjects, in metrics and in the API.
     #[must_use]
@@ -207,14 +223,28 @@ pub struct Delivery {
 impl Delivery {
     /// The id that this notification, recipient and channel always give.
     #[must_use]
-    pub fn derive_id(notification: NotificationId, recipient: &str, channel: Channel) -> DeliveryId {
+    pub fn derive_id(
+        notification: NotificationId,
+        recipient: &str,
+        channel: Channel,
+    ) -> DeliveryId {
         DeliveryId::derived(&[&notification.to_string(), recipient, channel.as_str()])
     }
 }
 
 /// Where a delivery stands. The order is the order of progress: a status never moves to a lower rank.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryStatus {

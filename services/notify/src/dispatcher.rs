@@ -5,7 +5,6 @@
 //! One consumer for each priority, so that a campaign never stands in front of a security code. Every id
 //! is derived from the request, so a request that is dispatched twice changes nothing downstream.
 
-pub(crate) mod cache;
 mod directory;
 mod handler;
 

@@ -76,11 +76,11 @@ export class DemoTab {
   }
 
   /** The bell announced exactly these, each once, in the channel's order; and its list shows them. */
-  async hasEachOnce(ids) {
+  async hasEachOnce(ids, patience) {
     const wanted = new Set(ids);
     const of = (all) => all.filter((id) => wanted.has(id));
     const announced = async () => of((await this.arrivals()).map(({ id }) => id));
-    await becomes(async () => new Set(await announced()).size, wanted.size, "notifications that arrived");
+    await becomes(async () => new Set(await announced()).size, wanted.size, "notifications that arrived", patience);
     const arrived = await announced();
     same(arrived.length, ids.length, "arrivals, counting repeated ones");
     const offsets = (await this.arrivals()).map(({ offset }) => offset);

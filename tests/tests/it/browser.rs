@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use campana_tests::Platform;
 use campana_tests::platform::fixed_ports;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -30,24 +30,37 @@ async fn the_pages_work_in_chromium() {
     let platform = Platform::up(&as_arguments(&ports)).await.unwrap();
     let mut script = start(&folder, &platform).unwrap();
     let mut printed = String::new();
-    let status = timeout(ALL_CHECKS_MAX, watch(&mut script, platform, &ports, &mut printed)).await;
+    let status = timeout(
+        ALL_CHECKS_MAX,
+        watch(&mut script, platform, &ports, &mut printed),
+    )
+    .await;
     match status {
         Ok(Ok(status)) => assert!(status.success(), "{status}\n{printed}"),
         Ok(Err(error)) => panic!("{error:#}\n{printed}"),
         Err(_) => panic!("the checks did not end within {ALL_CHECKS_MAX:?}\n{printed}"),
     }
-    println!("{printed}");
 }
 
 /// Whether every package of the lock file is there in the wanted version.
 fn is_installed(folder: &Path) -> bool {
     let version = |file: PathBuf, pointer: &str| -> Option<String> {
-        let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
+        let json: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
         Some(json.pointer(pointer)?.as_str()?.to_owned())
     };
     ["axe-core", "playwright-core"].into_iter().all(|package| {
-        let wanted = version(folder.join("package.json"), &format!("/devDependencies/{package}"));
-        let found = version(folder.join("node_modules").join(package).join("package.json"), "/version");
+        let wanted = version(
+            folder.join("package.json"),
+            &format!("/devDependencies/{package}"),
+        );
+        let found = version(
+            folder
+                .join("node_modules")
+                .join(package)
+                .join("package.json"),
+            "/version",
+        );
         wanted.is_some() && wanted == found
     })
 }
@@ -59,20 +72,37 @@ fn as_arguments(texts: &[String]) -> Vec<&str> {
 fn start(folder: &Path, platform: &Platform) -> Result<Child> {
     Command::new("node")
         .arg(folder.join("run.mjs"))
-        .args([platform.url("gateway"), platform.url("sandbox"), "--restart".to_owned()])
+        .args([
+            platform.url("gateway"),
+            platform.url("sandbox"),
+            "--restart".to_owned(),
+        ])
         .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .context("node cannot be started; Node.js 20 or newer must be on PATH")
 }
 
 /// Follows the script to its end and restarts the platform when it is asked to.
-async fn watch(script: &mut Child, mut platform: Platform, ports: &[String], printed: &mut String) -> Result<ExitStatus> {
-    let mut answers = script.stdin.take().context("the script has a standard input")?;
-    let mut lines = BufReader::new(script.stdout.take().context("the script has a standard output")?).lines();
+async fn watch(
+    script: &mut Child,
+    mut platform: Platform,
+    ports: &[String],
+    printed: &mut String,
+) -> Result<ExitStatus> {
+    let mut answers = script
+        .stdin
+        .take()
+        .context("the script has a standard input")?;
+    let mut lines = BufReader::new(
+        script
+            .stdout
+            .take()
+            .context("the script has a standard output")?,
+    )
+    .lines();
     while let Some(line) = lines.next_line().await? {
         printed.push_str(&line);
         printed.push('\n');
@@ -81,13 +111,15 @@ async fn watch(script: &mut Child, mut platform: Platform, ports: &[String], pri
             answers.write_all(b"restarted\n").await?;
         }
     }
-    let mut errors = String::new();
-    let mut stderr = script.stderr.take().context("the script has a standard error")?;
-    stderr.read_to_string(&mut errors).await?;
-    printed.push_str(&errors);
     let status = script.wait().await?;
-    ensure!(printed.contains(" passed, "), "the script did not come to its end ({status})");
-    platform.process.must_run().context("the platform at the end of the checks")?;
+    ensure!(
+        printed.contains(" passed, "),
+        "the script did not come to its end ({status}); its errors are above"
+    );
+    platform
+        .process
+        .must_run()
+        .context("the platform at the end of the checks")?;
     Ok(status)
 }
 

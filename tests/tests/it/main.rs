@@ -4,8 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod refusals;
 mod bad_input;
+mod faults;
 mod hostile_names;
+mod poison;
+mod refusals;
 mod spine;
 mod up;

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::classify::{Class, MessageAction, ProviderAction};
-use crate::dispatcher::cache::Cache;
+use crate::cache::Cache;
 
 const FAILURES_MAX: u32 = 5;
 const OPEN_FIRST: Duration = Duration::from_secs(2);

@@ -17,8 +17,9 @@ use url::Url;
 
 use super::classify::Signal;
 use super::reply::{Accepted, Refusal};
-use super::{TwilioOptions, http, telemetry};
+use super::{TwilioOptions, http};
 use crate::contracts::{Channel, Delivery, DeliveryStatus};
+use crate::telemetry;
 
 pub use segments::segments;
 

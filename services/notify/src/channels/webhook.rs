@@ -23,8 +23,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::classify::Signal;
 use super::reply::{Accepted, Refusal};
 use super::{WebhookOptions, http, sender};
+use crate::cache::Cache;
 use crate::contracts::{Delivery, DeliveryStatus};
-use crate::dispatcher::cache::Cache;
 use crate::store::Store;
 
 pub use endpoint::{Endpoint, EndpointError};

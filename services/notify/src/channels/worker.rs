@@ -20,11 +20,12 @@ use super::ledger::{self, Entry};
 use super::redact::redact;
 use super::reply::{Accepted, Refusal};
 use super::sender::Sender;
-use super::{ChannelDeps, ChannelOptions, retry, telemetry};
+use super::{ChannelDeps, ChannelOptions, retry};
 use crate::contracts::{
     AttemptReport, Channel, Delivery, DeliveryStatus, OUTCOME_TYPE, Outcome, OutcomeEvent,
 };
 use crate::plan;
+use crate::telemetry;
 
 /// How long a delivery is held for a fault that is not its own, before it fails after all.
 const HOLD_MAX: Duration = Duration::from_secs(72 * 3600);
@@ -163,13 +164,7 @@ impl Handler<Delivery> for ChannelWorker {
         };
         // The same id as the worker's own report of this attempt: if that one was stored, this one is dropped.
         let report = self.draft(&attempt, DeliveryStatus::Failed, reason);
-        if !self
-            .report(&attempt, report_id(&attempt), report)
-            .await?
-            .duplicate
-        {
-            telemetry::completed(self.channel, "dead_lettered");
-        }
+        self.report(&attempt, report_id(&attempt), report).await?;
         Ok(())
     }
 }
@@ -223,10 +218,7 @@ impl ChannelWorker {
     }
 
     async fn accepted(&self, attempt: &Attempt<'_>, accepted: Accepted) -> Result<(), Failure> {
-        let delivery = attempt.delivery;
         telemetry::provider_request(self.sender.provider(), "ok", attempt.started.elapsed());
-        telemetry::completed(self.channel, "delivered");
-        telemetry::end_to_end(self.channel, clock::now().since(delivery.accepted_at));
         if attempt.possible_duplicate {
             telemetry::possible_duplicate(self.channel);
         }
@@ -300,10 +292,8 @@ impl ChannelWorker {
         self.report(attempt, report_id(attempt), report).await?;
         if opted_out {
             // The person's own wish: nothing to repair, so nothing to park.
-            telemetry::completed(self.channel, "suppressed");
             return Ok(());
         }
-        telemetry::completed(self.channel, "failed");
         Err(Failure::dead(reason, detail))
     }
 
@@ -372,7 +362,6 @@ impl ChannelWorker {
     }
 
     async fn expire(&self, attempt: &Attempt<'_>) -> Result<(), Failure> {
-        telemetry::completed(self.channel, "expired");
         self.report(
             attempt,
             report_id(attempt),

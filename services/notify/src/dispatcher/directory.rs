@@ -16,7 +16,7 @@ use campana_bus::lifecycle::Lifecycle;
 use campana_bus::{Bus, clock};
 use futures::StreamExt;
 
-use super::cache::Cache;
+use crate::cache::Cache;
 use crate::plan::{RecipientView, recipient_view, template_view};
 use crate::render::{self, CompiledTemplate, RenderError};
 use crate::store::changed::Changed;

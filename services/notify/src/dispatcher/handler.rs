@@ -17,12 +17,12 @@ use futures::StreamExt;
 use serde::Serialize;
 
 use super::directory::{Directory, Found, Snapshot, Wanted};
-use crate::channels::telemetry;
 use crate::contracts::{
     Channel, Content, DELIVERY_TYPE, DeliveryStatus, NotificationRequest, OUTCOME_TYPE, Outcome,
     OutcomeEvent,
 };
 use crate::plan::{self, Plan, Recipients};
+use crate::telemetry;
 
 /// CloudEvents source of what the dispatcher says.
 const SOURCE: &str = "campana/dispatcher";
@@ -95,9 +95,6 @@ impl EnvelopeHandler for Dispatcher {
             reason: reason.to_owned(),
         };
         let id = format!("rejected:{}:{}", request.id, meta.redrives);
-        for channel in plan::channels(&request, None) {
-            telemetry::completed(channel, "dead_lettered");
-        }
         self.report(&request, id, event, clock::now()).await
     }
 }
@@ -289,9 +286,6 @@ impl Dispatcher {
         let summary = plan::summary(&request);
         match work {
             Work::Dispatch(plan) => {
-                for line in plan.planned.iter().filter(|line| line.status.is_final()) {
-                    telemetry::completed(line.channel, completion(line.status));
-                }
                 let event = OutcomeEvent::Planned {
                     summary,
                     deliveries: plan.planned,
@@ -383,15 +377,6 @@ fn message_id(id: &str, meta: &Meta) -> String {
         id.to_owned()
     } else {
         format!("{id}:{}", meta.redrives)
-    }
-}
-
-const fn completion(status: DeliveryStatus) -> &'static str {
-    match status {
-        DeliveryStatus::Delivered | DeliveryStatus::Sent => "delivered",
-        DeliveryStatus::Suppressed | DeliveryStatus::Canceled => "suppressed",
-        DeliveryStatus::Expired => "expired",
-        DeliveryStatus::Queued | DeliveryStatus::Retrying | DeliveryStatus::Failed => "failed",
     }
 }
 

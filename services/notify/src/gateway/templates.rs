@@ -18,6 +18,8 @@ use super::recipients::{name_cursor, next_name_cursor};
 use super::state::App;
 use super::status::store_problem;
 use super::validate::FieldErrors;
+use crate::plan;
+use crate::render::CompiledTemplate;
 use crate::store::changed::Changed;
 use crate::store::{
     EmailTemplate, InAppTemplate, Template, TemplateChannels, TextTemplate, WebhookTemplate,
@@ -220,19 +222,41 @@ fn check(key: &str, input: TemplateIn, tenant: &str) -> Result<Template, Problem
     }
     for (pointer, source) in sources {
         errors.text(pointer, source, SOURCE_BYTES_MAX);
-        if let Err(why) = parses(source) {
-            errors.push(pointer, FieldCode::InvalidTemplate, why);
-        }
     }
     errors.finish()?;
     let now = clock::now();
-    Ok(Template {
+    let template = Template {
         tenant: tenant.to_owned(),
         key: key.to_owned(),
         channels: input.channels.into(),
         created_at: now,
         updated_at: now,
-    })
+    };
+    compiles(&template)?;
+    Ok(template)
+}
+
+/// The dispatcher's own compiler decides, so that nothing is stored that would be a dead letter later.
+fn compiles(template: &Template) -> Result<(), Problem> {
+    let Err(error) = CompiledTemplate::compile(&plan::template_view(template)) else {
+        return Ok(());
+    };
+    let (channel, part) = error
+        .part
+        .split_once('.')
+        .unwrap_or((error.part.as_str(), ""));
+    let field = match (channel, part) {
+        ("in_app" | "webhook", "text") => "body",
+        ("email", "title") => "subject",
+        (_, part) => part,
+    };
+    let mut errors = FieldErrors::default();
+    errors.push(
+        &format!("/channels/{channel}/{field}"),
+        FieldCode::InvalidTemplate,
+        error.reason,
+    );
+    errors.finish()
 }
 
 fn sources(channels: &ChannelSources) -> Vec<(&'static str, &str)> {
@@ -273,21 +297,6 @@ fn sources(channels: &ChannelSources) -> Vec<(&'static str, &str)> {
         list.push(("/channels/webhook/body", body));
     }
     list
-}
-
-/// Parses a source without running it.
-fn parses(source: &str) -> Result<(), String> {
-    let environment = minijinja::Environment::new();
-    match environment.template_from_str(source) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let line = error.line().unwrap_or(1);
-            Err(format!(
-                "line {line}: {}",
-                error.detail().unwrap_or("the template does not parse")
-            ))
-        }
-    }
 }
 
 fn not_found() -> Problem {

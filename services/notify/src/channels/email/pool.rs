@@ -9,7 +9,8 @@ use campana_bus::clock;
 use tokio::sync::Semaphore;
 
 use super::session::{Connector, Envelope, Session, SmtpFailure, Stage};
-use crate::channels::{EmailOptions, telemetry};
+use crate::channels::EmailOptions;
+use crate::telemetry;
 
 /// A connection that rested longer than this is asked whether it still lives.
 const PROBE_AFTER: Duration = Duration::from_secs(5);

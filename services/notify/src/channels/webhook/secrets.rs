@@ -9,10 +9,10 @@ use campana_bus::clock;
 use secrecy::{ExposeSecret, SecretString};
 use standardwebhooks::Webhook;
 
+use crate::cache::Cache;
 use crate::channels::classify::Signal;
 use crate::channels::reply::Refusal;
 use crate::contracts::Delivery;
-use crate::dispatcher::cache::Cache;
 use crate::store::Store;
 
 /// How long a secret is used without asking the store.

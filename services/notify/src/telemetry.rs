@@ -1,5 +1,6 @@
 //! The metrics of the dispatcher and the channels: every name once, and the functions that write them.
-//! Reads: nothing. Writes: the metrics recorder. Never: puts an id, a name or an address into a label.
+//! Reads: nothing. Writes: the metrics recorder. Never: puts an id, a name or an address into a label,
+//! nor counts completed deliveries, which only the recorder does.
 
 use std::time::Duration;
 
@@ -7,10 +8,6 @@ use metrics::{counter, gauge, histogram};
 
 use crate::contracts::Channel;
 
-/// Deliveries that came to an end, by channel and outcome.
-pub const COMPLETED: &str = "campana_notifications_completed_total";
-/// Time from the acceptance of a notification to the provider's acceptance of a delivery.
-pub const E2E_SECONDS: &str = "campana_notification_e2e_duration_seconds";
 /// Time of one stage of the way.
 pub const STAGE_SECONDS: &str = "campana_stage_duration_seconds";
 /// Requests that were put off until their time.
@@ -33,14 +30,6 @@ pub const SUPPRESS_SIGNALS: &str = "campana_suppress_signals_total";
 pub const SMS_SEGMENTS: &str = "campana_sms_segments_total";
 /// Connections to the SMTP relay, by what happened.
 pub const SMTP_CONNECTIONS: &str = "campana_smtp_connections_total";
-
-pub(crate) fn completed(channel: Channel, outcome: &'static str) {
-    counter!(COMPLETED, "channel" => channel.as_str(), "outcome" => outcome).increment(1);
-}
-
-pub(crate) fn end_to_end(channel: Channel, micros: i64) {
-    histogram!(E2E_SECONDS, "channel" => channel.as_str()).record(seconds(micros));
-}
 
 pub(crate) fn stage(stage: &'static str, took: Duration) {
     histogram!(STAGE_SECONDS, "stage" => stage, "channel" => "all").record(took.as_secs_f64());
