@@ -129,6 +129,15 @@ impl Bus {
         }
     }
 
+    /// How many messages of `subject` (wildcards allowed) are stored.
+    ///
+    /// # Errors
+    /// If the stream refuses or does not answer in time.
+    pub async fn count(&self, stream: &str, subject: &str) -> Result<u64, FetchError> {
+        let page = self.fetch_after(stream, subject, 0, 1).await?;
+        Ok(page.messages.len() as u64 + page.pending)
+    }
+
     /// The newest message of a subject.
     ///
     /// # Errors

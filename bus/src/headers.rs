@@ -35,8 +35,6 @@ pub const ENVELOPE_PARTS: &str = "Campana-Envelope-Parts";
 pub const CLIENT_INFO: &str = "Campana-Info";
 /// Set on a message that was published by a repeated command.
 pub const REPEAT: &str = "Campana-Repeat";
-/// Set when a published copy only deferred the message and must not count as an attempt.
-pub const DEFERRED: &str = "Campana-Deferred";
 
 /// Sets a header; a value that the protocol cannot carry (line breaks) is left out, because a header must
 /// never be able to forge another one.

@@ -169,6 +169,9 @@ pub fn request(priority: &str) -> String {
     format!("notify.request.{}", escape(priority))
 }
 
+/// All requests that wait for the dispatcher; those that wait for their time are elsewhere.
+pub const REQUESTS_FILTER: &str = "notify.request.*";
+
 /// `notify.deliver.{channel}.{tenant}`.
 #[must_use]
 pub fn deliver(channel: &str, tenant: &str) -> String {

@@ -34,6 +34,8 @@ pub use listeners::{Listeners, bind_std};
 
 /// How long the embedded server may take to come up.
 const NATS_START: Duration = Duration::from_secs(20);
+/// How often `up.json` is compared with what runs.
+const DISCOVERY_CHECK: Duration = Duration::from_secs(1);
 /// Pause between two tries to reach a server that is coming up.
 const NATS_RETRY: Duration = Duration::from_millis(10);
 
@@ -274,11 +276,31 @@ impl Platform {
         &self.addresses
     }
 
+    /// The nats-server child has another process id after a restart; who watches it reads `up.json`.
+    async fn keep_discovery_true(&self) {
+        let (Some(nats), Some(written)) = (&self.nats, &self.discovery) else {
+            return std::future::pending().await;
+        };
+        let mut written = written.clone();
+        let mut tick = tokio::time::interval(DISCOVERY_CHECK);
+        loop {
+            tick.tick().await;
+            let pid = nats.pid();
+            if pid != 0 && pid != written.nats_pid {
+                written.nats_pid = pid;
+                if let Err(error) = written.write() {
+                    tracing::warn!("up.json cannot be updated: {error:#}");
+                }
+            }
+        }
+    }
+
     /// Until a signal or a failed role; then a drain, and the end of the nats-server child.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
         let signalled = tokio::select! {
             signal = first_signal() => signal.map(Some)?,
             () = self.lifecycle.soft.cancelled() => None,
+            () = self.keep_discovery_true() => None,
         };
         self.ready.store(false, Ordering::Relaxed);
         tracing::info!(signal = signalled, "stopping: finishing what is in hand");

@@ -138,7 +138,7 @@ pub struct AuthOptions {
 pub struct ListenOptions {
     /// One address for all.
     pub host: String,
-    /// HTTP API, console, docs.
+    /// HTTP API, demo page, API docs.
     pub gateway: u16,
     /// WebSocket.
     pub edge: u16,

@@ -15,7 +15,7 @@ pub struct Discovery {
     pub pid: u32,
     /// The nats-server child.
     pub nats_pid: u32,
-    /// HTTP API, console, docs.
+    /// HTTP API, demo page, API docs.
     pub gateway: String,
     /// The edge.
     pub edge: String,

@@ -26,6 +26,9 @@ pub const DLQ_MESSAGES: &str = "campana_dlq_messages";
 /// When the oldest of them was parked, seconds since the epoch; 0 if there is none.
 pub const DLQ_OLDEST: &str = "campana_dlq_oldest_message_timestamp_seconds";
 
+/// 1 if the database answered the last health check.
+pub const DATABASE_UP: &str = "campana_database_up";
+
 /// Edges from 1 ms to 30 s, finer around 200 ms, where the figure is that this platform replaces.
 const SECONDS: [f64; 19] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0,
@@ -33,6 +36,8 @@ const SECONDS: [f64; 19] = [
 ];
 const ATTEMPTS: [f64; 6] = [1.0, 2.0, 3.0, 5.0, 8.0, 13.0];
 const COUNTS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
+/// How long the database may take to answer a health check.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Installs the metrics recorder of the process.
@@ -113,25 +118,40 @@ async fn readyz(State(ops): State<Ops>) -> (StatusCode, String) {
     if !ops.health.bus.is_connected() {
         problems.push("not connected to NATS");
     }
-    if let Some(store) = &ops.health.store {
-        let answer = tokio::time::timeout(Duration::from_secs(2), store.ping()).await;
-        if !matches!(answer, Ok(Ok(()))) {
-            problems.push("the database does not answer");
-        }
+    if !problems.is_empty() {
+        let text = format!("not ready: {}\n", problems.join(", "));
+        return (StatusCode::SERVICE_UNAVAILABLE, text);
     }
-    if problems.is_empty() {
-        (StatusCode::OK, "ready\n".to_owned())
-    } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("not ready: {}\n", problems.join(", ")),
-        )
+    // Notifications are taken and delivered without the database; status catches up when it is back. A
+    // load balancer must not take the process away for it.
+    let degraded = !ops.health.database_answers().await;
+    (
+        StatusCode::OK,
+        if degraded {
+            "ready, but the database does not answer\n"
+        } else {
+            "ready\n"
+        }
+        .to_owned(),
+    )
+}
+
+impl Health {
+    /// True also if no role of this process uses the database.
+    async fn database_answers(&self) -> bool {
+        let Some(store) = &self.store else {
+            return true;
+        };
+        let answer = tokio::time::timeout(DATABASE_TIMEOUT, store.ping()).await;
+        let up = matches!(answer, Ok(Ok(())));
+        gauge!(DATABASE_UP).set(f64::from(u8::from(up)));
+        up
     }
 }
 
 /// Keeps histograms small and the dead letters' depth and age current.
 fn watch(handle: &PrometheusHandle, health: &Health, lifecycle: &Lifecycle) {
-    let (handle, bus, soft) = (handle.clone(), health.bus.clone(), lifecycle.soft.clone());
+    let (handle, health, soft) = (handle.clone(), health.clone(), lifecycle.soft.clone());
     lifecycle.spawn("metrics upkeep", async move {
         let mut tick = tokio::time::interval(UPKEEP);
         loop {
@@ -140,7 +160,8 @@ fn watch(handle: &PrometheusHandle, health: &Health, lifecycle: &Lifecycle) {
                 _ = tick.tick() => {}
             }
             handle.run_upkeep();
-            dead_letters(&bus).await;
+            dead_letters(&health.bus).await;
+            health.database_answers().await;
         }
     });
 }

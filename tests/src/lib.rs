@@ -14,6 +14,7 @@ pub mod process;
 pub mod random;
 pub mod roles;
 pub mod sandbox;
+pub mod stored;
 pub mod wait;
 
 pub use api::{Answer, Api};
@@ -23,4 +24,5 @@ pub use postgres::Postgres;
 pub use process::Process;
 pub use roles::Roles;
 pub use sandbox::Sandbox;
+pub use stored::stored;
 pub use wait::eventually;

@@ -281,9 +281,10 @@ impl Platform {
 
 impl Drop for Platform {
     fn drop(&mut self) {
+        let Some(nats) = self.nats_pid() else { return };
         self.process.kill();
         let started = clock::monotonic();
-        while !process::mentioning(&self.home.mark()).is_empty() {
+        while process::is_alive(nats) {
             if started.elapsed() > CHILD_ENDS_WITHIN {
                 assert!(std::thread::panicking(), "nats-server outlived campana");
                 return;

@@ -22,7 +22,7 @@ const GENERATED: [(Source, &str); 4] = [
     (Source::Campana(&["openapi"]), "docs/reference/openapi.json"),
     (
         Source::Campana(&["config", "doc"]),
-        "docs/reference/config.md",
+        "docs/reference/config.toml",
     ),
     (
         Source::Campana(&["topology", "show", "--json"]),

@@ -140,6 +140,15 @@ async fn history_is_read_in_pages_without_a_consumer() {
         [3, 5]
     );
     assert_eq!(page.pending, 2);
+    assert_eq!(
+        bus.count(CHANNELS, "ch.default.test.even").await.unwrap(),
+        5
+    );
+    assert_eq!(bus.count(CHANNELS, "ch.default.*.*").await.unwrap(), 10);
+    assert_eq!(
+        bus.count(CHANNELS, "ch.default.test.none").await.unwrap(),
+        0
+    );
     let rest = bus
         .fetch_after(CHANNELS, "ch.default.test.even", 5, 100)
         .await

@@ -63,7 +63,7 @@ pub enum KeysCommand {
         #[arg(long, default_value = "default")]
         tenant: String,
     },
-    /// Revoke a key; gateways notice within their key cache's time (`gateway.key_cache_seconds`)
+    /// Revoke a key; gateways stop taking it within six times `gateway.key_cache_seconds`
     Revoke {
         /// Its id, from `list`
         id: String,

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -23,7 +24,12 @@ impl DataDir {
     /// Makes and locks the directory.
     pub fn open(config: &Config) -> anyhow::Result<Self> {
         let path = &config.data_dir;
-        std::fs::create_dir_all(path).map_err(|error| {
+        // It holds secrets, addresses and messages: nobody but its owner looks in.
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path);
+        made.map_err(|error| {
             bad_config(format!(
                 "data_dir {} cannot be made: {error}",
                 path.display()

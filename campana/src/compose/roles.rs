@@ -150,7 +150,7 @@ impl Starter {
         };
         let (bus, lifecycle) = (self.bus(Role::Edge).await?, self.lifecycle());
         let mut options = self.parts.config.edge.clone();
-        if options.allowed_origins.is_empty() && self.parts.config.public.demo {
+        if self.parts.demo_key.is_some() {
             // The demo page is served by the gateway, which is another origin than the edge.
             options
                 .allowed_origins

@@ -118,9 +118,12 @@ fn parse_flag(text: &str) -> Value {
         .unwrap_or_else(|| Value::from(text))
 }
 
+/// What the environment says: values by key, and files that hold a value by key.
+type Environment = (Vec<(String, String)>, Vec<(String, PathBuf)>);
+
 /// `CAMPANA__SECTION__KEY=value`, and `CAMPANA__AUTH__TOKEN_SECRET_FILE=/run/secrets/x`, which sets
 /// `auth.token_secret` to the file's content.
-fn environment(options: &Figment) -> (Vec<(String, String)>, Vec<(String, PathBuf)>) {
+fn environment(options: &Figment) -> Environment {
     let (mut values, mut files) = (Vec::new(), Vec::new());
     for (name, value) in std::env::vars_os() {
         let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) else {

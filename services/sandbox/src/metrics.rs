@@ -7,15 +7,25 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
+/// Messages that arrived, by channel and result.
 pub const MESSAGES_TOTAL: &str = "campana_sandbox_messages_total";
+/// Messages kept for the page.
 pub const MESSAGES_KEPT: &str = "campana_sandbox_messages_kept";
+/// Bytes of the messages kept.
 pub const KEPT_BYTES: &str = "campana_sandbox_kept_bytes";
+/// Messages that were forgotten to make room.
 pub const EVICTED_TOTAL: &str = "campana_sandbox_evicted_total";
+/// SMTP connections open now.
 pub const SMTP_CONNECTIONS: &str = "campana_sandbox_smtp_connections";
+/// SMTP connections accepted or refused.
 pub const SMTP_CONNECTIONS_TOTAL: &str = "campana_sandbox_smtp_connections_total";
+/// SMTP replies, by code.
 pub const SMTP_REPLIES_TOTAL: &str = "campana_sandbox_smtp_replies_total";
+/// HTTP connections open now.
 pub const WEB_CONNECTIONS: &str = "campana_sandbox_web_connections";
+/// Status callbacks, by how they ended.
 pub const CALLBACKS_TOTAL: &str = "campana_sandbox_callbacks_total";
+/// Scripted faults that were applied, by channel.
 pub const FAULTS_APPLIED_TOTAL: &str = "campana_sandbox_faults_applied_total";
 
 /// How one planned callback ended.

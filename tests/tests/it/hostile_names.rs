@@ -6,10 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use campana_tests::api::id_of;
 use campana_tests::centrifuge::Socket;
-use campana_tests::{Api, Client, Event, Platform};
+use campana_tests::{Api, Client, Event, Platform, stored};
 use serde_json::{Value, json};
-
-use super::bad_input::stored;
 
 /// Harmless because escaped: each is a name like any other.
 const STRANGE: [&str; 14] = [
@@ -139,17 +137,67 @@ async fn refused_names(platform: &Platform, api: &Api) -> Result<()> {
         );
     }
     ensure!(stored(&bus).await? == before, "something was stored");
-    for tenant in ["*", ">", "a.b", "a b"] {
+    Ok(())
+}
+
+/// A tenant whose name is a wildcard sees and reaches nothing of the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants() {
+    let platform = Platform::up(&[]).await.unwrap();
+    let mut alice = platform.client("alice").await.unwrap();
+    let api = platform.api().unwrap();
+    let secret = api.ring("alice", "for the default tenant").await.unwrap();
+    alice.expect(&secret).await.unwrap();
+    api.status(&secret, "completed").await.unwrap();
+    for tenant in ["*", ">", "default.>", "=64efault"] {
+        other_tenant(&platform, tenant, &secret)
+            .await
+            .with_context(|| tenant.to_owned())
+            .unwrap();
+    }
+    for tenant in ["", "a\nb", &"x".repeat(10_000)] {
         let made = platform
             .home
             .command(&["keys", "create", "--name", "x", "--tenant", tenant])
-            .await?;
-        ensure!(
+            .await
+            .unwrap();
+        assert!(
             made.code != 0 && made.stdout.is_empty(),
             "a key for tenant {tenant:?}"
         );
     }
-    Ok(())
+    let last = api.ring("alice", "only this").await.unwrap();
+    alice.expect(&last).await.unwrap();
+}
+
+async fn other_tenant(platform: &Platform, tenant: &str, secret: &str) -> Result<()> {
+    let made = platform
+        .home
+        .command(&[
+            "keys", "create", "--name", "x", "--role", "admin", "--tenant", tenant, "--json",
+        ])
+        .await?
+        .json()?;
+    let api = platform
+        .api()?
+        .with_key(made["key"]["api_key"].as_str().context("a key")?);
+    ensure!(
+        api.get(&format!("/v1/notifications/{secret}"))
+            .await?
+            .status
+            == 404,
+        "another tenant's notification is shown"
+    );
+    ensure!(api.get("/v1/notifications").await?.expect(200)?["data"] == json!([]));
+    ensure!(api.get("/v1/recipients").await?.expect(200)?["data"] == json!([]));
+    let mut own = Client::connect(
+        &platform.url("edge_ws"),
+        "alice",
+        &api.token("alice").await?,
+    )
+    .await?;
+    let id = api.ring("alice", "for her namesake").await?;
+    own.expect(&id).await.map(drop)
 }
 
 /// A strange recipient is stored, read, rung and connected under exactly that name.

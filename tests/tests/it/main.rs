@@ -4,7 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod bad_callers;
 mod bad_input;
+mod bad_sockets;
 mod faults;
 mod hostile_names;
 mod poison;

@@ -142,12 +142,12 @@ async fn redriven(platform: &Platform, api: &Api, bell: &mut Client, letter: &Va
     let ring = bell.next(SOON).await?;
     ensure!(ring.data["title"] == "Order at here", "{}", ring.data);
     let notification = ring.data["notification_id"].as_str().context("an id")?;
+    let status = api.status(notification, "completed").await?;
     ensure!(
-        ring.data["trace_id"] == letter["trace_id"],
-        "{} and {letter}",
+        ring.data["trace_id"] == status["trace_id"],
+        "{} and {status}",
         ring.data
     );
-    api.status(notification, "completed").await?;
     parked(platform, POISONS.len() - 1).await.map(drop)
 }
 

@@ -122,15 +122,21 @@ fn problem_codes(tree: &Tree) -> Vec<(&File, usize, String)> {
 }
 
 /// A name, a string, an HTTP status: codes of single fields have no status and no page.
+/// `Name, "code", 404, …` of a problem, or `Name, "code";` of a wrong field.
 fn is_row(line: &str) -> bool {
-    let mut cells = line.trim().split(',').map(str::trim);
-    cells
+    let line = line.trim();
+    let (line, field) = line
+        .strip_suffix(';')
+        .map_or((line, false), |rest| (rest, true));
+    let mut cells = line.split(',').map(str::trim);
+    let named = cells
         .next()
-        .is_some_and(|name| !name.is_empty() && name.chars().all(is_word))
-        && cells.next() == Some("\"\"")
-        && cells.next().is_some_and(|status| {
-            status.len() == 3 && status.chars().all(|digit| digit.is_ascii_digit())
-        })
+        .is_some_and(|name| !name.is_empty() && name.chars().all(is_word));
+    let coded = cells.next() == Some("\"\"");
+    let status = cells.next();
+    let is_status =
+        |text: &str| text.len() == 3 && text.chars().all(|digit| digit.is_ascii_digit());
+    named && coded && status.map_or(field, is_status)
 }
 
 fn is_code(text: &str) -> bool {

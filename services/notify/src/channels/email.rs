@@ -1,9 +1,9 @@
 //! E-mail: one message, one recipient, one transaction.
 //! Reads: the delivery. Writes: the SMTP relay. Never: reuses a connection after anything unusual.
 
+mod dialogue;
 mod message;
 mod pool;
-mod session;
 mod stream;
 mod tls;
 
@@ -18,8 +18,8 @@ use super::classify::Signal;
 use super::reply::{Accepted, Refusal};
 use crate::contracts::{Delivery, DeliveryStatus};
 
+pub use dialogue::{Envelope, Limits, SmtpFailure, Stage};
 pub use pool::Pool;
-pub use session::{Envelope, Limits, SmtpFailure, Stage};
 
 /// Speaks to one relay.
 pub struct EmailSender {
@@ -50,7 +50,7 @@ impl EmailSender {
             body: seconds(options.body_timeout_seconds),
         };
         let tls = tls::Tls::new(options.tls, &options.host, options.ca_file.as_deref())?;
-        let connector = session::Connector::new(options, hello, tls, limits);
+        let connector = dialogue::Connector::new(options, hello, tls, limits);
         Ok(Self {
             pool: Pool::new(connector, options),
             from,

@@ -18,8 +18,7 @@ use serde::Serialize;
 
 use super::directory::{Directory, Found, Snapshot, Wanted};
 use crate::contracts::{
-    Channel, Content, DELIVERY_TYPE, DeliveryStatus, NotificationRequest, OUTCOME_TYPE, Outcome,
-    OutcomeEvent,
+    Channel, Content, DELIVERY_TYPE, NotificationRequest, OUTCOME_TYPE, Outcome, OutcomeEvent,
 };
 use crate::plan::{self, Plan, Recipients};
 use crate::telemetry;

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use campana_bus::topology;
+use campana_bus::{subjects, topology};
 
 use super::options::GatewayOptions;
 use super::problem::{Code, Problem};
@@ -53,15 +53,14 @@ impl Admission {
 pub(super) async fn watch(app: App) {
     let pause = Duration::from_millis(app.options.backlog_poll_ms.max(10));
     loop {
-        if let Ok(mut stream) = app
-            .deps
-            .bus
-            .jetstream()
-            .get_stream(topology::REQUESTS)
-            .await
-            && let Ok(info) = stream.info().await
+        // Notifications that wait for their time are no backlog, so only what is due counts as messages; the
+        // bytes are those of the whole stream, because they are what fills the disk.
+        let bus = &app.deps.bus;
+        let waiting = bus.count(topology::REQUESTS, subjects::REQUESTS_FILTER);
+        if let (Ok(messages), Ok(position)) =
+            tokio::join!(waiting, bus.position(topology::REQUESTS))
         {
-            let (messages, bytes) = (info.state.messages, info.state.bytes);
+            let bytes = position.bytes;
             app.admission.set(messages, bytes);
             #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
             {

@@ -1,5 +1,5 @@
 //! The connections to the relay: few, reused, replaced in time.
-//! Reads: the monotonic clock. Writes: sockets, through `session`. Never: opens more connections than the
+//! Reads: the monotonic clock. Writes: sockets, through `dialogue`. Never: opens more connections than the
 //! limit (lettre's own pool limits parked ones only), parks one whose last transaction did not end well.
 
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use campana_bus::clock;
 use tokio::sync::Semaphore;
 
-use super::session::{Connector, Envelope, Session, SmtpFailure, Stage};
+use super::dialogue::{Connector, Envelope, Session, SmtpFailure, Stage};
 use crate::channels::EmailOptions;
 use crate::telemetry;
 
