@@ -19,10 +19,7 @@ impl Event for OrderCreated {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let bus = Bus::from_env("audit-log").await?;
-    let consumer = bus
-        .consumer::<OrderCreated>("audit-log")
-        .max_in_flight(64)
-        .max_attempts(5);
+    let consumer = bus.consumer::<OrderCreated>("audit-log").max_in_flight(64).max_attempts(5);
     consumer.run(record, stop_on_signal()).await?; // returns after a clean drain
     Ok(())
 }
@@ -40,11 +37,8 @@ async fn record(event: OrderCreated, meta: Meta) -> Result<(), Failure> {
         event.currency
     );
     let append = async {
-        let mut file = tokio::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open("audit.log")
-            .await?;
+        let mut file =
+            tokio::fs::OpenOptions::new().append(true).create(true).open("audit.log").await?;
         tokio::io::AsyncWriteExt::write_all(&mut file, line.as_bytes()).await
     };
     append.await.map_err(Failure::retry) // tried again with growing pauses, then parked

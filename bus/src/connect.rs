@@ -49,9 +49,7 @@ impl FromStr for Durability {
         match text {
             "power" => Ok(Self::Power),
             "process" => Ok(Self::Process),
-            other => Err(format!(
-                "durability is \"power\" or \"process\", not \"{other}\""
-            )),
+            other => Err(format!("durability is \"power\" or \"process\", not \"{other}\"")),
         }
     }
 }
@@ -138,30 +136,18 @@ impl Bus {
             };
             connect = connect.credentials_file(path).await.map_err(failed)?;
         }
-        let servers: Vec<&str> = options
-            .url
-            .split(',')
-            .map(str::trim)
-            .filter(|url| !url.is_empty())
-            .collect();
-        let client = connect
-            .connect(servers)
-            .await
-            .map_err(|error| ConnectError::Unreachable {
-                url: redact(&options.url),
-                reason: error.to_string(),
-            })?;
+        let servers: Vec<&str> =
+            options.url.split(',').map(str::trim).filter(|url| !url.is_empty()).collect();
+        let client = connect.connect(servers).await.map_err(|error| ConnectError::Unreachable {
+            url: redact(&options.url),
+            reason: error.to_string(),
+        })?;
         let jetstream = ContextBuilder::new()
             .timeout(Duration::from_secs(10))
             .ack_timeout(ACK_TIMEOUT)
             .max_ack_inflight(ACKS_IN_FLIGHT_MAX)
             .build(client.clone());
-        Ok(Self {
-            client,
-            jetstream,
-            durability: options.durability,
-            name: options.name,
-        })
+        Ok(Self { client, jetstream, durability: options.durability, name: options.name })
     }
 
     /// Connects as a service author's `main` does: `NATS_URL` (default `nats://127.0.0.1:4222`),

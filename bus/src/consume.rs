@@ -132,34 +132,22 @@ pub enum Failure {
 impl Failure {
     /// Try again after the consumer's backoff.
     pub fn retry(error: impl Display) -> Self {
-        Self::Retry {
-            after: None,
-            error: error.to_string(),
-        }
+        Self::Retry { after: None, error: error.to_string() }
     }
 
     /// Try again after this time.
     pub fn retry_after(after: Duration, error: impl Display) -> Self {
-        Self::Retry {
-            after: Some(after),
-            error: error.to_string(),
-        }
+        Self::Retry { after: Some(after), error: error.to_string() }
     }
 
     /// Come back after this time without counting an attempt.
     pub fn defer(after: Duration, why: impl Display) -> Self {
-        Self::Defer {
-            after,
-            why: why.to_string(),
-        }
+        Self::Defer { after, why: why.to_string() }
     }
 
     /// Park it.
     pub fn dead(reason: impl Into<String>, error: impl Display) -> Self {
-        Self::Dead {
-            reason: reason.into(),
-            error: error.to_string(),
-        }
+        Self::Dead { reason: reason.into(), error: error.to_string() }
     }
 }
 

@@ -63,10 +63,7 @@ pub(crate) fn letter(
 
 /// A header cannot carry line breaks, and an error text has no limit of its own.
 fn one_line(text: &str) -> String {
-    let mut line: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.len() > ERROR_BYTES_MAX {
         let mut end = ERROR_BYTES_MAX;
         while !line.is_char_boundary(end) {
@@ -146,11 +143,7 @@ pub enum DlqError {
 }
 
 fn view(stored: &StoredMessage) -> DeadLetter {
-    let text = |name: &str| {
-        headers::get(&stored.headers, name)
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let text = |name: &str| headers::get(&stored.headers, name).unwrap_or_default().to_owned();
     let (stream, consumer, sequence) =
         subjects::parse_dead_letter(&stored.subject).unwrap_or_default();
     DeadLetter {
@@ -174,10 +167,7 @@ fn view(stored: &StoredMessage) -> DeadLetter {
 impl Filter {
     fn matches(&self, letter: &DeadLetter) -> bool {
         self.id.is_none_or(|id| id == letter.id)
-            && self
-                .reason
-                .as_ref()
-                .is_none_or(|reason| *reason == letter.reason)
+            && self.reason.as_ref().is_none_or(|reason| *reason == letter.reason)
     }
 }
 
@@ -211,11 +201,7 @@ async fn stored(bus: &Bus, filter: &Filter, limit: usize) -> Result<Vec<StoredMe
         after = last.sequence;
         let past_the_id = filter.id.is_some_and(|id| after >= id);
         let more = page.pending > 0 && !past_the_id;
-        found.extend(
-            page.messages
-                .into_iter()
-                .filter(|message| filter.matches(&view(message))),
-        );
+        found.extend(page.messages.into_iter().filter(|message| filter.matches(&view(message))));
         if !more {
             break;
         }
@@ -248,11 +234,7 @@ async fn redrive_one(bus: &Bus, entry: &StoredMessage) -> Result<(), DlqError> {
         name.starts_with("campana-dead-") || name.eq_ignore_ascii_case(headers::ATTEMPT_BASE)
     });
     let again = Outgoing {
-        subject: subjects::retry(
-            &letter.stream,
-            &letter.consumer,
-            &format!("dlq-{}", letter.id),
-        ),
+        subject: subjects::retry(&letter.stream, &letter.consumer, &format!("dlq-{}", letter.id)),
         payload: entry.payload.clone(),
         headers: all,
         // A fresh id: the original one could still be in the duplicate window and would be swallowed. The
@@ -280,11 +262,8 @@ pub async fn discard(bus: &Bus, filter: &Filter, limit: usize) -> Result<usize, 
 
 async fn remove(bus: &Bus, id: u64) -> Result<(), DlqError> {
     let failed = |reason: String| DlqError::Remove { id, reason };
-    let stream = bus
-        .jetstream()
-        .get_stream_no_info(DLQ)
-        .await
-        .map_err(|error| failed(error.to_string()))?;
+    let stream =
+        bus.jetstream().get_stream_no_info(DLQ).await.map_err(|error| failed(error.to_string()))?;
     match stream.delete_message(id).await {
         Ok(_) => Ok(()),
         // Somebody else removed it meanwhile: that is what we wanted.

@@ -70,12 +70,9 @@ impl Bus {
         let body = Bytes::from(serde_json::to_vec(event)?);
         let id = event.id().unwrap_or_else(|| MessageId::fresh().to_string());
         let event_type = format!("{}.{}.v{}", E::SERVICE, E::NAME, E::VERSION);
-        let message = Outgoing::new(
-            subjects::app_event(event.tenant(), E::SERVICE, E::NAME),
-            id,
-            body,
-        )
-        .event(&event_type, E::SERVICE, clock::now(), Some(trace));
+        let message =
+            Outgoing::new(subjects::app_event(event.tenant(), E::SERVICE, E::NAME), id, body)
+                .event(&event_type, E::SERVICE, clock::now(), Some(trace));
         Ok(self.publish(message).await?)
     }
 
@@ -83,11 +80,7 @@ impl Bus {
     /// handled: processes with the same name share the work.
     pub fn consumer<E: Event>(&self, durable: &str) -> Consumer<'_, E> {
         let filter = subjects::app_event_filter(E::SERVICE, E::NAME);
-        Consumer {
-            bus: self,
-            spec: ConsumerSpec::new(EVENTS, durable, filter),
-            event: PhantomData,
-        }
+        Consumer { bus: self, spec: ConsumerSpec::new(EVENTS, durable, filter), event: PhantomData }
     }
 }
 
@@ -139,12 +132,8 @@ impl<E: Event> Consumer<'_, E> {
         R: Future<Output = Result<(), Failure>> + Send,
     {
         let lifecycle = Lifecycle::new();
-        let running = consume::run(
-            self.bus,
-            self.spec,
-            consume::from_fn(handler),
-            lifecycle.clone(),
-        );
+        let running =
+            consume::run(self.bus, self.spec, consume::from_fn(handler), lifecycle.clone());
         tokio::pin!(running, stop);
         tokio::select! {
             ended = &mut running => return ended,
@@ -157,10 +146,9 @@ impl<E: Event> Consumer<'_, E> {
 /// Ready at the first SIGINT or SIGTERM: what a service's `main` gives to [`Consumer::run`].
 pub async fn stop_on_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         // Without signal handlers the process ends at the signal itself; redelivery makes that safe.
         return std::future::pending().await;
     };

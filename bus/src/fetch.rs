@@ -86,11 +86,7 @@ impl Bus {
         let request =
             json!({"seq": after.saturating_add(1), "next_by_subj": subject, "batch": limit});
         let inbox = self.client().new_inbox();
-        let mut answers = self
-            .client()
-            .subscribe(inbox.clone())
-            .await
-            .map_err(unavailable)?;
+        let mut answers = self.client().subscribe(inbox.clone()).await.map_err(unavailable)?;
         self.client()
             .publish_with_reply(
                 format!("$JS.API.DIRECT.GET.{stream}"),
@@ -147,8 +143,7 @@ impl Bus {
         stream: &str,
         subject: &str,
     ) -> Result<Option<StoredMessage>, FetchError> {
-        self.get_one(stream, &json!({"last_by_subj": subject}))
-            .await
+        self.get_one(stream, &json!({"last_by_subj": subject})).await
     }
 
     /// The message with this sequence.
@@ -170,10 +165,8 @@ impl Bus {
     ) -> Result<Option<StoredMessage>, FetchError> {
         let answer = tokio::time::timeout(
             TIMEOUT,
-            self.client().request(
-                format!("$JS.API.DIRECT.GET.{stream}"),
-                request.to_string().into(),
-            ),
+            self.client()
+                .request(format!("$JS.API.DIRECT.GET.{stream}"), request.to_string().into()),
         )
         .await
         .map_err(|_| FetchError::Unavailable("no answer within 5 s".to_owned()))?
@@ -190,11 +183,7 @@ impl Bus {
     /// # Errors
     /// If the stream is unknown or does not answer in time.
     pub async fn position(&self, stream: &str) -> Result<StreamPosition, FetchError> {
-        let stream = self
-            .jetstream()
-            .get_stream(stream)
-            .await
-            .map_err(unavailable)?;
+        let stream = self.jetstream().get_stream(stream).await.map_err(unavailable)?;
         let info = stream.cached_info();
         let created = info.created.unix_timestamp_nanos().to_string();
         Ok(StreamPosition {
@@ -223,13 +212,10 @@ fn pending(answer: &Message) -> u64 {
 fn stored(answer: Message) -> Result<StoredMessage, FetchError> {
     let malformed = || FetchError::Refused("an answer without subject or sequence".to_owned());
     let all = answer.headers.ok_or_else(malformed)?;
-    let subject = headers::get(&all, "Nats-Subject")
-        .ok_or_else(malformed)?
-        .to_owned();
+    let subject = headers::get(&all, "Nats-Subject").ok_or_else(malformed)?.to_owned();
     let sequence = headers::get_number(&all, "Nats-Sequence").ok_or_else(malformed)?;
-    let time = headers::get(&all, "Nats-Time-Stamp")
-        .and_then(Micros::from_rfc3339)
-        .unwrap_or_default();
+    let time =
+        headers::get(&all, "Nats-Time-Stamp").and_then(Micros::from_rfc3339).unwrap_or_default();
     let own = headers::without(&all, |name| {
         matches!(
             name,
@@ -241,11 +227,5 @@ fn stored(answer: Message) -> Result<StoredMessage, FetchError> {
                 | "nats-last-sequence"
         )
     });
-    Ok(StoredMessage {
-        subject,
-        sequence,
-        time,
-        headers: own,
-        payload: answer.payload,
-    })
+    Ok(StoredMessage { subject, sequence, time, headers: own, payload: answer.payload })
 }

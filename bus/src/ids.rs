@@ -142,10 +142,7 @@ mod tests {
     fn an_id_of_another_kind_does_not_parse() {
         let id = NotificationId::fresh();
         assert_eq!(id.to_string().parse::<NotificationId>(), Ok(id));
-        assert_eq!(
-            id.to_string().parse::<DeliveryId>(),
-            Err(ParseIdError { prefix: "dlv" })
-        );
+        assert_eq!(id.to_string().parse::<DeliveryId>(), Err(ParseIdError { prefix: "dlv" }));
         for text in [
             "",
             "ntf_",
@@ -159,14 +156,8 @@ mod tests {
 
     #[test]
     fn derived_ids_repeat_and_do_not_run_into_each_other() {
-        assert_eq!(
-            DeliveryId::derived(&["a", "b"]),
-            DeliveryId::derived(&["a", "b"])
-        );
-        assert_ne!(
-            DeliveryId::derived(&["ab", "c"]),
-            DeliveryId::derived(&["a", "bc"])
-        );
+        assert_eq!(DeliveryId::derived(&["a", "b"]), DeliveryId::derived(&["a", "b"]));
+        assert_ne!(DeliveryId::derived(&["ab", "c"]), DeliveryId::derived(&["a", "bc"]));
         assert_ne!(
             DeliveryId::derived(&["a"]).to_string()[4..],
             NotificationId::derived(&["a"]).to_string()[4..]

@@ -109,9 +109,7 @@ impl Lifecycle {
     pub async fn stop(&self, grace: Duration) -> bool {
         self.soft.cancel();
         self.tracker.close();
-        let clean = tokio::time::timeout(grace, self.tracker.wait())
-            .await
-            .is_ok();
+        let clean = tokio::time::timeout(grace, self.tracker.wait()).await.is_ok();
         if !clean {
             tracing::warn!(
                 tasks.left = self.tracker.len(),
@@ -148,9 +146,6 @@ mod tests {
         let lifecycle = Lifecycle::new();
         lifecycle.spawn_essential("role", async { Err("no ports".to_owned()) });
         lifecycle.soft.cancelled().await;
-        assert_eq!(
-            lifecycle.failure().as_deref(),
-            Some("role failed: no ports")
-        );
+        assert_eq!(lifecycle.failure().as_deref(), Some("role failed: no ports"));
     }
 }

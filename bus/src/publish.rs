@@ -86,11 +86,7 @@ impl Outgoing {
         let mut all = self.headers.clone();
         headers::set(&mut all, "Nats-Msg-Id", &self.message_id);
         if let Some(sequence) = self.expect_last_subject_sequence {
-            headers::set(
-                &mut all,
-                "Nats-Expected-Last-Subject-Sequence",
-                &sequence.to_string(),
-            );
+            headers::set(&mut all, "Nats-Expected-Last-Subject-Sequence", &sequence.to_string());
         }
         all
     }
@@ -138,10 +134,9 @@ impl PublishError {
     pub fn is_temporary(&self) -> bool {
         match self {
             // Out of storage, JetStream not ready, stream offline, limits that acknowledgements relieve.
-            Self::Refused { code, .. } => matches!(
-                code,
-                10_008 | 10_023 | 10_047 | 10_077 | 10_118 | 10_122 | 10_167
-            ),
+            Self::Refused { code, .. } => {
+                matches!(code, 10_008 | 10_023 | 10_047 | 10_077 | 10_118 | 10_122 | 10_167)
+            }
             Self::Unavailable(_) => true,
             Self::WrongLastSequence | Self::TooLarge => false,
         }
@@ -212,10 +207,7 @@ pub(crate) async fn send(bus: &Bus, message: &Outgoing) -> Result<PublishAckFutu
 
 pub(crate) async fn receive(ack: PublishAckFuture) -> Result<StoredAt, PublishError> {
     let ack: PublishAck = ack.await.map_err(|error| classify(&error))?;
-    Ok(StoredAt {
-        sequence: ack.sequence,
-        duplicate: ack.duplicate,
-    })
+    Ok(StoredAt { sequence: ack.sequence, duplicate: ack.duplicate })
 }
 
 /// Sorts a client error into refused (only with the server's own code) and unknown (everything else).
@@ -225,14 +217,10 @@ pub(crate) fn classify(error: &jetstream::context::PublishError) -> PublishError
             PublishError::WrongLastSequence
         }
         PublishErrorKind::MaxPayloadExceeded => PublishError::TooLarge,
-        _ => match error
-            .source()
-            .and_then(|source| source.downcast_ref::<jetstream::Error>())
-        {
-            Some(refusal) => PublishError::Refused {
-                code: refusal.error_code().0,
-                detail: refusal.to_string(),
-            },
+        _ => match error.source().and_then(|source| source.downcast_ref::<jetstream::Error>()) {
+            Some(refusal) => {
+                PublishError::Refused { code: refusal.error_code().0, detail: refusal.to_string() }
+            }
             None => PublishError::Unavailable(error.to_string()),
         },
     }

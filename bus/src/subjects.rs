@@ -113,10 +113,7 @@ impl ChannelName {
         if colon == Some(0) || colon == Some(full.len() - 1) {
             return Err(NameError::HalfChannel);
         }
-        Ok(Self {
-            full: full.to_owned(),
-            colon,
-        })
+        Ok(Self { full: full.to_owned(), colon })
     }
 
     /// The personal inbox of one user.
@@ -137,8 +134,7 @@ impl ChannelName {
     /// Text after the first `:`; the whole name if there is none.
     #[must_use]
     pub fn rest(&self) -> &str {
-        self.colon
-            .map_or(self.full.as_str(), |at| &self.full[at + 1..])
+        self.colon.map_or(self.full.as_str(), |at| &self.full[at + 1..])
     }
 
     /// The name as clients write it.
@@ -193,12 +189,7 @@ pub fn outcome(tenant: &str, notification: &str) -> String {
 /// `ch.{tenant}.{namespace}.{rest}`: where a channel's messages are stored.
 #[must_use]
 pub fn channel(tenant: &str, channel: &ChannelName) -> String {
-    format!(
-        "ch.{}.{}.{}",
-        escape(tenant),
-        escape(channel.namespace()),
-        escape(channel.rest())
-    )
+    format!("ch.{}.{}.{}", escape(tenant), escape(channel.namespace()), escape(channel.rest()))
 }
 
 /// Where the stored messages of a channel are republished with their sequence.
@@ -217,23 +208,14 @@ pub fn parse_channel(subject: &str) -> Option<(String, ChannelName)> {
         return None;
     }
     let (namespace, rest) = (unescape(namespace)?, unescape(rest)?);
-    let full = if namespace.is_empty() {
-        rest
-    } else {
-        format!("{namespace}:{rest}")
-    };
+    let full = if namespace.is_empty() { rest } else { format!("{namespace}:{rest}") };
     Some((unescape(tenant)?, ChannelName::parse(&full).ok()?))
 }
 
 /// `app.{tenant}.{service}.{event}`: service authors' own domain events.
 #[must_use]
 pub fn app_event(tenant: &str, service: &str, event: &str) -> String {
-    format!(
-        "app.{}.{}.{}",
-        escape(tenant),
-        escape(service),
-        escape(event)
-    )
+    format!("app.{}.{}.{}", escape(tenant), escape(service), escape(event))
 }
 
 /// One kind of domain event, of every tenant.
@@ -263,33 +245,19 @@ pub fn parse_dead_letter(subject: &str) -> Option<(String, String, u64)> {
     if tokens.next().is_some() {
         return None;
     }
-    Some((
-        unescape(stream)?,
-        unescape(consumer)?,
-        sequence.parse().ok()?,
-    ))
+    Some((unescape(stream)?, unescape(consumer)?, sequence.parse().ok()?))
 }
 
 /// Where a message waits for its schedule. The key makes a repeat overwrite instead of double.
 #[must_use]
 pub fn delay(stream: &str, consumer: &str, key: &str) -> String {
-    format!(
-        "_delay.{}.{}.{}",
-        escape(stream),
-        escape(consumer),
-        escape(key)
-    )
+    format!("_delay.{}.{}.{}", escape(stream), escape(consumer), escape(key))
 }
 
 /// Where a scheduled or redriven message comes back, seen by one consumer only.
 #[must_use]
 pub fn retry(stream: &str, consumer: &str, key: &str) -> String {
-    format!(
-        "_retry.{}.{}.{}",
-        escape(stream),
-        escape(consumer),
-        escape(key)
-    )
+    format!("_retry.{}.{}.{}", escape(stream), escape(consumer), escape(key))
 }
 
 /// Everything that comes back to one consumer.

@@ -30,9 +30,7 @@ pub fn find_nats_server() -> Result<PathBuf, String> {
         return Ok(PathBuf::from(path));
     }
     let here = std::env::current_dir().unwrap_or_default();
-    let local = here
-        .ancestors()
-        .map(|folder| folder.join(".tools/nats-server/nats-server"));
+    let local = here.ancestors().map(|folder| folder.join(".tools/nats-server/nats-server"));
     let on_path = std::env::var_os("PATH")
         .map(|path| {
             std::env::split_paths(&path)
@@ -40,12 +38,9 @@ pub fn find_nats_server() -> Result<PathBuf, String> {
                 .collect::<Vec<_>>()
         })
         .unwrap_or_default();
-    local
-        .chain(on_path)
-        .find(|candidate| candidate.is_file())
-        .ok_or_else(|| {
-            "no nats-server found: run `cargo xtask tools`, or set NATS_SERVER_BIN".to_owned()
-        })
+    local.chain(on_path).find(|candidate| candidate.is_file()).ok_or_else(|| {
+        "no nats-server found: run `cargo xtask tools`, or set NATS_SERVER_BIN".to_owned()
+    })
 }
 
 /// A port that was free a moment ago.
@@ -75,11 +70,7 @@ impl NatsServer {
     pub fn start_with(durability: Durability) -> Result<Self, String> {
         let folder = std::env::temp_dir().join(format!("campana-test-{}", NodeId::fresh()));
         std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-        let sync = if durability == Durability::Power {
-            "sync_interval: always"
-        } else {
-            ""
-        };
+        let sync = if durability == Durability::Power { "sync_interval: always" } else { "" };
         let config = format!(
             "jetstream {{ store_dir: {:?}, max_mem: 64MB, max_file: 4GB\n {sync} }}\n",
             folder.join("js").display().to_string()
@@ -87,12 +78,7 @@ impl NatsServer {
         std::fs::write(folder.join("nats.conf"), config).map_err(|error| error.to_string())?;
         let port = free_port()?;
         let child = spawn(&folder, port)?;
-        let server = Self {
-            child,
-            folder,
-            port,
-            durability,
-        };
+        let server = Self { child, folder, port, durability };
         server.wait_until_ready()?;
         Ok(server)
     }

@@ -46,11 +46,7 @@ pub struct TopologyOptions {
 
 impl Default for TopologyOptions {
     fn default() -> Self {
-        Self {
-            replicas: 1,
-            channel_history: 10_000,
-            channel_age: 30 * DAY,
-        }
+        Self { replicas: 1, channel_history: 10_000, channel_age: 30 * DAY }
     }
 }
 
@@ -220,11 +216,7 @@ impl StreamSpec {
             } else {
                 RetentionPolicy::Limits
             },
-            discard: if self.refuse_when_full {
-                DiscardPolicy::New
-            } else {
-                DiscardPolicy::Old
-            },
+            discard: if self.refuse_when_full { DiscardPolicy::New } else { DiscardPolicy::Old },
             max_messages_per_subject: self.max_messages_per_subject,
             max_age: Duration::from_secs(self.max_age_seconds),
             duplicate_window: Duration::from_secs(self.duplicate_window_seconds),
@@ -304,10 +296,7 @@ pub struct TopologyError {
 }
 
 fn failed(object: &str, reason: impl std::fmt::Display) -> TopologyError {
-    TopologyError {
-        object: object.to_owned(),
-        reason: reason.to_string(),
-    }
+    TopologyError { object: object.to_owned(), reason: reason.to_string() }
 }
 
 /// What differs between the topology and the server; empty if nothing.
@@ -319,10 +308,7 @@ pub async fn diff(bus: &Bus, topology: &Topology) -> Result<Vec<Difference>, Top
     for spec in &topology.streams {
         match bus.jetstream().get_stream(spec.name).await {
             Ok(mut stream) => {
-                let info = stream
-                    .info()
-                    .await
-                    .map_err(|error| failed(spec.name, error))?;
+                let info = stream.info().await.map_err(|error| failed(spec.name, error))?;
                 differences.extend(compare(
                     &format!("stream {}", spec.name),
                     spec,
@@ -388,17 +374,12 @@ pub async fn apply(bus: &Bus, topology: &Topology) -> Result<(), TopologyError> 
     for spec in &topology.streams {
         match bus.jetstream().get_stream(spec.name).await {
             Ok(mut stream) => {
-                let info = stream
-                    .info()
-                    .await
-                    .map_err(|error| failed(spec.name, error))?;
+                let info = stream.info().await.map_err(|error| failed(spec.name, error))?;
                 if compare(spec.name, spec, &spec.of(&info.config)).is_empty() {
                     continue;
                 }
-                let updated = Config {
-                    first_sequence: info.config.first_sequence,
-                    ..spec.config()
-                };
+                let updated =
+                    Config { first_sequence: info.config.first_sequence, ..spec.config() };
                 bus.jetstream()
                     .update_stream(updated)
                     .await
@@ -438,10 +419,7 @@ mod tests {
     #[test]
     fn the_server_s_view_of_a_stream_compares_equal() {
         for spec in platform(TopologyOptions::default()).streams {
-            assert_eq!(
-                compare(spec.name, &spec, &spec.of(&spec.config())),
-                Vec::new()
-            );
+            assert_eq!(compare(spec.name, &spec, &spec.of(&spec.config())), Vec::new());
         }
     }
 
@@ -449,10 +427,7 @@ mod tests {
     fn a_changed_limit_is_one_difference() {
         let topology = platform(TopologyOptions::default());
         let spec = &topology.streams[3];
-        let found = Config {
-            max_messages_per_subject: 5,
-            ..spec.config()
-        };
+        let found = Config { max_messages_per_subject: 5, ..spec.config() };
         let differences = compare("stream CHANNELS", spec, &spec.of(&found));
         assert_eq!(differences.len(), 1);
         assert_eq!(

@@ -15,20 +15,13 @@ impl TraceParent {
     /// A new trace.
     #[must_use]
     pub fn fresh() -> Self {
-        Self {
-            trace: uuid::Uuid::now_v7().as_u128() | 1,
-            span: random_span(),
-            sampled: true,
-        }
+        Self { trace: uuid::Uuid::now_v7().as_u128() | 1, span: random_span(), sampled: true }
     }
 
     /// The same trace, one hop further.
     #[must_use]
     pub fn child(self) -> Self {
-        Self {
-            span: random_span(),
-            ..self
-        }
+        Self { span: random_span(), ..self }
     }
 
     /// Parses the header; anything malformed or all-zero is refused, as the recommendation asks.
@@ -50,11 +43,7 @@ impl TraceParent {
         let trace = u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0)?;
         let span = u64::from_str_radix(span, 16).ok().filter(|id| *id != 0)?;
         let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
-        Some(Self {
-            trace,
-            span,
-            sampled,
-        })
+        Some(Self { trace, span, sampled })
     }
 
     /// The 32 hexadecimal digits that people search for.
@@ -70,13 +59,7 @@ fn random_span() -> u64 {
 
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "00-{:032x}-{:016x}-{:02x}",
-            self.trace,
-            self.span,
-            u8::from(self.sampled)
-        )
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, u8::from(self.sampled))
     }
 }
 

@@ -22,12 +22,7 @@ use crate::errors::usage;
 
 /// Notifications and real-time messages on NATS JetStream.
 #[derive(Parser)]
-#[command(
-    name = "campana",
-    version,
-    propagate_version = true,
-    arg_required_else_help = true
-)]
+#[command(name = "campana", version, propagate_version = true, arg_required_else_help = true)]
 #[command(
     after_help = "Examples:\n  campana up\n  campana notify send --to alice --title 'Hello'\n  campana dlq list --json\n  campana loadtest sweep\n\nExit codes: 0 ok, 1 failed, 2 usage, 4 bad configuration, 5 cannot connect, 10 a threshold was missed."
 )]
@@ -122,10 +117,7 @@ impl Global {
         if let Some(folder) = &self.data_dir {
             overrides.push(("data_dir".to_owned(), folder.display().to_string()));
         }
-        Ok(Sources {
-            file: self.config.clone(),
-            overrides,
-        })
+        Ok(Sources { file: self.config.clone(), overrides })
     }
 
     /// The configuration in force.
@@ -157,9 +149,8 @@ impl Cli {
                 output::text(String::from_utf8_lossy(&script).trim_end())
             }
             Command::NatsGuard { parent, program } => {
-                let (program, arguments) = program
-                    .split_first()
-                    .ok_or_else(|| usage("no program given"))?;
+                let (program, arguments) =
+                    program.split_first().ok_or_else(|| usage("no program given"))?;
                 crate::nats::run_guard(parent, program, arguments)
             }
         }

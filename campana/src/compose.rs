@@ -47,9 +47,7 @@ pub async fn store(config: &Config) -> anyhow::Result<Store> {
     } else {
         configured.to_owned()
     };
-    Store::connect(&url)
-        .await
-        .map_err(|error| bad_config(format!("database.url: {error}")))
+    Store::connect(&url).await.map_err(|error| bad_config(format!("database.url: {error}")))
 }
 
 /// The signing keys of this configuration: the configured secret, or a generated one in the data directory.
@@ -110,9 +108,8 @@ impl Platform {
             }
             _ => None,
         };
-        let nats_url = nats
-            .as_ref()
-            .map_or_else(|| config.nats.url.clone(), |nats| nats.url.clone());
+        let nats_url =
+            nats.as_ref().map_or_else(|| config.nats.url.clone(), |nats| nats.url.clone());
         let started = Box::pin(Self::start_up(
             config,
             data,
@@ -148,10 +145,7 @@ impl Platform {
             .await
             .context("the streams cannot be set up")?;
         let store = store(&config).await?;
-        store
-            .migrate()
-            .await
-            .context("the database schema cannot be brought up to date")?;
+        store.migrate().await.context("the database schema cannot be brought up to date")?;
         let api_key = seed::dev_key(&store, data.path()).await?;
         if config.public.demo {
             seed::demo(&store, &listeners).await?;
@@ -190,11 +184,7 @@ impl Platform {
         };
         let platform = Box::pin(Self::start(parts, metrics, bus)).await?;
         discovery.write()?;
-        Ok(Self {
-            _data: Some(data),
-            discovery: Some(discovery),
-            ..platform
-        })
+        Ok(Self { _data: Some(data), discovery: Some(discovery), ..platform })
     }
 
     /// Chosen roles against an existing NATS and database.
@@ -224,10 +214,7 @@ impl Platform {
             .context("the streams cannot be set up")?;
         let store = store(&config).await?;
         if config.database.migrate_at_start && roles.iter().any(|role| role.uses_store()) {
-            store
-                .migrate()
-                .await
-                .context("the database schema cannot be brought up to date")?;
+            store.migrate().await.context("the database schema cannot be brought up to date")?;
         }
         let parts = Parts {
             roles,
@@ -255,15 +242,7 @@ impl Platform {
         };
         roles::start(parts, metrics, health).await?;
         ready.store(true, Ordering::Relaxed);
-        Ok(Self {
-            lifecycle,
-            grace,
-            ready,
-            nats: None,
-            _data: None,
-            discovery: None,
-            addresses,
-        })
+        Ok(Self { lifecycle, grace, ready, nats: None, _data: None, discovery: None, addresses })
     }
 
     /// Where everything is, if this is `up`.
@@ -358,10 +337,7 @@ async fn connect_patiently(config: &Config, url: &str) -> anyhow::Result<Bus> {
 impl Role {
     /// Whether the role reads or writes the database.
     pub const fn uses_store(self) -> bool {
-        matches!(
-            self,
-            Self::Gateway | Self::Dispatcher | Self::Recorder | Self::Webhook
-        )
+        matches!(self, Self::Gateway | Self::Dispatcher | Self::Recorder | Self::Webhook)
     }
 }
 

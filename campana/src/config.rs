@@ -186,16 +186,12 @@ fn empty_is_none<'de, D: serde::Deserializer<'de>>(
 impl Config {
     /// Checks what the types cannot: contradictions between options.
     pub fn check(&self) -> anyhow::Result<()> {
-        self.edge
-            .check()
-            .map_err(|error| bad_config(format!("edge: {error}")))?;
+        self.edge.check().map_err(|error| bad_config(format!("edge: {error}")))?;
         if self.nats.replicas == 0 {
             return Err(bad_config("nats.replicas must be at least 1"));
         }
         if self.nats.url.is_empty() && self.nats.replicas > 1 {
-            return Err(bad_config(
-                "nats.replicas above 1 needs a cluster: set nats.url",
-            ));
+            return Err(bad_config("nats.replicas above 1 needs a cluster: set nats.url"));
         }
         if self.listen.host.parse::<std::net::IpAddr>().is_err() {
             return Err(bad_config(format!(
@@ -208,11 +204,7 @@ impl Config {
 
     /// Whether `port` 0 or `port + offset` is meant.
     pub fn port(&self, port: u16) -> u16 {
-        if port == 0 {
-            0
-        } else {
-            port.saturating_add(self.listen.port_offset)
-        }
+        if port == 0 { 0 } else { port.saturating_add(self.listen.port_offset) }
     }
 }
 
@@ -273,12 +265,9 @@ impl FromStr for Role {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|role| role.as_str() == text)
-            .ok_or_else(|| {
-                let names: Vec<&str> = Self::ALL.iter().map(|role| role.as_str()).collect();
-                format!("unknown role \"{text}\"; roles are {}", names.join(", "))
-            })
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|role| role.as_str()).collect();
+            format!("unknown role \"{text}\"; roles are {}", names.join(", "))
+        })
     }
 }

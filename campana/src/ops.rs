@@ -84,11 +84,7 @@ pub async fn run(
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .with_state(Ops {
-            handle,
-            process,
-            health,
-        });
+        .with_state(Ops { handle, process, health });
     let hard = lifecycle.hard.clone();
     let soft = lifecycle.soft.clone();
     axum::serve(listener, router)
@@ -101,13 +97,7 @@ pub async fn run(
 
 async fn serve_metrics(State(ops): State<Ops>) -> impl IntoResponse {
     ops.process.collect();
-    (
-        [(
-            header::CONTENT_TYPE,
-            "text/plain; version=0.0.4; charset=utf-8",
-        )],
-        ops.handle.render(),
-    )
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], ops.handle.render())
 }
 
 async fn readyz(State(ops): State<Ops>) -> (StatusCode, String) {
@@ -127,12 +117,7 @@ async fn readyz(State(ops): State<Ops>) -> (StatusCode, String) {
     let degraded = !ops.health.database_answers().await;
     (
         StatusCode::OK,
-        if degraded {
-            "ready, but the database does not answer\n"
-        } else {
-            "ready\n"
-        }
-        .to_owned(),
+        if degraded { "ready, but the database does not answer\n" } else { "ready\n" }.to_owned(),
     )
 }
 

@@ -45,9 +45,7 @@ impl ApiKey {
         let (id, secret) = random.split_at(ID_HEX / 2);
         let body = format!("{PREFIX}{}_{}", hex::encode(id), hex::encode(secret));
         let checksum = checksum(&body);
-        Self {
-            text: body + &checksum,
-        }
+        Self { text: body + &checksum }
     }
 
     /// Parses what a caller presented.
@@ -65,9 +63,7 @@ impl ApiKey {
         }
         let (body, given) = text.split_at(text.len() - CHECKSUM_HEX);
         if checksum(body).as_bytes().ct_eq(given.as_bytes()).into() {
-            Ok(Self {
-                text: text.to_owned(),
-            })
+            Ok(Self { text: text.to_owned() })
         } else {
             Err(ApiKeyError::Checksum)
         }
@@ -178,10 +174,7 @@ impl FromStr for Role {
     type Err = UnknownRole;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|role| role.as_str() == text)
-            .ok_or(UnknownRole)
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
     }
 }
 
@@ -206,18 +199,11 @@ mod tests {
         let mut wrong = key.expose().to_owned();
         let last = if wrong.ends_with('0') { "1" } else { "0" };
         wrong.replace_range(wrong.len() - 1.., last);
-        assert_eq!(
-            ApiKey::parse(&wrong).map(|_| ()),
-            Err(ApiKeyError::Checksum)
-        );
+        assert_eq!(ApiKey::parse(&wrong).map(|_| ()), Err(ApiKeyError::Checksum));
         let upper = key.expose().to_uppercase();
         let cut = &key.expose()[..40];
         for text in ["", "ck_", "ck__", "sk_0011_22", &upper, cut, "ck_é_é"] {
-            assert_eq!(
-                ApiKey::parse(text).map(|_| ()),
-                Err(ApiKeyError::Malformed),
-                "{text}"
-            );
+            assert_eq!(ApiKey::parse(text).map(|_| ()), Err(ApiKeyError::Malformed), "{text}");
         }
     }
 

@@ -89,10 +89,7 @@ mod tests {
         assert_eq!(Tenant::parse(""), Err(NameError::Empty));
         assert_eq!(Tenant::parse(&"t".repeat(65)), Err(NameError::TooLong(64)));
         assert_eq!(Tenant::parse("a\nb"), Err(NameError::Control));
-        assert_eq!(
-            Tenant::parse("acme").map(|t| t.to_string()),
-            Ok("acme".to_owned())
-        );
+        assert_eq!(Tenant::parse("acme").map(|t| t.to_string()), Ok("acme".to_owned()));
         assert_eq!(check_user(&"u".repeat(241)), Err(NameError::TooLong(240)));
         assert_eq!(check_user("zoë.*>🔔"), Ok(()));
     }

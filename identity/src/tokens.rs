@@ -141,15 +141,9 @@ impl TokenKeys {
                 return Err(KeyError::TooShort);
             }
             let encoding = EncodingKey::from_secret(secret);
-            Ok(Key {
-                encoding,
-                decoding: DecodingKey::from_secret(secret),
-            })
+            Ok(Key { encoding, decoding: DecodingKey::from_secret(secret) })
         };
-        let keys = std::iter::once(secret)
-            .chain(previous)
-            .map(key)
-            .collect::<Result<_, _>>()?;
+        let keys = std::iter::once(secret).chain(previous).map(key).collect::<Result<_, _>>()?;
         Ok(Self { keys })
     }
 
@@ -296,10 +290,7 @@ fn check_common(
     policy: &TokenPolicy,
 ) -> Result<Option<i64>, TokenError> {
     if let Some(audience) = &policy.audience
-        && !claims
-            .aud
-            .as_ref()
-            .is_some_and(|given| given.contains(audience))
+        && !claims.aud.as_ref().is_some_and(|given| given.contains(audience))
     {
         return Err(TokenError::Invalid("it is meant for another audience"));
     }
@@ -313,19 +304,11 @@ fn check_common(
 
 fn check_times(times: &Times, now: i64, policy: &TokenPolicy) -> Result<Option<i64>, TokenError> {
     let skew = policy.skew();
-    let latest = now
-        .saturating_add(policy.ttl_seconds_max)
-        .saturating_add(skew);
-    if times
-        .not_before
-        .is_some_and(|at| at > now.saturating_add(skew))
-    {
+    let latest = now.saturating_add(policy.ttl_seconds_max).saturating_add(skew);
+    if times.not_before.is_some_and(|at| at > now.saturating_add(skew)) {
         return Err(TokenError::Invalid("it is not valid yet"));
     }
-    if times
-        .issued_at
-        .is_some_and(|at| at > now.saturating_add(skew))
-    {
+    if times.issued_at.is_some_and(|at| at > now.saturating_add(skew)) {
         return Err(TokenError::Invalid("it was issued in the future"));
     }
     let end = |at: i64| {

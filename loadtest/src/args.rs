@@ -41,23 +41,13 @@ makespan), success in percent, counts (lost duplicate rejected shed unknown phan
 #[derive(Args, Clone, Debug)]
 pub struct TargetArgs {
     /// Data directory of a running `campana up`; its up.json tells addresses and key
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "./campana-data",
-        env = "CAMPANA_DATA_DIR"
-    )]
+    #[arg(long, value_name = "DIR", default_value = "./campana-data", env = "CAMPANA_DATA_DIR")]
     pub data_dir: PathBuf,
     /// Gateway of a platform elsewhere, instead of --data-dir
     #[arg(long, value_name = "URL", requires = "api_key")]
     pub target: Option<Url>,
     /// API key (role sender) for --target
-    #[arg(
-        long,
-        value_name = "KEY",
-        env = "CAMPANA_API_KEY",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "KEY", env = "CAMPANA_API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
     /// WebSocket address for --target; by default the gateway names it with each token
     #[arg(long, value_name = "URL")]
@@ -172,20 +162,11 @@ mod tests {
     #[test]
     fn waves_and_thresholds_are_parsed() {
         let cli = Cli::parse_from(["x", "sweep", "--waves", "1,20", "--threshold", "lost==0"]);
-        let Command::Sweep(sweep) = cli.command else {
-            panic!("not a sweep")
-        };
+        let Command::Sweep(sweep) = cli.command else { panic!("not a sweep") };
         assert_eq!(sweep.waves, [1, 20]);
         assert_eq!(sweep.threshold[0].to_string(), "lost==0");
-        for bad in [
-            ["--waves", "0"],
-            ["--repeat", "0"],
-            ["--threshold", "p98<1"],
-        ] {
-            assert!(
-                Cli::try_parse_from(["x", "sweep", bad[0], bad[1]]).is_err(),
-                "{bad:?}"
-            );
+        for bad in [["--waves", "0"], ["--repeat", "0"], ["--threshold", "p98<1"]] {
+            assert!(Cli::try_parse_from(["x", "sweep", bad[0], bad[1]]).is_err(), "{bad:?}");
         }
     }
 }

@@ -33,10 +33,7 @@ pub fn connect_command(token: &str) -> String {
 
 /// Reads one WebSocket text message, which may hold several frames, one a line.
 pub fn parse(text: &str) -> Result<Vec<Event>, serde_json::Error> {
-    text.lines()
-        .filter(|line| !line.is_empty())
-        .map(parse_frame)
-        .collect()
+    text.lines().filter(|line| !line.is_empty()).map(parse_frame).collect()
 }
 
 fn parse_frame(line: &str) -> Result<Event, serde_json::Error> {
@@ -45,16 +42,10 @@ fn parse_frame(line: &str) -> Result<Event, serde_json::Error> {
         return Ok(problem.into());
     }
     if let Some(reply) = frame.connect {
-        return Ok(Event::Connected {
-            channels: reply.subs.into_keys().collect(),
-        });
+        return Ok(Event::Connected { channels: reply.subs.into_keys().collect() });
     }
     let Some(push) = frame.push else {
-        return Ok(if frame.id.is_none() {
-            Event::Ping
-        } else {
-            Event::Other
-        });
+        return Ok(if frame.id.is_none() { Event::Ping } else { Event::Other });
     };
     if let Some(problem) = push.disconnect {
         return Ok(problem.into());
@@ -68,10 +59,9 @@ fn parse_frame(line: &str) -> Result<Event, serde_json::Error> {
         Err(_) => return Ok(Event::Other),
     };
     Ok(match (data.kind.as_deref(), data.notification_id) {
-        (Some("notification"), Some(id)) => Event::Notification {
-            id: id.into_owned(),
-            offset: publication.offset,
-        },
+        (Some("notification"), Some(id)) => {
+            Event::Notification { id: id.into_owned(), offset: publication.offset }
+        }
         _ => Event::Other,
     })
 }
@@ -94,10 +84,7 @@ struct Problem {
 
 impl From<Problem> for Event {
     fn from(problem: Problem) -> Self {
-        Self::Refused {
-            code: problem.code,
-            message: problem.message,
-        }
+        Self::Refused { code: problem.code, message: problem.message }
     }
 }
 
@@ -143,13 +130,7 @@ mod tests {
         let events = parse(text).unwrap();
         assert_eq!(
             events,
-            [
-                Event::Ping,
-                Event::Notification {
-                    id: "ntf_1".into(),
-                    offset: Some(7)
-                }
-            ]
+            [Event::Ping, Event::Notification { id: "ntf_1".into(), offset: Some(7) }]
         );
     }
 
@@ -158,17 +139,12 @@ mod tests {
         let connected = r#"{"id":1,"connect":{"client":"c","version":"1","ping":25,"pong":true,"subs":{"inbox:#a":{"epoch":"e"}}}}"#;
         assert_eq!(
             parse(connected).unwrap(),
-            [Event::Connected {
-                channels: vec!["inbox:#a".into()]
-            }]
+            [Event::Connected { channels: vec!["inbox:#a".into()] }]
         );
         let refused = r#"{"id":1,"error":{"code":109,"message":"token expired"}}"#;
         assert_eq!(
             parse(refused).unwrap(),
-            [Event::Refused {
-                code: 109,
-                message: "token expired".into()
-            }]
+            [Event::Refused { code: 109, message: "token expired".into() }]
         );
     }
 

@@ -23,10 +23,7 @@ impl Origin {
 }
 
 /// The time of day, for names and labels.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the harness's one reading of the wall clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "the harness's one reading of the wall clock")]
 pub fn utc_now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }

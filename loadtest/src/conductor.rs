@@ -68,10 +68,8 @@ impl Conductor<'_> {
             }
         }
         self.take(ledger);
-        usage.step_cpu_ns = procs::difference(
-            &step_start,
-            &procs::sample(self.processes, self.origin.ns()),
-        );
+        usage.step_cpu_ns =
+            procs::difference(&step_start, &procs::sample(self.processes, self.origin.ns()));
         usage.steal_percent = procs::steal_percent(steal_start, procs::steal_ticks());
         usage.rss_bytes = procs::resident(self.processes);
         (measured, usage)

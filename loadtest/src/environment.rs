@@ -83,9 +83,7 @@ pub async fn capture(target: &Target, processes: &[Process], open_files: u64) ->
 }
 
 fn read(path: &str) -> Option<String> {
-    fs::read_to_string(path)
-        .ok()
-        .map(|text| text.trim().to_owned())
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
 /// A guest says so in its CPU flags; who runs it stands in the firmware's tables.
@@ -100,10 +98,7 @@ fn hypervisor() -> Option<String> {
 
 fn pressure_avg10(text: &str) -> Option<f64> {
     let some = text.lines().find(|line| line.starts_with("some"))?;
-    some.split_whitespace()
-        .find_map(|field| field.strip_prefix("avg10="))?
-        .parse()
-        .ok()
+    some.split_whitespace().find_map(|field| field.strip_prefix("avg10="))?.parse().ok()
 }
 
 async fn busy_percent() -> f64 {
@@ -117,12 +112,8 @@ async fn busy_percent() -> f64 {
 fn busy_ticks() -> (u64, u64) {
     let text = read("/proc/stat").unwrap_or_default();
     let line = text.lines().next().unwrap_or_default();
-    let ticks: Vec<u64> = line
-        .split_whitespace()
-        .skip(1)
-        .take(8)
-        .filter_map(|field| field.parse().ok())
-        .collect();
+    let ticks: Vec<u64> =
+        line.split_whitespace().skip(1).take(8).filter_map(|field| field.parse().ok()).collect();
     let total: u64 = ticks.iter().sum();
     let idle = ticks.get(3).copied().unwrap_or(0) + ticks.get(4).copied().unwrap_or(0);
     (total - idle, total)
@@ -137,18 +128,12 @@ fn build_profile(pid: u32) -> Option<String> {
 
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 async fn nats_version(target: &Target) -> Option<String> {
     let monitor = target.nats_monitor.as_ref()?;
-    let client = reqwest::Client::builder()
-        .timeout(MONITOR_TIMEOUT)
-        .build()
-        .ok()?;
+    let client = reqwest::Client::builder().timeout(MONITOR_TIMEOUT).build().ok()?;
     let answer = client.get(monitor.join("varz").ok()?).send().await.ok()?;
     let varz: serde_json::Value = answer.json().await.ok()?;
     varz.get("version")?.as_str().map(str::to_owned)
@@ -179,10 +164,7 @@ impl Environment {
             profile: "release".to_owned(),
             harness_version: "0.1.0".to_owned(),
             target: "http://127.0.0.1:8080/".to_owned(),
-            processes: vec![Process {
-                name: "generator".to_owned(),
-                pid: 7,
-            }],
+            processes: vec![Process { name: "generator".to_owned(), pid: 7 }],
         }
     }
 }

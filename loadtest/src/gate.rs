@@ -34,10 +34,7 @@ pub struct Gate {
 impl Gate {
     /// A closed gate.
     pub fn new() -> Self {
-        Self {
-            signal: watch::Sender::new(Signal::Wait),
-            waiting: AtomicUsize::new(0),
-        }
+        Self { signal: watch::Sender::new(Signal::Wait), waiting: AtomicUsize::new(0) }
     }
 
     /// A user's own view of the gate.

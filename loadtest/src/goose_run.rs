@@ -97,16 +97,10 @@ async fn one_wave(user: &mut GooseUser, crew: &Crew, gate: &Gate) {
     let mut seat = user
         .get_session_data::<Seat>()
         .cloned()
-        .unwrap_or_else(|| Seat {
-            watch: gate.watch(),
-            last: None,
-        });
+        .unwrap_or_else(|| Seat { watch: gate.watch(), last: None });
     // goose numbers the users of an attack from 0.
     let index = user.weighted_users_index;
-    match crew
-        .take_part(index, gate, &mut seat.watch, seat.last)
-        .await
-    {
+    match crew.take_part(index, gate, &mut seat.watch, seat.last).await {
         Some(wave) => {
             seat.last = Some(wave);
             user.set_session_data(seat);

@@ -35,10 +35,7 @@ impl Connection {
         let stream = TcpStream::connect(authority).await?;
         // Without it a request in two segments waits for a delayed ack of up to 40 ms.
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            buffer: Vec::with_capacity(1024),
-        })
+        Ok(Self { stream, buffer: Vec::with_capacity(1024) })
     }
 
     /// Whether the server has left the idle connection open. An idle connection has nothing to
@@ -81,10 +78,7 @@ pub fn post(authority: &str, path: &str, bearer: &str, body: &str) -> Vec<u8> {
 fn parse_answer(bytes: &[u8]) -> Result<Option<Answer>, String> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut head = httparse::Response::new(&mut headers);
-    let start = match head
-        .parse(bytes)
-        .map_err(|error| format!("bad HTTP answer: {error}"))?
-    {
+    let start = match head.parse(bytes).map_err(|error| format!("bad HTTP answer: {error}"))? {
         httparse::Status::Complete(length) => length,
         httparse::Status::Partial => return Ok(None),
     };
@@ -102,19 +96,13 @@ fn parse_answer(bytes: &[u8]) -> Result<Option<Answer>, String> {
         decode_chunks(&bytes[start..])?
     } else {
         let length: usize = match named("content-length") {
-            Some(text) => text
-                .parse()
-                .map_err(|_| format!("bad content-length {text:?}"))?,
+            Some(text) => text.parse().map_err(|_| format!("bad content-length {text:?}"))?,
             None if status == 204 => 0,
             None => return Err("the answer has neither a length nor chunks".to_owned()),
         };
         bytes.get(start..start + length).map(<[u8]>::to_vec)
     };
-    Ok(body.map(|body| Answer {
-        status,
-        body,
-        keep_alive,
-    }))
+    Ok(body.map(|body| Answer { status, body, keep_alive }))
 }
 
 fn decode_chunks(mut rest: &[u8]) -> Result<Option<Vec<u8>>, String> {
@@ -148,11 +136,7 @@ mod tests {
         for cut in 0..whole.len() {
             assert_eq!(parse_answer(&whole[..cut]), Ok(None), "cut at {cut}");
         }
-        let expected = Answer {
-            status: 202,
-            body: b"hello".to_vec(),
-            keep_alive: true,
-        };
+        let expected = Answer { status: 202, body: b"hello".to_vec(), keep_alive: true };
         assert_eq!(parse_answer(whole), Ok(Some(expected)));
     }
 
@@ -162,11 +146,7 @@ mod tests {
         for cut in 0..text.len() {
             assert_eq!(parse_answer(&text[..cut]), Ok(None), "cut at {cut}");
         }
-        let expected = Answer {
-            status: 503,
-            body: b"abcde".to_vec(),
-            keep_alive: false,
-        };
+        let expected = Answer { status: 503, body: b"abcde".to_vec(), keep_alive: false };
         assert_eq!(parse_answer(text), Ok(Some(expected)));
     }
 

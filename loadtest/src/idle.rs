@@ -47,9 +47,8 @@ pub async fn idle(arguments: &IdleArgs, stop: CancellationToken) -> Result<Idle,
         Failure::Usage("no process named campana runs on this machine to be measured".to_owned())
     })?;
     let run: u32 = rand::random();
-    let users: Vec<String> = (0..arguments.connections)
-        .map(|index| format!("lt-idle-{run:08x}-{index}"))
-        .collect();
+    let users: Vec<String> =
+        (0..arguments.connections).map(|index| format!("lt-idle-{run:08x}-{index}")).collect();
     let bar = progress::bar("tokens", users.len() as u64);
     let minted = tokio::select! {
         minted = tokens::mint(&target, &users, || bar.inc(1)) => minted?,
@@ -59,10 +58,8 @@ pub async fn idle(arguments: &IdleArgs, stop: CancellationToken) -> Result<Idle,
     // Minting warms the gateway, which shares the process: measured after it, not before.
     let before = still(pid).await?;
     let bar = progress::bar("connections", users.len() as u64);
-    let receivers = Receivers::open(Origin::start(), minted, target.ws_url.as_ref(), || {
-        bar.inc(1)
-    })
-    .await?;
+    let receivers =
+        Receivers::open(Origin::start(), minted, target.ws_url.as_ref(), || bar.inc(1)).await?;
     bar.finish_and_clear();
     let after = still(pid).await?;
     let dropped = receivers.inbox.take_dropped().len();
@@ -79,9 +76,7 @@ pub async fn idle(arguments: &IdleArgs, stop: CancellationToken) -> Result<Idle,
         bytes_per_connection: each,
         dropped,
         open_files_limit: limit,
-        pass: arguments
-            .max_bytes
-            .map(|bound| each <= bound && dropped == 0),
+        pass: arguments.max_bytes.map(|bound| each <= bound && dropped == 0),
     })
 }
 
@@ -127,11 +122,7 @@ impl Idle {
             text += &format!("{} connections were lost meanwhile\n", self.dropped);
         }
         if let Some(pass) = self.pass {
-            text += if pass {
-                "the bound held\n"
-            } else {
-                "the bound was MISSED\n"
-            };
+            text += if pass { "the bound held\n" } else { "the bound was MISSED\n" };
         }
         text
     }

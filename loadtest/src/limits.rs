@@ -8,9 +8,7 @@ const MARGIN: u64 = 128;
 
 /// The soft limit of open files.
 pub fn open_files() -> u64 {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile)
-        .current
-        .unwrap_or(u64::MAX)
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Refuses a run that would end in "too many open files".

@@ -46,10 +46,7 @@ fn main() -> ExitCode {
     // Also keeps goose from installing its own logger, which would write to stdout.
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match execute(cli.command) {
         Ok(code) => code,
         Err(failure) => {

@@ -53,20 +53,14 @@ impl Usage {
     pub fn cpu_s_per_1000(&self, sent: u64) -> BTreeMap<String, f64> {
         let scale = if sent == 0 { 0.0 } else { 1e3 / sent as f64 };
         let seconds = |ns: u64| (ns as f64 / 1e9 * scale * 1e6).round() / 1e6;
-        self.step_cpu_ns
-            .iter()
-            .map(|(name, ns)| (name.clone(), seconds(*ns)))
-            .collect()
+        self.step_cpu_ns.iter().map(|(name, ns)| (name.clone(), seconds(*ns))).collect()
     }
 
     /// Percent of one core while waves were in flight.
     pub fn percent_of_core(&self) -> BTreeMap<String, f64> {
         let wall = self.busy_wall_ns.max(1) as f64;
         let percent = |ns: u64| round3(ns as f64 / wall * 100.0);
-        self.busy_cpu_ns
-            .iter()
-            .map(|(name, ns)| (name.clone(), percent(*ns)))
-            .collect()
+        self.busy_cpu_ns.iter().map(|(name, ns)| (name.clone(), percent(*ns))).collect()
     }
 }
 
@@ -117,10 +111,7 @@ pub fn find(names: &[&str]) -> Vec<Process> {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
             let comm = fs::read_to_string(entry.path().join("comm")).ok()?;
             let name = names.iter().find(|name| **name == comm.trim())?;
-            Some(Process {
-                name: (*name).to_owned(),
-                pid,
-            })
+            Some(Process { name: (*name).to_owned(), pid })
         })
         .collect();
     found.sort_by_key(|process| process.pid);
@@ -135,12 +126,8 @@ pub fn steal_ticks() -> (u64, u64) {
 
 fn steal_of(line: &str) -> (u64, u64) {
     // user nice system idle iowait irq softirq steal; guest time is already inside user.
-    let ticks: Vec<u64> = line
-        .split_whitespace()
-        .skip(1)
-        .take(8)
-        .filter_map(|text| text.parse().ok())
-        .collect();
+    let ticks: Vec<u64> =
+        line.split_whitespace().skip(1).take(8).filter_map(|text| text.parse().ok()).collect();
     (ticks.get(7).copied().unwrap_or(0), ticks.iter().sum())
 }
 
@@ -190,29 +177,20 @@ mod tests {
 
     #[test]
     fn own_cpu_time_grows_with_work() {
-        let own = [Process {
-            name: "generator".to_owned(),
-            pid: std::process::id(),
-        }];
+        let own = [Process { name: "generator".to_owned(), pid: std::process::id() }];
         let before = sample(&own, 0);
         let mut sum = 0_u64;
         for i in 0..30_000_000_u64 {
             sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(i));
         }
         let spent = difference(&before, &sample(&own, 1))["generator"];
-        assert!(
-            spent > 1_000_000,
-            "{spent} ns for 30 million rounds ({sum})"
-        );
+        assert!(spent > 1_000_000, "{spent} ns for 30 million rounds ({sum})");
         assert!(resident(&own)["generator"] > 1 << 20);
     }
 
     #[test]
     fn a_process_that_is_gone_is_left_out() {
-        let gone = [Process {
-            name: "x".to_owned(),
-            pid: u32::MAX,
-        }];
+        let gone = [Process { name: "x".to_owned(), pid: u32::MAX }];
         assert!(sample(&gone, 0).cpu_ns.is_empty());
     }
 

@@ -108,14 +108,8 @@ impl Receivers {
         let mut opened = std::pin::pin!(opened);
         while let Some((index, socket)) = opened.try_next().await? {
             let recipient = u32::try_from(index).unwrap_or(u32::MAX);
-            let reader = Reader {
-                origin,
-                recipient,
-                inbox: Arc::clone(&receivers.inbox),
-            };
-            receivers
-                .tasks
-                .spawn(reader.run(socket, receivers.stop.clone()));
+            let reader = Reader { origin, recipient, inbox: Arc::clone(&receivers.inbox) };
+            receivers.tasks.spawn(reader.run(socket, receivers.stop.clone()));
             progress();
         }
         Ok(receivers)
@@ -135,20 +129,15 @@ async fn connect(url: &Url, token: &Token) -> Result<Socket, String> {
         return Err("only ws:// can be measured".to_owned());
     }
     let host = url.host_str().ok_or("the address has no host")?;
-    let port = url
-        .port_or_known_default()
-        .ok_or("the address has no port")?;
-    let stream = TcpStream::connect(format!("{host}:{port}"))
-        .await
-        .map_err(text)?;
+    let port = url.port_or_known_default().ok_or("the address has no port")?;
+    let stream = TcpStream::connect(format!("{host}:{port}")).await.map_err(text)?;
     stream.set_nodelay(true).map_err(text)?;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .max_message_size(Some(MESSAGE_BYTES_MAX));
-    let (mut socket, _) = client_async_with_config(url.as_str(), stream, Some(config))
-        .await
-        .map_err(text)?;
+    let (mut socket, _) =
+        client_async_with_config(url.as_str(), stream, Some(config)).await.map_err(text)?;
     let command = centrifuge::connect_command(&token.token);
     socket.send(Message::text(command)).await.map_err(text)?;
     await_connected(&mut socket, token.channel.as_deref()).await?;
@@ -168,9 +157,7 @@ async fn await_connected(socket: &mut Socket, channel: Option<&str>) -> Result<(
                     return if wanted {
                         Ok(())
                     } else {
-                        Err(format!(
-                            "the edge subscribed {channels:?} instead of {channel:?}"
-                        ))
+                        Err(format!("the edge subscribed {channels:?} instead of {channel:?}"))
                     };
                 }
                 Event::Refused { code, message } => {

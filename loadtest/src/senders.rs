@@ -51,10 +51,7 @@ impl Crew {
                 "channels": [channel],
             });
             let request = http1::post(authority, "/v1/notifications", api_key, &body.to_string());
-            AsyncMutex::new(User {
-                connection: None,
-                request,
-            })
+            AsyncMutex::new(User { connection: None, request })
         };
         Self {
             origin,
@@ -85,24 +82,13 @@ impl Crew {
         let intended_ns = gate.released(watch).await?;
         let sent_ns = self.origin.ns();
         let outcome = match refusal {
-            Some(error) => Outcome::Unknown {
-                reason: format!("connect: {error}"),
-            },
+            Some(error) => Outcome::Unknown { reason: format!("connect: {error}") },
             None => self.send(&mut user).await,
         };
         drop(user);
         let recipient = u32::try_from(index).unwrap_or(u32::MAX);
-        let sent = Sent {
-            wave,
-            recipient,
-            intended_ns,
-            sent_ns,
-            outcome,
-        };
-        self.done
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(sent);
+        let sent = Sent { wave, recipient, intended_ns, sent_ns, outcome };
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
         Some(wave)
     }
 
@@ -116,24 +102,18 @@ impl Crew {
 
     async fn send(&self, user: &mut User) -> Outcome {
         let Some(connection) = user.connection.as_mut() else {
-            return Outcome::Unknown {
-                reason: "no connection".to_owned(),
-            };
+            return Outcome::Unknown { reason: "no connection".to_owned() };
         };
         let exchange = connection.exchange(&user.request);
         let answer = match tokio::time::timeout(self.timeout, exchange).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 user.connection = None;
-                return Outcome::Unknown {
-                    reason: error.to_string(),
-                };
+                return Outcome::Unknown { reason: error.to_string() };
             }
             Err(_) => {
                 user.connection = None;
-                return Outcome::Unknown {
-                    reason: "time-out".to_owned(),
-                };
+                return Outcome::Unknown { reason: "time-out".to_owned() };
             }
         };
         let at_ns = self.origin.ns();
@@ -141,18 +121,11 @@ impl Crew {
             user.connection = None;
         }
         if answer.status != 202 {
-            return Outcome::Refused {
-                status: answer.status,
-            };
+            return Outcome::Refused { status: answer.status };
         }
         match serde_json::from_slice::<AcceptedBody<'_>>(&answer.body) {
-            Ok(body) => Outcome::Accepted {
-                id: body.id.into(),
-                at_ns,
-            },
-            Err(error) => Outcome::Unknown {
-                reason: format!("202 without an id: {error}"),
-            },
+            Ok(body) => Outcome::Accepted { id: body.id.into(), at_ns },
+            Err(error) => Outcome::Unknown { reason: format!("202 without an id: {error}") },
         }
     }
 }

@@ -81,54 +81,32 @@ pub fn curve(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
     while rest > resolution {
         rest *= 0.794_328_234_724_281_5;
         let quantile = 1.0 - rest;
-        points.push((
-            round6(quantile),
-            us_to_ms(histogram.value_at_quantile(quantile)),
-        ));
+        points.push((round6(quantile), us_to_ms(histogram.value_at_quantile(quantile))));
     }
     points
 }
 
 /// Where a percentile of the pooled samples probably lies, given how waves differ.
 pub fn spread(waves_ns: &[&[u64]], quantile: f64) -> (Spread, SpreadKind) {
-    let waves: Vec<&[u64]> = waves_ns
-        .iter()
-        .copied()
-        .filter(|wave| !wave.is_empty())
-        .collect();
+    let waves: Vec<&[u64]> = waves_ns.iter().copied().filter(|wave| !wave.is_empty()).collect();
     if waves.is_empty() {
         return (Spread::default(), SpreadKind::Extremes);
     }
     let enough = waves.len() >= WAVES_FOR_INTERVAL;
     let mut values: Vec<u64> = if enough {
         let mut random = StdRng::seed_from_u64(SEED);
-        (0..RESAMPLES)
-            .map(|_| resampled(&waves, quantile, &mut random))
-            .collect()
+        (0..RESAMPLES).map(|_| resampled(&waves, quantile, &mut random)).collect()
     } else {
-        waves
-            .iter()
-            .map(|wave| quantile_of(wave.to_vec(), quantile))
-            .collect()
+        waves.iter().map(|wave| quantile_of(wave.to_vec(), quantile)).collect()
     };
     values.sort_unstable();
     let (low, high, kind) = if enough {
         let edge = RESAMPLES / 40;
-        (
-            values[edge],
-            values[RESAMPLES - 1 - edge],
-            SpreadKind::Bootstrap95,
-        )
+        (values[edge], values[RESAMPLES - 1 - edge], SpreadKind::Bootstrap95)
     } else {
         (values[0], values[values.len() - 1], SpreadKind::Extremes)
     };
-    (
-        Spread {
-            low: ns_to_ms(low),
-            high: ns_to_ms(high),
-        },
-        kind,
-    )
+    (Spread { low: ns_to_ms(low), high: ns_to_ms(high) }, kind)
 }
 
 fn resampled(waves: &[&[u64]], quantile: f64, random: &mut StdRng) -> u64 {
@@ -165,11 +143,7 @@ pub fn failure_upper_bound_95(failures: u64, trials: u64) -> f64 {
 
 /// Median of a list; 0 for an empty one.
 pub fn median_ns(values: &[u64]) -> u64 {
-    if values.is_empty() {
-        0
-    } else {
-        quantile_of(values.to_vec(), 0.5)
-    }
+    if values.is_empty() { 0 } else { quantile_of(values.to_vec(), 0.5) }
 }
 
 /// Nanoseconds to milliseconds with three decimals.
@@ -227,11 +201,7 @@ mod tests {
     #[test]
     fn the_curve_rises_and_ends_in_the_tail() {
         let points = curve(&histogram((1..=10_000).map(|us| us * 1_000)));
-        assert!(
-            points
-                .windows(2)
-                .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1)
-        );
+        assert!(points.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1));
         assert!(points.last().unwrap().0 > 0.9998);
     }
 

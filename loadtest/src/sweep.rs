@@ -38,11 +38,7 @@ impl Outcome {
     /// Whether some figure must not be used, or the run broke off.
     pub fn invalid(&self) -> bool {
         self.run.error.is_some()
-            || self
-                .run
-                .steps
-                .iter()
-                .any(|step| step.verdict.status == Status::Invalid)
+            || self.run.steps.iter().any(|step| step.verdict.status == Status::Invalid)
     }
 
     /// Whether some threshold was missed.
@@ -74,14 +70,7 @@ pub async fn sweep(arguments: SweepArgs, stop: CancellationToken) -> Result<Outc
         Duration::from_millis(arguments.timeout_ms),
         &recipients,
     ));
-    let stage = Stage {
-        origin,
-        target,
-        processes,
-        crew,
-        receivers,
-        stop,
-    };
+    let stage = Stage { origin, target, processes, crew, receivers, stop };
     let mut run = Run {
         schema_version: run::SCHEMA_VERSION,
         started_at,
@@ -110,11 +99,7 @@ pub async fn sweep(arguments: SweepArgs, stop: CancellationToken) -> Result<Outc
     stage.receivers.close().await;
     run.late = ledger.late();
     run.duration_s = crate::stats::round3(origin.ns() as f64 / 1e9);
-    run.thresholds = arguments
-        .threshold
-        .iter()
-        .map(|one| one.judge(&run.steps))
-        .collect();
+    run.thresholds = arguments.threshold.iter().map(|one| one.judge(&run.steps)).collect();
     write(&run, &dir)?;
     Ok(Outcome { run, dir })
 }
@@ -151,10 +136,8 @@ impl Stage {
     ) -> Result<Option<Step>, Failure> {
         let gate = Arc::new(Gate::new());
         let late_before = ledger.late();
-        let bar = progress::bar(
-            &format!("{n} at once"),
-            u64::from(arguments.repeat + WARM_UP_WAVES),
-        );
+        let bar =
+            progress::bar(&format!("{n} at once"), u64::from(arguments.repeat + WARM_UP_WAVES));
         let conductor = Conductor {
             origin: self.origin,
             crew: &self.crew,
@@ -198,11 +181,7 @@ async fn with_tasks(
 ) -> (u32, Usage) {
     let mut users = tokio::task::JoinSet::new();
     for index in 0..n as usize {
-        users.spawn(senders::run_user(
-            Arc::clone(&crew),
-            Arc::clone(&gate),
-            index,
-        ));
+        users.spawn(senders::run_user(Arc::clone(&crew), Arc::clone(&gate), index));
     }
     let result = conduct.await;
     gate.over();
@@ -235,9 +214,7 @@ async fn open_receivers(
 /// Names that no earlier run used, so that no old notification can be taken for a new one.
 fn recipients(count: u32) -> Vec<String> {
     let run: u32 = rand::random();
-    (0..count)
-        .map(|index| format!("lt-{run:08x}-{index}"))
-        .collect()
+    (0..count).map(|index| format!("lt-{run:08x}-{index}")).collect()
 }
 
 fn output_dir(arguments: &SweepArgs) -> Result<PathBuf, Failure> {

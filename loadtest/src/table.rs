@@ -47,9 +47,7 @@ pub fn render(run: &Run) -> String {
         }
     }
     for judgement in &run.thresholds {
-        let actual = judgement
-            .actual
-            .map_or_else(|| "no figure".to_owned(), number);
+        let actual = judgement.actual.map_or_else(|| "no figure".to_owned(), number);
         let word = if judgement.pass { "held" } else { "MISSED" };
         text += &format!("  threshold {}: {word} (worst {actual})\n", judgement.expr);
     }
@@ -63,12 +61,8 @@ pub fn render(run: &Run) -> String {
 }
 
 fn row(step: &Step) -> [String; 11] {
-    let cpu: f64 = step
-        .cpu_s_per_1000
-        .iter()
-        .filter(|(name, _)| *name != "generator")
-        .map(|(_, s)| s)
-        .sum();
+    let cpu: f64 =
+        step.cpu_s_per_1000.iter().filter(|(name, _)| *name != "generator").map(|(_, s)| s).sum();
     let latency = &step.latency_ms;
     [
         grouped(u64::from(step.n)),

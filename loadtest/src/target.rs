@@ -60,14 +60,8 @@ pub fn find(arguments: &TargetArgs) -> Result<Target, Failure> {
         },
         _ => from_up_file(&arguments.data_dir)?,
     };
-    if target
-        .ws_url
-        .as_ref()
-        .is_some_and(|url| url.scheme() != "ws")
-    {
-        return Err(Failure::Usage(
-            "the WebSocket address must begin with ws://".to_owned(),
-        ));
+    if target.ws_url.as_ref().is_some_and(|url| url.scheme() != "ws") {
+        return Err(Failure::Usage("the WebSocket address must begin with ws://".to_owned()));
     }
     let watched: Vec<&str> = arguments.watch.iter().map(String::as_str).collect();
     target.processes.extend(procs::find(&watched));
@@ -84,14 +78,8 @@ fn from_up_file(data_dir: &Path) -> Result<Target, Failure> {
     })?;
     let up: UpFile =
         serde_json::from_str(&text).map_err(|error| Failure::failed(path.display(), error))?;
-    let mut processes = vec![Process {
-        name: "campana".to_owned(),
-        pid: up.pid,
-    }];
-    processes.extend(up.nats_pid.map(|pid| Process {
-        name: "nats-server".to_owned(),
-        pid,
-    }));
+    let mut processes = vec![Process { name: "campana".to_owned(), pid: up.pid }];
+    processes.extend(up.nats_pid.map(|pid| Process { name: "nats-server".to_owned(), pid }));
     Ok(Target {
         authority: authority(&up.gateway)?,
         gateway: up.gateway,
@@ -107,19 +95,13 @@ fn from_up_file(data_dir: &Path) -> Result<Target, Failure> {
 impl Target {
     /// The platform's processes on this machine and the harness's own.
     pub fn processes(&self) -> Vec<Process> {
-        let own = Process {
-            name: "generator".to_owned(),
-            pid: std::process::id(),
-        };
+        let own = Process { name: "generator".to_owned(), pid: std::process::id() };
         self.processes.iter().cloned().chain([own]).collect()
     }
 
     /// The process that holds the WebSocket connections, if it runs on this machine.
     pub fn edge_pid(&self) -> Option<u32> {
-        self.processes
-            .iter()
-            .find(|process| process.name == "campana")
-            .map(|found| found.pid)
+        self.processes.iter().find(|process| process.name == "campana").map(|found| found.pid)
     }
 }
 
@@ -128,14 +110,10 @@ impl Target {
 fn authority(gateway: &Url) -> Result<String, Failure> {
     let refused = |why: &str| Failure::Usage(format!("{gateway}: {why}"));
     if gateway.scheme() != "http" {
-        return Err(refused(
-            "only http:// can be measured; run this beside the TLS terminator",
-        ));
+        return Err(refused("only http:// can be measured; run this beside the TLS terminator"));
     }
     let host = gateway.host_str().ok_or_else(|| refused("no host"))?;
-    let port = gateway
-        .port_or_known_default()
-        .ok_or_else(|| refused("no port"))?;
+    let port = gateway.port_or_known_default().ok_or_else(|| refused("no port"))?;
     Ok(format!("{host}:{port}"))
 }
 
@@ -159,9 +137,7 @@ mod tests {
     #[test]
     fn a_missing_platform_says_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
-        let Err(failure) = from_up_file(dir.path()) else {
-            panic!("found a platform")
-        };
+        let Err(failure) = from_up_file(dir.path()) else { panic!("found a platform") };
         assert!(matches!(failure, Failure::Connect(_)));
         assert!(failure.to_string().contains("campana up"), "{failure}");
     }
@@ -169,10 +145,7 @@ mod tests {
     #[test]
     fn only_plain_http_is_measured() {
         assert!(authority(&"https://example.com".parse().unwrap()).is_err());
-        assert_eq!(
-            authority(&"http://[::1]:81/x".parse().unwrap()).unwrap(),
-            "[::1]:81"
-        );
+        assert_eq!(authority(&"http://[::1]:81/x".parse().unwrap()).unwrap(), "[::1]:81");
         assert_eq!(authority(&"http://h".parse().unwrap()).unwrap(), "h:80");
     }
 }

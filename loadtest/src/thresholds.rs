@@ -115,9 +115,7 @@ impl FromStr for Threshold {
         let (name, operator, bound) = OPERATORS
             .iter()
             .find_map(|(sign, operator)| {
-                condition
-                    .split_once(sign)
-                    .map(|(name, bound)| (name, *operator, bound))
+                condition.split_once(sign).map(|(name, bound)| (name, *operator, bound))
             })
             .ok_or(ParseError::NoOperator)?;
         let metric = METRICS
@@ -126,16 +124,8 @@ impl FromStr for Threshold {
             .map(|(_, metric)| *metric)
             .ok_or_else(|| ParseError::UnknownMetric(name.to_owned()))?;
         let number = bound.trim_end_matches("ms").trim_end_matches('%');
-        let bound = number
-            .parse()
-            .map_err(|_| ParseError::BadBound(bound.to_owned()))?;
-        Ok(Self {
-            text: compact.clone(),
-            metric,
-            operator,
-            bound,
-            step,
-        })
+        let bound = number.parse().map_err(|_| ParseError::BadBound(bound.to_owned()))?;
+        Ok(Self { text: compact.clone(), metric, operator, bound, step })
     }
 }
 
@@ -157,11 +147,7 @@ impl Threshold {
             pass &= self.operator.holds(value, self.bound);
             actual = Some(actual.map_or(value, |worst| self.operator.worse(worst, value)));
         }
-        Judgement {
-            expr: self.text.clone(),
-            actual,
-            pass: pass && actual.is_some(),
-        }
+        Judgement { expr: self.text.clone(), actual, pass: pass && actual.is_some() }
     }
 }
 
@@ -238,14 +224,8 @@ mod tests {
     #[test]
     fn bad_expressions_say_what_is_wrong() {
         assert_eq!("p99".parse::<Threshold>(), Err(ParseError::NoOperator));
-        assert_eq!(
-            "p99<=x".parse::<Threshold>(),
-            Err(ParseError::BadBound("x".into()))
-        );
-        assert_eq!(
-            "p99<=1@all".parse::<Threshold>(),
-            Err(ParseError::BadStep("all".into()))
-        );
+        assert_eq!("p99<=x".parse::<Threshold>(), Err(ParseError::BadBound("x".into())));
+        assert_eq!("p99<=1@all".parse::<Threshold>(), Err(ParseError::BadStep("all".into())));
         let unknown = "p98<=1".parse::<Threshold>().unwrap_err();
         assert!(unknown.to_string().contains("p999"), "{unknown}");
     }
@@ -259,11 +239,7 @@ mod tests {
     #[test]
     fn every_step_must_hold_and_the_worst_is_shown() {
         let run = sample();
-        let worst = run
-            .steps
-            .iter()
-            .map(|step| step.latency_ms.p99)
-            .fold(0.0, f64::max);
+        let worst = run.steps.iter().map(|step| step.latency_ms.p99).fold(0.0, f64::max);
         let judgement = judge("p99<=1");
         assert_eq!((judgement.actual, judgement.pass), (Some(worst), false));
         assert!(judge("p99<=100000").pass);

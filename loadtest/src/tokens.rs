@@ -60,10 +60,7 @@ async fn mint_one(
     key: &str,
     user: &str,
 ) -> Result<Token, Failure> {
-    let request = TokenRequest {
-        user,
-        ttl_seconds: TTL_SECONDS,
-    };
+    let request = TokenRequest { user, ttl_seconds: TTL_SECONDS };
     for _ in 0..ATTEMPTS {
         let answer = client
             .post(url.clone())
@@ -73,27 +70,16 @@ async fn mint_one(
             .await
             .map_err(|error| Failure::connect(url, error))?;
         let status = answer.status();
-        if matches!(
-            status,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-        ) {
-            let named = answer
-                .headers()
-                .get("retry-after")
-                .and_then(|value| value.to_str().ok());
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            let named = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
             let seconds = named.and_then(|text| text.parse().ok()).unwrap_or(1);
             tokio::time::sleep(Duration::from_secs(u64::min(seconds, PAUSE_S_MAX))).await;
             continue;
         }
-        let text = answer
-            .text()
-            .await
-            .map_err(|error| Failure::connect(url, error))?;
+        let text = answer.text().await.map_err(|error| Failure::connect(url, error))?;
         if !status.is_success() {
             let start: String = text.chars().take(300).collect();
-            return Err(Failure::Connect(format!(
-                "{url} answered {status}: {start}"
-            )));
+            return Err(Failure::Connect(format!("{url} answered {status}: {start}")));
         }
         return serde_json::from_str(&text)
             .map_err(|error| Failure::failed(format!("{url}: unexpected answer"), error));

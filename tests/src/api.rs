@@ -56,10 +56,7 @@ impl Answer {
     /// A header's text.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// The body, if the status is as expected.
@@ -67,12 +64,7 @@ impl Answer {
     /// # Errors
     /// If the status is another one; shows the body.
     pub fn expect(self, status: u16) -> Result<Value> {
-        ensure!(
-            self.status == status,
-            "status {} instead of {status}: {}",
-            self.status,
-            self.text
-        );
+        ensure!(self.status == status, "status {} instead of {status}: {}", self.status, self.text);
         Ok(self.body)
     }
 }
@@ -85,12 +77,7 @@ pub async fn send(request: RequestBuilder) -> Result<Answer> {
     let response = request.send().await?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let text = response.text().await?;
-    Ok(Answer {
-        status,
-        headers,
-        body: serde_json::from_str(&text).unwrap_or_default(),
-        text,
-    })
+    Ok(Answer { status, headers, body: serde_json::from_str(&text).unwrap_or_default(), text })
 }
 
 /// An HTTP client with a time-out.
@@ -98,10 +85,7 @@ pub async fn send(request: RequestBuilder) -> Result<Answer> {
 /// # Errors
 /// If there is no TLS backend.
 pub fn http() -> Result<reqwest::Client> {
-    Ok(reqwest::Client::builder()
-        .timeout(TIMEOUT)
-        .no_proxy()
-        .build()?)
+    Ok(reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?)
 }
 
 impl Api {
@@ -110,27 +94,18 @@ impl Api {
     /// # Errors
     /// If there is no TLS backend.
     pub fn new(base: &str, key: &str) -> Result<Self> {
-        Ok(Self {
-            http: http()?,
-            base: base.trim_end_matches('/').to_owned(),
-            key: key.to_owned(),
-        })
+        Ok(Self { http: http()?, base: base.trim_end_matches('/').to_owned(), key: key.to_owned() })
     }
 
     /// The same gateway with another key.
     #[must_use]
     pub fn with_key(&self, key: &str) -> Self {
-        Self {
-            key: key.to_owned(),
-            ..self.clone()
-        }
+        Self { key: key.to_owned(), ..self.clone() }
     }
 
     /// A request with the key; the path is taken as it is.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http
-            .request(method, format!("{}{path}", self.base))
-            .bearer_auth(&self.key)
+        self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.key)
     }
 
     /// A request without a key.
@@ -183,9 +158,7 @@ impl Api {
     /// # Errors
     /// If it is not accepted.
     pub async fn ring(&self, to: &str, title: &str) -> Result<String> {
-        let answer = self
-            .notify(&json!({"to": {"id": to}, "content": {"title": title}}))
-            .await?;
+        let answer = self.notify(&json!({"to": {"id": to}, "content": {"title": title}})).await?;
         id_of(&answer)
     }
 
@@ -194,14 +167,8 @@ impl Api {
     /// # Errors
     /// If the gateway refuses.
     pub async fn token(&self, user: &str) -> Result<String> {
-        let body = self
-            .post("/v1/tokens", &json!({"user": user}))
-            .await?
-            .expect(201)?;
-        Ok(body["token"]
-            .as_str()
-            .context("a token is a text")?
-            .to_owned())
+        let body = self.post("/v1/tokens", &json!({"user": user})).await?.expect(201)?;
+        Ok(body["token"].as_str().context("a token is a text")?.to_owned())
     }
 
     /// The notification, once `settled` says so.
@@ -234,8 +201,5 @@ impl Api {
 /// # Errors
 /// If there is none.
 pub fn id_of(answer: &Value) -> Result<String> {
-    Ok(answer["id"]
-        .as_str()
-        .with_context(|| format!("no id in {answer}"))?
-        .to_owned())
+    Ok(answer["id"].as_str().with_context(|| format!("no id in {answer}"))?.to_owned())
 }

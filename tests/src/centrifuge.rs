@@ -48,10 +48,7 @@ impl Socket {
     pub async fn open(url: &str) -> Result<Self> {
         let opened = tokio::time::timeout(PATIENCE, tokio_tungstenite::connect_async(url)).await;
         let (stream, _) = opened.context("the handshake takes too long")??;
-        Ok(Self {
-            stream,
-            lines: Vec::new(),
-        })
+        Ok(Self { stream, lines: Vec::new() })
     }
 
     /// Sends one command.
@@ -180,9 +177,7 @@ impl Client {
 
     async fn greet(&mut self, request: Value) -> Result<()> {
         let id = self.id();
-        self.socket
-            .send(&json!({"id": id, "connect": request}))
-            .await?;
+        self.socket.send(&json!({"id": id, "connect": request})).await?;
         let reply = match self.socket.reply(id).await? {
             Event::Line(line) => line,
             Event::Closed(code, reason) => bail!("the edge closed with {code} {reason}"),
@@ -193,16 +188,9 @@ impl Client {
             "no recoverable inbox: {reply}"
         );
         self.recovered = sub["recovered"] == true;
-        sub["epoch"]
-            .as_str()
-            .unwrap_or_default()
-            .clone_into(&mut self.epoch);
-        let missed: Vec<Publication> = sub["publications"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(publication)
-            .collect();
+        sub["epoch"].as_str().unwrap_or_default().clone_into(&mut self.epoch);
+        let missed: Vec<Publication> =
+            sub["publications"].as_array().into_iter().flatten().map(publication).collect();
         if missed.is_empty() {
             self.offset = sub["offset"].as_u64().unwrap_or_default();
         }
@@ -221,9 +209,7 @@ impl Client {
     /// If the connection ends instead.
     pub async fn call(&mut self, method: &str, request: Value) -> Result<Value> {
         let id = self.id();
-        self.socket
-            .send(&json!({"id": id, method: request}))
-            .await?;
+        self.socket.send(&json!({"id": id, method: request})).await?;
         match self.socket.reply(id).await? {
             Event::Line(line) => Ok(line),
             Event::Closed(code, reason) => bail!("the edge closed with {code} {reason}"),
@@ -235,17 +221,9 @@ impl Client {
     /// # Errors
     /// If none comes in time or the connection ends.
     pub async fn next(&mut self, within: Duration) -> Result<Publication> {
-        let next = if self.waiting.is_empty() {
-            self.read(within).await?
-        } else {
-            self.waiting.remove(0)
-        };
-        ensure!(
-            next.offset > self.offset,
-            "offset {} after {}",
-            next.offset,
-            self.offset
-        );
+        let next =
+            if self.waiting.is_empty() { self.read(within).await? } else { self.waiting.remove(0) };
+        ensure!(next.offset > self.offset, "offset {} after {}", next.offset, self.offset);
         self.offset = next.offset;
         Ok(next)
     }

@@ -18,10 +18,8 @@ pub fn campana() -> Result<PathBuf> {
         None => {
             let this = std::env::current_exe()?;
             // target/debug/deps/it-… → target/debug/campana
-            let profile = this
-                .parent()
-                .and_then(Path::parent)
-                .context("a test lies in a folder")?;
+            let profile =
+                this.parent().and_then(Path::parent).context("a test lies in a folder")?;
             profile.join("campana")
         }
     };
@@ -84,10 +82,7 @@ pub async fn run<S: AsRef<OsStr>>(
     arguments: &[S],
 ) -> Result<Ended> {
     let mut command = Command::new(campana()?);
-    command
-        .args(arguments)
-        .envs(environment.iter().cloned())
-        .current_dir(folder);
+    command.args(arguments).envs(environment.iter().cloned()).current_dir(folder);
     let output = tokio::task::spawn_blocking(move || command.output()).await??;
     Ok(output.into())
 }

@@ -34,9 +34,7 @@ impl Home {
     /// # Errors
     /// If it cannot be made.
     pub fn new() -> Result<Self> {
-        Ok(Self {
-            folder: Arc::new(tempfile::Builder::new().prefix("campana-e2e-").tempdir()?),
-        })
+        Ok(Self { folder: Arc::new(tempfile::Builder::new().prefix("campana-e2e-").tempdir()?) })
     }
 
     /// The folder.
@@ -62,10 +60,7 @@ impl Home {
     /// # Errors
     /// If there is no nats-server.
     pub fn up_arguments(&self, more: &[&str]) -> Result<Vec<String>> {
-        let nats = find_nats_server()
-            .map_err(anyhow::Error::msg)?
-            .display()
-            .to_string();
+        let nats = find_nats_server().map_err(anyhow::Error::msg)?.display().to_string();
         let mut all: Vec<String> = vec!["up".into(), "--nats-server".into(), nats];
         all.extend(self.data_arguments());
         if !more.iter().any(|argument| argument.contains("listen.")) {
@@ -84,10 +79,7 @@ impl Home {
     /// # Errors
     /// If it cannot be started.
     pub async fn command(&self, arguments: &[&str]) -> Result<Ended> {
-        let mut all: Vec<String> = arguments
-            .iter()
-            .map(|&argument| argument.to_owned())
-            .collect();
+        let mut all: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         all.extend(self.data_arguments());
         command::run(self.path(), &[], &all).await
     }
@@ -159,24 +151,12 @@ impl Platform {
             if found["pid"] != pid {
                 return Ok(None);
             }
-            let metrics = found["metrics"]
-                .as_str()
-                .context("up.json names the metrics")?;
-            let ready = http
-                .get(format!("{metrics}/readyz"))
-                .send()
-                .await?
-                .status()
-                .is_success();
+            let metrics = found["metrics"].as_str().context("up.json names the metrics")?;
+            let ready = http.get(format!("{metrics}/readyz")).send().await?.status().is_success();
             Ok(ready.then_some(Ok(found)))
         })
         .await??;
-        Ok(Self {
-            home: home.clone(),
-            process,
-            found,
-            ready_after: started.elapsed(),
-        })
+        Ok(Self { home: home.clone(), process, found, ready_after: started.elapsed() })
     }
 
     /// An address of `up.json`.
@@ -221,9 +201,7 @@ impl Platform {
             durability: Durability::Power,
             credentials_file: None,
         };
-        Bus::connect(options)
-            .await
-            .map_err(|error| anyhow::anyhow!("{error}"))
+        Bus::connect(options).await.map_err(|error| anyhow::anyhow!("{error}"))
     }
 
     /// The process of its nats-server now, if it runs.
@@ -264,17 +242,10 @@ impl Platform {
         let home = self.home.clone();
         self.process.signal(how)?;
         let status = self.process.ended(STOPS_WITHIN).await?;
-        ensure!(
-            status.success(),
-            "the end was {status}: {}",
-            self.process.log()
-        );
+        ensure!(status.success(), "the end was {status}: {}", self.process.log());
         let left = process::mentioning(&home.mark());
         ensure!(left.is_empty(), "processes live on: {left:?}");
-        ensure!(
-            !home.data().join("up.json").exists(),
-            "up.json still says that it runs"
-        );
+        ensure!(!home.data().join("up.json").exists(), "up.json still says that it runs");
         Ok(home)
     }
 }

@@ -57,10 +57,7 @@ impl Postgres {
         let bin = bin_dir()?;
         let folder = tempfile::Builder::new().prefix("campana-pg-").tempdir()?;
         if rustix::process::geteuid().is_root() {
-            let owned = Command::new("chown")
-                .arg("postgres")
-                .arg(folder.path())
-                .status()?;
+            let owned = Command::new("chown").arg("postgres").arg(folder.path()).status()?;
             ensure!(
                 owned.success(),
                 "cannot give {} to the user postgres",
@@ -78,20 +75,10 @@ impl Postgres {
             .arg(folder.path().join("data"))
             .output()
             .context("cannot run initdb")?;
-        ensure!(
-            made.status.success(),
-            "initdb failed: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
+        ensure!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
         let port = free_port().map_err(anyhow::Error::msg)?;
         let child = spawn(&bin, folder.path(), port)?;
-        let server = Self {
-            child,
-            bin,
-            port,
-            folder,
-            lives: 1,
-        };
+        let server = Self { child, bin, port, folder, lives: 1 };
         server.wait_until_ready().await?;
         Ok(server)
     }
@@ -137,10 +124,7 @@ impl Postgres {
 }
 
 fn spawn(bin: &Path, folder: &Path, port: u16) -> Result<Child> {
-    let log = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(folder.join("log"))?;
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("log"))?;
     command(&bin.join("postgres"))
         .arg("-D")
         .arg(folder.join("data"))

@@ -44,10 +44,8 @@ impl Process {
         folder: &Path,
         prepare: impl FnOnce(&mut Command),
     ) -> Result<Self> {
-        let (output, log) = (
-            folder.join(format!("{name}.out")),
-            folder.join(format!("{name}.log")),
-        );
+        let (output, log) =
+            (folder.join(format!("{name}.out")), folder.join(format!("{name}.log")));
         let mut command = tied(program.as_os_str());
         prepare(&mut command);
         let append = |path: &Path| File::options().create(true).append(true).open(path);
@@ -59,12 +57,7 @@ impl Process {
             .stderr(append(&log)?)
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            output,
-            log,
-        })
+        Ok(Self { name: name.to_owned(), child, output, log })
     }
 
     /// Its process id.
@@ -129,10 +122,7 @@ impl Process {
 }
 
 impl Drop for Process {
-    #[expect(
-        clippy::print_stderr,
-        reason = "a failed test shows what the platform logged"
-    )]
+    #[expect(clippy::print_stderr, reason = "a failed test shows what the platform logged")]
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
@@ -151,10 +141,7 @@ fn tail(log: &str) -> String {
 /// # Errors
 /// If it is gone.
 pub fn signal(pid: u32, what: Signal) -> Result<()> {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .context("not a process id")?;
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("not a process id")?;
     Ok(kill_process(pid, what)?)
 }
 
@@ -163,10 +150,7 @@ pub fn signal(pid: u32, what: Signal) -> Result<()> {
 pub fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // `pid (name) state …`; the name may hold anything, also brackets.
-    let state = stat
-        .rsplit(')')
-        .next()
-        .and_then(|rest| rest.trim_start().chars().next());
+    let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
@@ -180,9 +164,7 @@ pub fn children(pid: u32) -> Vec<u32> {
         .flatten()
         .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
         .flat_map(|text| {
-            text.split_whitespace()
-                .filter_map(|pid| pid.parse().ok())
-                .collect::<Vec<u32>>()
+            text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()
         })
         .filter(|pid| is_alive(*pid))
         .collect()

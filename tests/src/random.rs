@@ -17,9 +17,7 @@ impl Random {
         reason = "a failed run is repeated with the seed that it printed"
     )]
     pub fn seeded(what: &str) -> Self {
-        let given = std::env::var("CAMPANA_TEST_SEED")
-            .ok()
-            .and_then(|text| text.parse().ok());
+        let given = std::env::var("CAMPANA_TEST_SEED").ok().and_then(|text| text.parse().ok());
         let seed = given.unwrap_or_else(|| clock::now().0.unsigned_abs());
         eprintln!("{what}: CAMPANA_TEST_SEED={seed}");
         Self { state: seed }

@@ -20,10 +20,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 const TOKEN_SECRET: &str = "a secret that every role of this test shares";
 /// The sandbox's own account, as documented.
-const TWILIO: [&str; 2] = [
-    "AC00000000000000000000000000005b0c",
-    "sandbox-twilio-auth-token",
-];
+const TWILIO: [&str; 2] = ["AC00000000000000000000000000005b0c", "sandbox-twilio-auth-token"];
 
 /// A small production.
 pub struct Roles {
@@ -59,16 +56,9 @@ impl Roles {
         }
         let migrated = command::run(home.path(), &environment, &["migrate"]).await?;
         migrated.text().context("campana migrate")?;
-        let create = [
-            "keys", "create", "--name", "test", "--role", "admin", "--json",
-        ];
-        let key = command::run(home.path(), &environment, &create)
-            .await?
-            .json()?;
-        let key = key["key"]["api_key"]
-            .as_str()
-            .context("keys create prints the key")?
-            .to_owned();
+        let create = ["keys", "create", "--name", "test", "--role", "admin", "--json"];
+        let key = command::run(home.path(), &environment, &create).await?.json()?;
+        let key = key["key"]["api_key"].as_str().context("keys create prints the key")?.to_owned();
         let mut all = Self {
             home,
             processes: BTreeMap::new(),
@@ -88,10 +78,7 @@ impl Roles {
         let environment = self.environment.clone();
         let folder = self.home.path().to_owned();
         let mut process = Process::start(role, &campana()?, &folder, |command| {
-            command
-                .args(["run", "--role", role])
-                .envs(environment)
-                .current_dir(&folder);
+            command.args(["run", "--role", role]).envs(environment).current_dir(&folder);
         })?;
         let ready = eventually(&format!("role {role}"), READY_WITHIN, async || {
             if let Err(ended) = process.must_run() {
@@ -105,19 +92,15 @@ impl Roles {
         .await??;
         for pair in ready.split(", ") {
             let (name, address) = pair.split_once(' ').context("ready: name address, …")?;
-            let name = if name == "ops" {
-                format!("{role}-ops")
-            } else {
-                name.to_owned()
-            };
+            let name = if name == "ops" { format!("{role}-ops") } else { name.to_owned() };
             self.addresses.insert(name, address.to_owned());
         }
         self.processes.insert(role.to_owned(), process);
         match role {
             "sandbox" => self.point_at_sandbox()?,
-            "gateway" => self
-                .environment
-                .push(variable("PUBLIC__GATEWAY_URL", &self.http("gateway")?)),
+            "gateway" => {
+                self.environment.push(variable("PUBLIC__GATEWAY_URL", &self.http("gateway")?))
+            }
             _ => {}
         }
         Ok(())
@@ -146,10 +129,7 @@ impl Roles {
     /// # Errors
     /// If no role of this name was started.
     pub fn address(&self, name: &str) -> Result<String> {
-        self.addresses
-            .get(name)
-            .cloned()
-            .with_context(|| format!("nothing listens as {name}"))
+        self.addresses.get(name).cloned().with_context(|| format!("nothing listens as {name}"))
     }
 
     /// The same as a URL.
@@ -165,10 +145,7 @@ impl Roles {
     /// # Errors
     /// If there is no edge.
     pub fn edge_ws(&self) -> Result<String> {
-        Ok(format!(
-            "ws://{}/connection/websocket",
-            self.address("edge")?
-        ))
+        Ok(format!("ws://{}/connection/websocket", self.address("edge")?))
     }
 
     /// A caller with an admin key.
@@ -197,11 +174,7 @@ impl Roles {
         }
         for (role, process) in &mut self.processes {
             let status = process.ended(STOPS_WITHIN).await?;
-            ensure!(
-                status.success(),
-                "{role} ended with {status}: {}",
-                process.log()
-            );
+            ensure!(status.success(), "{role} ended with {status}: {}", process.log());
         }
         Ok(())
     }

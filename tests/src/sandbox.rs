@@ -26,10 +26,7 @@ impl Sandbox {
     /// # Errors
     /// If there is no TLS backend.
     pub fn new(url: &str) -> Result<Self> {
-        Ok(Self {
-            http: http()?,
-            url: url.trim_end_matches('/').to_owned(),
-        })
+        Ok(Self { http: http()?, url: url.trim_end_matches('/').to_owned() })
     }
 
     /// Messages of one channel whose recipient holds `to`, newest first.
@@ -38,9 +35,7 @@ impl Sandbox {
     /// If it does not answer.
     pub async fn messages(&self, channel: &str, to: &str) -> Result<Vec<Value>> {
         let request = self.http.get(format!("{}/api/messages", self.url));
-        let answer = send(request.query(&[("channel", channel), ("to", to)]))
-            .await?
-            .expect(200)?;
+        let answer = send(request.query(&[("channel", channel), ("to", to)])).await?.expect(200)?;
         Ok(answer["data"].as_array().cloned().unwrap_or_default())
     }
 
@@ -50,14 +45,11 @@ impl Sandbox {
     /// If none arrives.
     pub async fn message(&self, channel: &str, to: &str) -> Result<Value> {
         let what = format!("a message of channel {channel}");
-        let summary = eventually(&what, ARRIVES_WITHIN, async || {
-            Ok(self.messages(channel, to).await?.pop())
-        })
-        .await?;
+        let summary =
+            eventually(&what, ARRIVES_WITHIN, async || Ok(self.messages(channel, to).await?.pop()))
+                .await?;
         let id = summary["id"].as_str().context("a message has an id")?;
-        send(self.http.get(format!("{}/api/messages/{id}", self.url)))
-            .await?
-            .expect(200)
+        send(self.http.get(format!("{}/api/messages/{id}", self.url))).await?.expect(200)
     }
 
     /// Gives a webhook name the secret that its messages must be signed with.
@@ -65,12 +57,7 @@ impl Sandbox {
     /// # Errors
     /// If it is refused.
     pub async fn expect_signed(&self, name: &str, secret: &str) -> Result<()> {
-        let request = self
-            .http
-            .request(Method::PUT, format!("{}/api/webhooks/{name}", self.url));
-        send(request.json(&json!({"secret": secret})))
-            .await?
-            .expect(200)
-            .map(drop)
+        let request = self.http.request(Method::PUT, format!("{}/api/webhooks/{name}", self.url));
+        send(request.json(&json!({"secret": secret}))).await?.expect(200).map(drop)
     }
 }

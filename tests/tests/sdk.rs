@@ -40,13 +40,7 @@ impl World {
         let bus = nats.bus_with_topology("sdk-test").await.unwrap();
         let port = free_port().unwrap();
         let edge = start_edge(&home, &nats, port).await;
-        Self {
-            home,
-            nats,
-            bus,
-            port,
-            edge,
-        }
+        Self { home, nats, bus, port, edge }
     }
 
     /// `kill -9`, and a new one in its place.
@@ -62,11 +56,8 @@ impl World {
             if replace_before.contains(&number) {
                 self.replace_edge().await;
             }
-            let message = Outgoing::new(
-                subject.as_str(),
-                format!("sdk-{number}"),
-                number.to_string().into(),
-            );
+            let message =
+                Outgoing::new(subject.as_str(), format!("sdk-{number}"), number.to_string().into());
             self.bus.publish(message).await.unwrap();
         }
     }
@@ -80,9 +71,7 @@ impl World {
             .unwrap();
         let url = format!("ws://127.0.0.1:{}/connection/websocket", self.port);
         let mut client = Process::start("client", program, self.home.path(), |command| {
-            command
-                .arg(sdk().join(script))
-                .args(["--url", &url, "--token", &token]);
+            command.arg(sdk().join(script)).args(["--url", &url, "--token", &token]);
             command.args([
                 "--count",
                 &MESSAGES.to_string(),
@@ -110,17 +99,9 @@ async fn start_edge(home: &Home, nats: &NatsServer, port: u16) -> Process {
         // The page that the browser's client lives in has a port of its own.
         ("CAMPANA__EDGE__ALLOWED_ORIGINS", "[\"*\"]".to_owned()),
     ];
-    let mut edge = Process::start(
-        "edge",
-        &command::campana().unwrap(),
-        home.path(),
-        |command| {
-            command
-                .args(["run", "--role", "edge"])
-                .envs(environment)
-                .current_dir(home.path());
-        },
-    )
+    let mut edge = Process::start("edge", &command::campana().unwrap(), home.path(), |command| {
+        command.args(["run", "--role", "edge"]).envs(environment).current_dir(home.path());
+    })
     .unwrap();
     eventually("the edge", READY_WITHIN, async || {
         edge.must_run()?;
@@ -143,21 +124,10 @@ fn python() -> PathBuf {
 fn must_be_installed() {
     for package in ["centrifuge", "playwright-core", "ws"] {
         let folder = sdk().join("node_modules").join(package);
-        assert!(
-            folder.is_dir(),
-            "{} is missing: run `npm ci` in tests/sdk",
-            folder.display()
-        );
+        assert!(folder.is_dir(), "{} is missing: run `npm ci` in tests/sdk", folder.display());
     }
-    let import = Command::new(python())
-        .args(["-c", "import centrifuge"])
-        .output()
-        .unwrap();
-    assert!(
-        import.status.success(),
-        "{} lacks tests/sdk/requirements.txt",
-        python().display()
-    );
+    let import = Command::new(python()).args(["-c", "import centrifuge"]).output().unwrap();
+    assert!(import.status.success(), "{} lacks tests/sdk/requirements.txt", python().display());
 }
 
 /// One client through it all; gives its report.
@@ -175,11 +145,7 @@ async fn receive(program: &Path, script: &str, drop_every: u32, replace_before: 
         report["errors"]
     );
     let data: Vec<u64> = serde_json::from_value(report["data"].clone()).unwrap();
-    assert_eq!(
-        data,
-        (0..MESSAGES).collect::<Vec<_>>(),
-        "each message once, in order"
-    );
+    assert_eq!(data, (0..MESSAGES).collect::<Vec<_>>(), "each message once, in order");
     let offsets: Vec<u64> = serde_json::from_value(report["offsets"].clone()).unwrap();
     assert!(offsets.is_sorted_by(|one, next| one < next), "offsets grow");
     let recovered = report["recovered"].as_array().unwrap();
@@ -189,11 +155,7 @@ async fn receive(program: &Path, script: &str, drop_every: u32, replace_before: 
 
 async fn through_broken_connections(program: &Path, script: &str) {
     let report = receive(program, script, 150, &[]).await;
-    assert!(
-        report["connects"].as_u64().unwrap() >= 6,
-        "{}",
-        report["connects"]
-    );
+    assert!(report["connects"].as_u64().unwrap() >= 6, "{}", report["connects"]);
 }
 
 async fn through_killed_edges(program: &Path, script: &str) {

@@ -14,19 +14,11 @@ pub struct ReplyError {
 }
 
 const fn reply(code: u32, message: &'static str) -> ReplyError {
-    ReplyError {
-        code,
-        message,
-        temporary: false,
-    }
+    ReplyError { code, message, temporary: false }
 }
 
 const fn passing(code: u32, message: &'static str) -> ReplyError {
-    ReplyError {
-        code,
-        message,
-        temporary: true,
-    }
+    ReplyError { code, message, temporary: true }
 }
 
 /// Error answers.
@@ -71,15 +63,10 @@ pub mod unsubscribe {
     use super::Unsubscribe;
 
     /// Messages may be missing: subscribe again and recover.
-    pub const INSUFFICIENT_STATE: Unsubscribe = Unsubscribe {
-        code: 2500,
-        reason: "insufficient state",
-    };
+    pub const INSUFFICIENT_STATE: Unsubscribe =
+        Unsubscribe { code: 2500, reason: "insufficient state" };
     /// The subscription's time is over.
-    pub const EXPIRED: Unsubscribe = Unsubscribe {
-        code: 2501,
-        reason: "subscription expired",
-    };
+    pub const EXPIRED: Unsubscribe = Unsubscribe { code: 2501, reason: "subscription expired" };
 }
 
 /// The end of a connection: the code and reason of the WebSocket close frame.
@@ -102,11 +89,7 @@ impl Disconnect {
 }
 
 const fn close(code: u16, reason: &'static str, label: &'static str) -> Disconnect {
-    Disconnect {
-        code,
-        reason,
-        label,
-    }
+    Disconnect { code, reason, label }
 }
 
 /// Ends of connections.
@@ -154,9 +137,8 @@ pub mod disconnect {
     pub const TOO_BIG: Disconnect = close(1009, "message too big", "limit");
 
     /// Every value of the metric's label.
-    pub const LABELS: [&str; 8] = [
-        "client", "drain", "error", "auth", "slow", "idle", "limit", "protocol",
-    ];
+    pub const LABELS: [&str; 8] =
+        ["client", "drain", "error", "auth", "slow", "idle", "limit", "protocol"];
 }
 
 #[cfg(test)]
@@ -165,23 +147,12 @@ mod tests {
 
     #[test]
     fn clients_come_back_exactly_where_that_helps() {
-        for end in [
-            d::SHUTDOWN,
-            d::SERVER_ERROR,
-            d::EXPIRED,
-            d::SLOW,
-            d::INSUFFICIENT_STATE,
-            d::NO_PONG,
-        ] {
+        for end in
+            [d::SHUTDOWN, d::SERVER_ERROR, d::EXPIRED, d::SLOW, d::INSUFFICIENT_STATE, d::NO_PONG]
+        {
             assert!(end.reconnects(), "{end:?}");
         }
-        for end in [
-            d::INVALID_TOKEN,
-            d::BAD_REQUEST,
-            d::STALE,
-            d::CHANNEL_LIMIT,
-            d::TOO_BIG,
-        ] {
+        for end in [d::INVALID_TOKEN, d::BAD_REQUEST, d::STALE, d::CHANNEL_LIMIT, d::TOO_BIG] {
             assert!(!end.reconnects(), "{end:?}");
         }
     }

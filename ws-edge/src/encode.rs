@@ -27,11 +27,7 @@ pub(crate) fn single_line(json: &str) -> std::borrow::Cow<'_, str> {
 }
 
 pub(crate) fn error(id: u32, error: ReplyError) -> Utf8Bytes {
-    let temporary = if error.temporary {
-        ",\"temporary\":true"
-    } else {
-        ""
-    };
+    let temporary = if error.temporary { ",\"temporary\":true" } else { "" };
     let message = string(error.message);
     format!(
         "{{\"id\":{id},\"error\":{{\"code\":{},\"message\":{message}{temporary}}}}}",
@@ -74,11 +70,8 @@ impl SubscribeResult<'_> {
         out.push('{');
         if self.positioned {
             let epoch = string(self.epoch);
-            let _ = write!(
-                out,
-                "\"positioned\":true,\"epoch\":{epoch},\"offset\":{},",
-                self.offset
-            );
+            let _ =
+                write!(out, "\"positioned\":true,\"epoch\":{epoch},\"offset\":{},", self.offset);
         }
         if self.recoverable {
             out.push_str("\"recoverable\":true,");
@@ -145,12 +138,7 @@ pub(crate) fn refreshed(
 ) -> Utf8Bytes {
     let mut out = format!("{{\"id\":{id},\"{method}\":{{");
     if let Some((client, version)) = client {
-        let _ = write!(
-            out,
-            "\"client\":{},\"version\":{},",
-            string(client),
-            string(version)
-        );
+        let _ = write!(out, "\"client\":{},\"version\":{},", string(client), string(version));
     }
     ttl(&mut out, left);
     close_object(&mut out);
@@ -202,10 +190,7 @@ mod tests {
 
     #[test]
     fn replies_have_the_members_that_clients_index() {
-        assert_eq!(
-            empty(3, "unsubscribe").as_str(),
-            r#"{"id":3,"unsubscribe":{}}"#
-        );
+        assert_eq!(empty(3, "unsubscribe").as_str(), r#"{"id":3,"unsubscribe":{}}"#);
         assert_eq!(
             error(7, codes::INTERNAL).as_str(),
             r#"{"id":7,"error":{"code":100,"message":"internal server error","temporary":true}}"#
@@ -214,14 +199,8 @@ mod tests {
             unsubscribe_push("a\"b", unsubscribe::INSUFFICIENT_STATE).as_str(),
             r#"{"push":{"channel":"a\"b","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#
         );
-        assert_eq!(
-            SubscribeResult::default().reply(2).as_str(),
-            r#"{"id":2,"subscribe":{}}"#
-        );
-        assert_eq!(
-            refreshed(4, "refresh", None, None).as_str(),
-            r#"{"id":4,"refresh":{}}"#
-        );
+        assert_eq!(SubscribeResult::default().reply(2).as_str(), r#"{"id":2,"subscribe":{}}"#);
+        assert_eq!(refreshed(4, "refresh", None, None).as_str(), r#"{"id":4,"refresh":{}}"#);
         assert_eq!(
             history(5, &[], 9, "e").as_str(),
             r#"{"id":5,"history":{"publications":[],"offset":9,"epoch":"e"}}"#

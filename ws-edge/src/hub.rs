@@ -126,25 +126,16 @@ impl Inner {
                 .or_insert_with(|| Arc::new(Channel::new(Arc::clone(&join.key))))
                 .value(),
         );
-        channel
-            .ready
-            .get_or_try_init(|| self.activate(&channel))
-            .await?;
+        channel.ready.get_or_try_init(|| self.activate(&channel)).await?;
         let Some((position, floor)) = channel.add(mailbox) else {
-            return Err(FetchError::Unavailable(
-                "the channel is being started again".to_owned(),
-            ));
+            return Err(FetchError::Unavailable("the channel is being started again".to_owned()));
         };
         let stream = self.position(POSITION_AGE_MAX).await?;
         let recovery = match &join.since {
             None => Recovery::None,
             Some(since) => recovery::recover(self, &join.key, since, position, &stream).await?,
         };
-        Ok(Joined {
-            top: position.max(floor),
-            epoch: stream.epoch.as_str().into(),
-            recovery,
-        })
+        Ok(Joined { top: position.max(floor), epoch: stream.epoch.as_str().into(), recovery })
     }
 
     /// Subscribes first and looks at the stream afterwards: what is stored in between comes both ways.
@@ -184,8 +175,7 @@ impl Inner {
     /// Messages of the channel are missing for good: its subscribers begin anew.
     fn give_up(&self, channel: &Arc<Channel>) {
         crate::metrics::channel_lost();
-        self.channels
-            .remove_if(&channel.key.subject, |_, known| Arc::ptr_eq(known, channel));
+        self.channels.remove_if(&channel.key.subject, |_, known| Arc::ptr_eq(known, channel));
         for mailbox in channel.kill() {
             mailbox.push(Push::Lost(Arc::clone(&channel.key)));
         }

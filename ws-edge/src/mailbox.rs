@@ -39,12 +39,7 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self {
-            queue: Mutex::default(),
-            bytes_max,
-            arrived: Notify::new(),
-            ended: Notify::new(),
-        }
+        Self { queue: Mutex::default(), bytes_max, arrived: Notify::new(), ended: Notify::new() }
     }
 
     pub(crate) fn push(&self, push: Push) {
@@ -120,13 +115,7 @@ mod tests {
     fn publication(bytes: usize) -> Push {
         let key = Arc::new(ChannelKey::new("t", ChannelName::parse("c").unwrap()));
         let body = format!("\"{}\"", "x".repeat(bytes));
-        Push::Publication(Arc::new(Published::new(
-            &key,
-            1,
-            None,
-            body.as_bytes(),
-            None,
-        )))
+        Push::Publication(Arc::new(Published::new(&key, 1, None, body.as_bytes(), None)))
     }
 
     #[test]

@@ -53,10 +53,7 @@ pub(crate) fn initialise(options: &EdgeOptions) {
     describe_counter!(DISCONNECTS, "Connections ended");
     describe_counter!(REFUSED, "Connections refused at the upgrade");
     describe_counter!(COMMAND_ERRORS, "Commands answered with an error");
-    describe_histogram!(
-        PUBLISH_LAG,
-        "From the stream's time stamp to the write to the socket"
-    );
+    describe_histogram!(PUBLISH_LAG, "From the stream's time stamp to the write to the socket");
     describe_counter!(RECOVERIES, "Recoveries of clients that came back");
     describe_histogram!(PING, "From a ping to its answer");
     describe_counter!(MESSAGES_SENT, "Protocol messages written");

@@ -150,19 +150,12 @@ impl EdgeOptions {
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(format!("{name} must be at least 1"));
         }
-        let mut names: Vec<&str> = self
-            .namespaces
-            .iter()
-            .map(|one| one.name.as_str())
-            .collect();
+        let mut names: Vec<&str> = self.namespaces.iter().map(|one| one.name.as_str()).collect();
         names.sort_unstable();
         if names.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err("a namespace is listed twice".to_owned());
         }
-        match names
-            .into_iter()
-            .find(|name| name.contains([':', '$', '#']))
-        {
+        match names.into_iter().find(|name| name.contains([':', '$', '#'])) {
             Some(name) => Err(format!("namespace {name:?} has one of : $ #")),
             None => Ok(()),
         }
@@ -283,31 +276,10 @@ mod tests {
     fn contradictions_are_named() {
         let ok = EdgeOptions::default();
         assert_eq!(ok.check(), Ok(()));
-        assert!(
-            EdgeOptions {
-                pong_timeout_ms: 25_000,
-                ..ok.clone()
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            EdgeOptions {
-                queue_bytes_max: 0,
-                ..ok.clone()
-            }
-            .check()
-            .is_err()
-        );
+        assert!(EdgeOptions { pong_timeout_ms: 25_000, ..ok.clone() }.check().is_err());
+        assert!(EdgeOptions { queue_bytes_max: 0, ..ok.clone() }.check().is_err());
         let twice = vec![NamespaceOptions::inbox(), NamespaceOptions::inbox()];
-        assert!(
-            EdgeOptions {
-                namespaces: twice,
-                ..ok.clone()
-            }
-            .check()
-            .is_err()
-        );
+        assert!(EdgeOptions { namespaces: twice, ..ok.clone() }.check().is_err());
         assert!(serde_json::from_str::<EdgeOptions>(r#"{"pings":1}"#).is_err());
         assert!(serde_json::from_str::<EdgeOptions>(r#"{"interest":"channel"}"#).is_ok());
     }

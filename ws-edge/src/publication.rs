@@ -28,15 +28,9 @@ impl ChannelKey {
     #[must_use]
     pub fn new(tenant: &str, name: ChannelName) -> Self {
         let subject = subjects::channel(tenant, &name);
-        let push_prefix = format!(
-            "{{\"push\":{{\"channel\":{},\"pub\":",
-            encode::string(name.as_str())
-        );
-        Self {
-            name,
-            subject,
-            push_prefix,
-        }
+        let push_prefix =
+            format!("{{\"push\":{{\"channel\":{},\"pub\":", encode::string(name.as_str()));
+        Self { name, subject, push_prefix }
     }
 }
 
@@ -83,12 +77,7 @@ impl Published {
         }
         push.push('}');
         push.push_str(PUSH_SUFFIX);
-        Self {
-            key: Arc::clone(key),
-            offset,
-            stored_at,
-            push: push.into(),
-        }
+        Self { key: Arc::clone(key), offset, stored_at, push: push.into() }
     }
 
     /// The publication alone, as it stands in the list of a reply.
@@ -122,10 +111,7 @@ mod tests {
     use super::*;
 
     fn key() -> Arc<ChannelKey> {
-        Arc::new(ChannelKey::new(
-            "t",
-            ChannelName::parse("news:\"x\"").unwrap(),
-        ))
+        Arc::new(ChannelKey::new("t", ChannelName::parse("news:\"x\"").unwrap()))
     }
 
     #[test]
@@ -136,25 +122,14 @@ mod tests {
             headers::TRACEPARENT,
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         );
-        for body in [
-            "{\"a\":1}",
-            "{\n\"a\":\r\n1}",
-            "",
-            "not json",
-            "\u{fffd}",
-            "[1,2",
-            "null",
-        ] {
+        for body in ["{\"a\":1}", "{\n\"a\":\r\n1}", "", "not json", "\u{fffd}", "[1,2", "null"] {
             let publication = Published::new(&key(), 7, Some(&head), body.as_bytes(), None);
             assert!(!publication.push.as_str().contains('\n'));
             let value: serde_json::Value = serde_json::from_str(publication.push.as_str()).unwrap();
             let object: serde_json::Value = serde_json::from_str(publication.object()).unwrap();
             assert_eq!(value["push"]["channel"], "news:\"x\"");
             assert_eq!(value["push"]["pub"], object);
-            assert_eq!(
-                (&object["offset"], &object["info"]["user"]),
-                (&7.into(), &"a".into())
-            );
+            assert_eq!((&object["offset"], &object["info"]["user"]), (&7.into(), &"a".into()));
             assert!(
                 object["tags"]["traceparent"]
                     .as_str()

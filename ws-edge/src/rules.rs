@@ -55,13 +55,7 @@ impl Rules {
     pub fn new(options: EdgeOptions, keys: TokenKeys) -> Self {
         let namespaces = options.all_namespaces();
         let version = format!("campana {}", env!("CARGO_PKG_VERSION"));
-        Self {
-            keys,
-            policy: options.token_policy(),
-            options,
-            version,
-            namespaces,
-        }
+        Self { keys, policy: options.token_policy(), options, version, namespaces }
     }
 
     /// A channel that exists by its name, and its namespace's rules.
@@ -102,10 +96,7 @@ impl Rules {
         now: i64,
     ) -> Result<Grant, Denial> {
         let private = channel.as_str().starts_with('$');
-        let open = Grant {
-            expires_at: None,
-            info: None,
-        };
+        let open = Grant { expires_at: None, info: None };
         match namespace.subscribe {
             SubscribeAccess::Nobody => Err(error::PERMISSION_DENIED.into()),
             SubscribeAccess::OwnUser if private || !own(channel, &who.user) => {
@@ -127,10 +118,8 @@ impl Rules {
         token: &str,
         now: i64,
     ) -> Result<Grant, Denial> {
-        let claims = self
-            .keys
-            .verify_subscription(token, now, &self.policy)
-            .map_err(|why| match why {
+        let claims =
+            self.keys.verify_subscription(token, now, &self.policy).map_err(|why| match why {
                 TokenError::Expired => error::TOKEN_EXPIRED,
                 TokenError::Invalid(_) => error::PERMISSION_DENIED,
             })?;
@@ -142,10 +131,7 @@ impl Rules {
         {
             return Err(Denial::Close(disconnect::INVALID_TOKEN));
         }
-        Ok(Grant {
-            expires_at: claims.expires_at,
-            info: claims.info,
-        })
+        Ok(Grant { expires_at: claims.expires_at, info: claims.info })
     }
 
     /// Whether this user may publish.
@@ -161,21 +147,14 @@ impl Rules {
             PublishAccess::OwnUser => own(channel, &who.user),
             PublishAccess::Anyone => !channel.as_str().starts_with('$') || subscribed,
         };
-        if allowed {
-            Ok(())
-        } else {
-            Err(error::PERMISSION_DENIED)
-        }
+        if allowed { Ok(()) } else { Err(error::PERMISSION_DENIED) }
     }
 }
 
 /// Whether the text after the first `#` of the channel is exactly this user. No lists of users: a comma
 /// may be part of a name.
 pub(crate) fn own(channel: &ChannelName, user: &str) -> bool {
-    channel
-        .rest()
-        .split_once('#')
-        .is_some_and(|(_, owner)| owner == user)
+    channel.rest().split_once('#').is_some_and(|(_, owner)| owner == user)
 }
 
 #[cfg(test)]
@@ -190,54 +169,29 @@ mod tests {
             subscribe,
             ..NamespaceOptions::default()
         };
-        let options = EdgeOptions {
-            namespaces: vec![ns("news"), ns("")],
-            ..EdgeOptions::default()
-        };
+        let options =
+            EdgeOptions { namespaces: vec![ns("news"), ns("")], ..EdgeOptions::default() };
         Rules::new(options, TokenKeys::new(&[7; 32], None).unwrap())
     }
 
     fn alice() -> Identity {
-        Identity {
-            user: "alice".to_owned(),
-            tenant: Tenant::default(),
-            info: None,
-        }
+        Identity { user: "alice".to_owned(), tenant: Tenant::default(), info: None }
     }
 
     fn ask(rules: &Rules, channel: &str, token: &str) -> Result<(), Denial> {
         let (name, namespace) = rules.channel(channel)?;
-        rules
-            .subscribe(&alice(), "cli_1", &name, namespace, token, NOW)
-            .map(|_| ())
+        rules.subscribe(&alice(), "cli_1", &name, namespace, token, NOW).map(|_| ())
     }
 
     #[test]
     fn names_are_refused_or_harmless() {
         let rules = rules(SubscribeAccess::Anyone);
         let long = "x".repeat(10_000);
-        for name in [
-            "",
-            "a\nb",
-            "news:\u{0}",
-            ":x",
-            "$:x",
-            "news:",
-            long.as_str(),
-        ] {
-            assert_eq!(
-                ask(&rules, name, ""),
-                Err(error::BAD_REQUEST.into()),
-                "{name:?}"
-            );
+        for name in ["", "a\nb", "news:\u{0}", ":x", "$:x", "news:", long.as_str()] {
+            assert_eq!(ask(&rules, name, ""), Err(error::BAD_REQUEST.into()), "{name:?}");
         }
-        assert_eq!(
-            ask(&rules, "other:x", ""),
-            Err(error::UNKNOWN_CHANNEL.into())
-        );
-        for name in [
-            "*", ">", "a.b", "news:>", "news:*.x", "🔔", "news:a b", "news::x",
-        ] {
+        assert_eq!(ask(&rules, "other:x", ""), Err(error::UNKNOWN_CHANNEL.into()));
+        for name in ["*", ">", "a.b", "news:>", "news:*.x", "🔔", "news:a b", "news::x"] {
             assert_eq!(ask(&rules, name, ""), Ok(()), "{name:?}");
             let key = ChannelKey::new("acme", ChannelName::parse(name).unwrap());
             assert_eq!(key.subject.split('.').count(), 4, "{}", key.subject);
@@ -257,11 +211,7 @@ mod tests {
             "$inbox:#alice",
             "inbox:#Alice",
         ] {
-            assert_eq!(
-                ask(&rules, other, ""),
-                Err(error::PERMISSION_DENIED.into()),
-                "{other}"
-            );
+            assert_eq!(ask(&rules, other, ""), Err(error::PERMISSION_DENIED.into()), "{other}");
         }
     }
 
@@ -269,8 +219,7 @@ mod tests {
     fn each_kind_of_access_lets_in_whom_it_says() {
         let keys = TokenKeys::new(&[7; 32], None).unwrap();
         let mint = |user: &str, tenant: &str, channel: &str, at: i64| {
-            keys.mint_subscription(user, tenant, channel, 60, at, &Default::default())
-                .unwrap()
+            keys.mint_subscription(user, tenant, channel, 60, at, &Default::default()).unwrap()
         };
         let good = mint("alice", "default", "news:a", NOW);
         let denied = Err(error::PERMISSION_DENIED.into());
@@ -279,36 +228,16 @@ mod tests {
         assert_eq!(ask(&by_token, "news:a", &good), Ok(()));
         assert_eq!(ask(&by_token, "news:a", "garbage"), denied);
         assert_eq!(
-            ask(
-                &by_token,
-                "news:a",
-                &mint("alice", "default", "news:a", NOW - 90)
-            ),
+            ask(&by_token, "news:a", &mint("alice", "default", "news:a", NOW - 90)),
             Err(error::TOKEN_EXPIRED.into())
         );
         let closed = Err(Denial::Close(disconnect::INVALID_TOKEN));
         assert_eq!(ask(&by_token, "news:b", &good), closed);
-        assert_eq!(
-            ask(&by_token, "news:a", &mint("bob", "default", "news:a", NOW)),
-            closed
-        );
-        assert_eq!(
-            ask(&by_token, "news:a", &mint("alice", "other", "news:a", NOW)),
-            closed
-        );
+        assert_eq!(ask(&by_token, "news:a", &mint("bob", "default", "news:a", NOW)), closed);
+        assert_eq!(ask(&by_token, "news:a", &mint("alice", "other", "news:a", NOW)), closed);
         let anyone = rules(SubscribeAccess::Anyone);
         assert_eq!(ask(&anyone, "$news:a", ""), denied);
-        assert_eq!(
-            ask(
-                &anyone,
-                "$news:a",
-                &mint("alice", "default", "$news:a", NOW)
-            ),
-            Ok(())
-        );
-        assert_eq!(
-            ask(&rules(SubscribeAccess::Nobody), "news:a", &good),
-            denied
-        );
+        assert_eq!(ask(&anyone, "$news:a", &mint("alice", "default", "$news:a", NOW)), Ok(()));
+        assert_eq!(ask(&rules(SubscribeAccess::Nobody), "news:a", &good), denied);
     }
 }

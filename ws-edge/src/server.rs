@@ -57,10 +57,7 @@ impl Node {
     /// The time as sessions see it.
     pub(crate) fn now(&self) -> Now {
         let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now {
-            ms,
-            unix: clock::now().0.div_euclid(1_000_000),
-        }
+        Now { ms, unix: clock::now().0.div_euclid(1_000_000) }
     }
 
     /// When a session's clock shows this.
@@ -93,18 +90,13 @@ pub async fn run(
     keys: TokenKeys,
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
-    options
-        .check()
-        .map_err(anyhow::Error::msg)
-        .context("options of the edge")?;
+    options.check().map_err(anyhow::Error::msg).context("options of the edge")?;
     metrics::initialise(&options);
     let node = Arc::new(Node {
         hub: Hub::start(bus.clone(), &lifecycle, &options),
         publisher: GroupPublisher::start(&bus, CHANNELS, &lifecycle),
         connections: DashMap::new(),
-        slots: Arc::new(Semaphore::new(
-            options.connections_max.min(Semaphore::MAX_PERMITS),
-        )),
+        slots: Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS))),
         tasks: TaskTracker::new(),
         next_number: AtomicU64::new(1),
         draining: AtomicBool::new(false),
@@ -145,25 +137,16 @@ async fn stopping(node: &Node) {
 /// Sends all clients to other nodes, some at a time, so that they do not all come back at once.
 async fn drain(node: &Node) {
     node.draining.store(true, Ordering::Release);
-    let all: Vec<Arc<Mailbox>> = node
-        .connections
-        .iter()
-        .map(|entry| Arc::clone(entry.value()))
-        .collect();
+    let all: Vec<Arc<Mailbox>> =
+        node.connections.iter().map(|entry| Arc::clone(entry.value())).collect();
     let window = Duration::from_millis(node.rules.options.drain_window_ms);
-    let slices = usize::try_from(window.as_millis() / DRAIN_SLICE_PAUSE.as_millis())
-        .unwrap_or(1)
-        .max(1);
+    let slices =
+        usize::try_from(window.as_millis() / DRAIN_SLICE_PAUSE.as_millis()).unwrap_or(1).max(1);
     let slice = all.len().div_ceil(slices).max(DRAIN_SLICE_MIN);
-    tracing::info!(
-        connections = all.len(),
-        slice,
-        "the edge sends its clients away"
-    );
+    tracing::info!(connections = all.len(), slice, "the edge sends its clients away");
     let paced = async {
         for part in all.chunks(slice) {
-            part.iter()
-                .for_each(|mailbox| mailbox.end(disconnect::SHUTDOWN));
+            part.iter().for_each(|mailbox| mailbox.end(disconnect::SHUTDOWN));
             tokio::time::sleep(DRAIN_SLICE_PAUSE).await;
         }
         node.tasks.close();
@@ -231,26 +214,14 @@ fn admit(
         return Err(("drain", StatusCode::SERVICE_UNAVAILABLE, "this node stops"));
     }
     if !origin_allowed(&node.rules.options.allowed_origins, headers) {
-        return Err((
-            "origin",
-            StatusCode::FORBIDDEN,
-            "this origin may not connect",
-        ));
+        return Err(("origin", StatusCode::FORBIDDEN, "this origin may not connect"));
     }
     if wants_protobuf(headers, query) {
-        return Err((
-            "protocol",
-            StatusCode::BAD_REQUEST,
-            "only the JSON protocol is spoken here",
-        ));
+        return Err(("protocol", StatusCode::BAD_REQUEST, "only the JSON protocol is spoken here"));
     }
-    Arc::clone(&node.slots).try_acquire_owned().map_err(|_| {
-        (
-            "limit",
-            StatusCode::SERVICE_UNAVAILABLE,
-            "this node is full",
-        )
-    })
+    Arc::clone(&node.slots)
+        .try_acquire_owned()
+        .map_err(|_| ("limit", StatusCode::SERVICE_UNAVAILABLE, "this node is full"))
 }
 
 /// A browser always says its origin, and only a browser carries a stranger's page.
@@ -258,9 +229,7 @@ fn origin_allowed(allowed: &[String], headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;
     };
-    allowed
-        .iter()
-        .any(|one| one == "*" || origin.as_bytes() == one.as_bytes())
+    allowed.iter().any(|one| one == "*" || origin.as_bytes() == one.as_bytes())
 }
 
 fn wants_protobuf(headers: &HeaderMap, query: Option<&str>) -> bool {
@@ -270,9 +239,7 @@ fn wants_protobuf(headers: &HeaderMap, query: Option<&str>) -> bool {
         .unwrap_or("");
     let mut offered = offered.split(',').map(str::trim);
     let by_query = query.is_some_and(|query| {
-        query
-            .split('&')
-            .any(|pair| matches!(pair, "format=protobuf" | "cf_protocol=protobuf"))
+        query.split('&').any(|pair| matches!(pair, "format=protobuf" | "cf_protocol=protobuf"))
     });
     by_query || offered.any(|protocol| protocol == "centrifuge-protobuf")
 }
@@ -285,10 +252,7 @@ mod tests {
         pairs
             .iter()
             .map(|(name, value)| {
-                (
-                    (*name).parse::<http::HeaderName>().unwrap(),
-                    value.parse().unwrap(),
-                )
+                ((*name).parse::<http::HeaderName>().unwrap(), value.parse().unwrap())
             })
             .collect()
     }
@@ -308,10 +272,7 @@ mod tests {
             assert!(!origin_allowed(&list, &from(other)), "{other}");
         }
         assert!(origin_allowed(&list, &headers(&[])));
-        assert!(origin_allowed(
-            &["*".to_owned()],
-            &from("https://any.example")
-        ));
+        assert!(origin_allowed(&["*".to_owned()], &from("https://any.example")));
         assert!(!origin_allowed(&[], &from("https://any.example")));
     }
 
@@ -321,10 +282,7 @@ mod tests {
             &headers(&[("sec-websocket-protocol", "centrifuge-protobuf")]),
             None
         ));
-        assert!(wants_protobuf(
-            &headers(&[]),
-            Some("a=1&cf_protocol=protobuf")
-        ));
+        assert!(wants_protobuf(&headers(&[]), Some("a=1&cf_protocol=protobuf")));
         assert!(!wants_protobuf(
             &headers(&[("sec-websocket-protocol", "centrifuge-json")]),
             Some("format=json")

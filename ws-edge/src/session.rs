@@ -276,11 +276,7 @@ impl Session {
 
     /// A text frame came: one command per line.
     pub fn on_text(&mut self, text: &str, now: Now, out: &mut Vec<Effect>) {
-        let mut lines = text
-            .split('\n')
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .peekable();
+        let mut lines = text.split('\n').map(str::trim).filter(|line| !line.is_empty()).peekable();
         if lines.peek().is_none() {
             self.close(disconnect::BAD_REQUEST, out);
         }
@@ -327,10 +323,7 @@ impl Session {
 
     fn command(&mut self, command: Command<'_>, now: Now, out: &mut Vec<Effect>) {
         let id = command.id;
-        if let Err(denial) = self
-            .spend(now)
-            .and_then(|()| self.dispatch(command, now, out))
-        {
+        if let Err(denial) = self.spend(now).and_then(|()| self.dispatch(command, now, out)) {
             match denial {
                 Denial::Reply(error) => self.refuse(id, error, out),
                 Denial::Close(why) => self.close(why, out),

@@ -43,14 +43,8 @@ pub(crate) async fn run(socket: WebSocket, node: Arc<Node>, number: u64) {
     let client = ClientId::fresh().to_string();
     let first_ping = first_ping_ms(&client, node.rules.options.ping_interval_ms);
     let session = Session::new(Arc::clone(&node.rules), &client, node.now(), first_ping);
-    let mut shell = Shell {
-        socket,
-        session,
-        mailbox,
-        node,
-        queue: VecDeque::new(),
-        effects: Vec::new(),
-    };
+    let mut shell =
+        Shell { socket, session, mailbox, node, queue: VecDeque::new(), effects: Vec::new() };
     let end = shell.serve().await;
     shell.leave();
     metrics::closed(end);
@@ -61,9 +55,7 @@ pub(crate) async fn run(socket: WebSocket, node: Arc<Node>, number: u64) {
 /// In the second half of the interval, by the random end of the client's id: clients that come together are
 /// not pinged together.
 fn first_ping_ms(client: &str, interval_ms: u64) -> u64 {
-    let digits = client
-        .get(client.len().saturating_sub(6)..)
-        .unwrap_or_default();
+    let digits = client.get(client.len().saturating_sub(6)..).unwrap_or_default();
     let spread = u64::from_str_radix(digits, 16).unwrap_or(0);
     interval_ms / 2 + spread % (interval_ms / 2 + 1)
 }
@@ -168,12 +160,10 @@ impl Shell {
     fn on_frame(&mut self, frame: Option<Result<Message, axum::Error>>) -> Option<Disconnect> {
         match frame {
             Some(Ok(Message::Text(text))) => {
-                self.session
-                    .on_text(text.as_str(), self.node.now(), &mut self.effects);
+                self.session.on_text(text.as_str(), self.node.now(), &mut self.effects);
             }
             Some(Ok(Message::Binary(_))) => {
-                self.session
-                    .close(disconnect::INAPPROPRIATE_PROTOCOL, &mut self.effects);
+                self.session.close(disconnect::INAPPROPRIATE_PROTOCOL, &mut self.effects);
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Close(_))) | None => return Some(disconnect::CONNECTION_CLOSED),
@@ -256,10 +246,7 @@ impl Shell {
         if end == disconnect::CONNECTION_CLOSED {
             return;
         }
-        let frame = CloseFrame {
-            code: end.code,
-            reason: end.reason.into(),
-        };
+        let frame = CloseFrame { code: end.code, reason: end.reason.into() };
         let closing = async {
             if self.socket.send(Message::Close(Some(frame))).await.is_ok() {
                 while let Some(Ok(_)) = self.socket.recv().await {}
@@ -310,10 +297,7 @@ fn frame(lines: &[Line]) -> Utf8Bytes {
     if let [one] = lines {
         return one.text().clone();
     }
-    let bytes = lines
-        .iter()
-        .map(|line| line.text().as_str().len() + 1)
-        .sum();
+    let bytes = lines.iter().map(|line| line.text().as_str().len() + 1).sum();
     let mut text = String::with_capacity(bytes);
     for line in lines {
         if !text.is_empty() {
@@ -325,10 +309,7 @@ fn frame(lines: &[Line]) -> Utf8Bytes {
 }
 
 fn count(lines: &[Line]) {
-    metrics::sent(
-        lines.len(),
-        lines.iter().map(|line| line.text().as_str().len()).sum(),
-    );
+    metrics::sent(lines.len(), lines.iter().map(|line| line.text().as_str().len()).sum());
     let now = clock::now();
     for line in lines {
         if let Line::Push(publication) = line {

@@ -19,54 +19,37 @@ pub struct Metric {
 
 /// Whether this word names a metric that our code writes.
 pub fn is_own_metric(word: &str) -> bool {
-    let ours = ["campana_", "loadtest_"]
-        .iter()
-        .any(|prefix| word.starts_with(prefix));
-    let convention = ["http_server_", "messaging_"]
-        .iter()
-        .any(|prefix| word.starts_with(prefix))
+    let ours = ["campana_", "loadtest_"].iter().any(|prefix| word.starts_with(prefix));
+    let convention = ["http_server_", "messaging_"].iter().any(|prefix| word.starts_with(prefix))
         && ["_total", "_seconds", "_bytes", "_bucket", "_sum", "_count"]
             .iter()
             .any(|unit| word.ends_with(unit));
     (ours || convention)
-        && word
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// Every declared metric in order of its name.
 pub fn metrics(tree: &Tree) -> Vec<Metric> {
-    let files = tree
-        .product_rust()
-        .filter(|(file, _)| !file.is_under("xtask"));
-    let mut found: Vec<Metric> = files
-        .flat_map(|(file, rust)| declared(tree, file, rust))
-        .collect();
+    let files = tree.product_rust().filter(|(file, _)| !file.is_under("xtask"));
+    let mut found: Vec<Metric> =
+        files.flat_map(|(file, rust)| declared(tree, file, rust)).collect();
     found.sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
     found
 }
 
 fn declared(tree: &Tree, file: &File, rust: &RustText) -> Vec<Metric> {
     let mut found = Vec::new();
-    for literal in rust
-        .literals
-        .iter()
-        .filter(|literal| is_own_metric(&literal.text))
-    {
+    for literal in rust.literals.iter().filter(|literal| is_own_metric(&literal.text)) {
         // rustfmt may put a long name on the line after its constant.
-        let at = (literal.line.saturating_sub(1)..=literal.line)
-            .rev()
-            .find(|&line| {
-                line > 0
-                    && rust.code[line - 1].contains("const ")
-                    && rust.code[line - 1].contains("&str")
-            });
+        let at = (literal.line.saturating_sub(1)..=literal.line).rev().find(|&line| {
+            line > 0
+                && rust.code[line - 1].contains("const ")
+                && rust.code[line - 1].contains("&str")
+        });
         let Some(line) = at.filter(|_| !rust.is_test_line(literal.line)) else {
             continue;
         };
-        let constant = rust.code[line - 1]
-            .split_once("const ")
-            .map_or("", |(_, rest)| rest);
+        let constant = rust.code[line - 1].split_once("const ").map_or("", |(_, rest)| rest);
         let constant = constant.split(|c| !is_word(c)).next().unwrap_or_default();
         found.push(Metric {
             name: literal.text.clone(),
@@ -82,18 +65,12 @@ fn declared(tree: &Tree, file: &File, rust: &RustText) -> Vec<Metric> {
 /// The macro that is called with the constant tells the kind; other crates may use the same name.
 fn kind(tree: &Tree, declared_in: &File, constant: &str) -> &'static str {
     let crate_folder = declared_in.path.split("/src/").next().unwrap_or_default();
-    for (_, rust) in tree
-        .product_rust()
-        .filter(|(file, _)| file.is_under(crate_folder))
-    {
+    for (_, rust) in tree.product_rust().filter(|(file, _)| file.is_under(crate_folder)) {
         let code: String = rust.code.concat().split_whitespace().collect();
         for kind in ["counter", "gauge", "histogram"] {
             let call = format!("{kind}!(");
             let mut calls = code.match_indices(&call).map(|(start, found)| {
-                code[start + found.len()..]
-                    .split([',', ')'])
-                    .next()
-                    .unwrap_or_default()
+                code[start + found.len()..].split([',', ')']).next().unwrap_or_default()
             });
             if calls.any(|argument| argument.rsplit("::").next() == Some(constant)) {
                 return kind;
@@ -105,14 +82,9 @@ fn kind(tree: &Tree, declared_in: &File, constant: &str) -> &'static str {
 
 fn comment_above(text: &str, line: usize) -> String {
     let lines: Vec<&str> = text.lines().take(line - 1).collect();
-    let comment = lines
-        .iter()
-        .rev()
-        .map(|line| line.trim())
-        .take_while(|line| line.starts_with("///"));
-    let mut words: Vec<&str> = comment
-        .map(|line| line.trim_start_matches("///").trim())
-        .collect();
+    let comment =
+        lines.iter().rev().map(|line| line.trim()).take_while(|line| line.starts_with("///"));
+    let mut words: Vec<&str> = comment.map(|line| line.trim_start_matches("///").trim()).collect();
     words.reverse();
     words.join(" ")
 }
@@ -124,13 +96,7 @@ pub fn page(tree: &Tree) -> String {
          | name | kind | meaning | declared in |\n|---|---|---|---|\n",
     );
     for metric in metrics(tree) {
-        let Metric {
-            name,
-            kind,
-            meaning,
-            path,
-            ..
-        } = metric;
+        let Metric { name, kind, meaning, path, .. } = metric;
         let meaning = meaning.replace('|', "\\|");
         // Writing to a string cannot fail.
         let _ = writeln!(page, "| `{name}` | {kind} | {meaning} | {path} |");

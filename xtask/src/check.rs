@@ -24,10 +24,7 @@ impl Selection {
     /// A wrong argument is an error in words.
     pub fn parse(args: &[String]) -> Result<Self, String> {
         let mut selection = Self::default();
-        let mut args = args
-            .iter()
-            .map(String::as_str)
-            .skip_while(|arg| *arg == "--");
+        let mut args = args.iter().map(String::as_str).skip_while(|arg| *arg == "--");
         while let Some(arg) = args.next() {
             match arg {
                 "--quick" => selection.quick = true,
@@ -68,48 +65,23 @@ struct Step {
 }
 
 const STEPS: [Step; 10] = [
-    Step {
-        name: "tools",
-        what: "install what the tests need",
-        quick: false,
-        run: install_tools,
-    },
-    Step {
-        name: "fmt",
-        what: "formatting",
-        quick: true,
-        run: format_check,
-    },
+    Step { name: "tools", what: "install what the tests need", quick: false, run: install_tools },
+    Step { name: "fmt", what: "formatting", quick: true, run: format_check },
     Step {
         name: "tidy",
         what: "the repository's own rules",
         quick: true,
         run: |_| tidy::command(),
     },
-    Step {
-        name: "deny",
-        what: "licences, banned crates, sources",
-        quick: false,
-        run: deny,
-    },
-    Step {
-        name: "clippy",
-        what: "lints, warnings are errors",
-        quick: true,
-        run: clippy,
-    },
+    Step { name: "deny", what: "licences, banned crates, sources", quick: false, run: deny },
+    Step { name: "clippy", what: "lints, warnings are errors", quick: true, run: clippy },
     Step {
         name: "web",
         what: "the browser side: built file, types, tests",
         quick: false,
         run: web,
     },
-    Step {
-        name: "build",
-        what: "everything, in the debug profile",
-        quick: false,
-        run: build,
-    },
+    Step { name: "build", what: "everything, in the debug profile", quick: false, run: build },
     Step {
         name: "generated",
         what: "generated files are up to date",
@@ -122,12 +94,7 @@ const STEPS: [Step; 10] = [
         quick: true,
         run: tests,
     },
-    Step {
-        name: "doctests",
-        what: "examples in the documentation",
-        quick: false,
-        run: doc_tests,
-    },
+    Step { name: "doctests", what: "examples in the documentation", quick: false, run: doc_tests },
 ];
 
 fn step_names() -> String {
@@ -155,19 +122,14 @@ pub fn run(selection: &Selection) -> Result<()> {
         }
         return Ok(());
     }
-    let mut run = Run {
-        selection,
-        environment: None,
-        tallies: Vec::new(),
-    };
+    let mut run = Run { selection, environment: None, tallies: Vec::new() };
     let mut outcomes: Vec<Outcome> = Vec::new();
     let started = Instant::now();
     for step in STEPS.iter().filter(|step| selection.wants(step)) {
         eprintln!("\n━━ {} ({})", step.name, step.what);
         let started = Instant::now();
-        let failed_build = outcomes
-            .iter()
-            .any(|outcome| outcome.name == "build" && outcome.error.is_some());
+        let failed_build =
+            outcomes.iter().any(|outcome| outcome.name == "build" && outcome.error.is_some());
         let result = if failed_build && matches!(step.name, "generated" | "tests" | "doctests") {
             Err(anyhow::anyhow!("not run: the build failed"))
         } else {
@@ -179,11 +141,7 @@ pub fn run(selection: &Selection) -> Result<()> {
             None => eprintln!("━━ {} ok, {}", step.name, seconds(took)),
             Some(error) => eprintln!("━━ {} FAILED, {}: {error}", step.name, seconds(took)),
         }
-        outcomes.push(Outcome {
-            name: step.name,
-            took,
-            error,
-        });
+        outcomes.push(Outcome { name: step.name, took, error });
     }
     summarize(&run, &outcomes, started.elapsed())
 }
@@ -191,39 +149,16 @@ pub fn run(selection: &Selection) -> Result<()> {
 fn summarize(run: &Run<'_>, outcomes: &[Outcome], took: Duration) -> Result<()> {
     println!("\n{:12} {:8} {:>9}", "step", "result", "time");
     for outcome in outcomes {
-        let result = if outcome.error.is_none() {
-            "ok"
-        } else {
-            "FAILED"
-        };
-        println!(
-            "{:12} {result:8} {:>9}",
-            outcome.name,
-            seconds(outcome.took)
-        );
+        let result = if outcome.error.is_none() { "ok" } else { "FAILED" };
+        println!("{:12} {result:8} {:>9}", outcome.name, seconds(outcome.took));
     }
     println!("{:12} {:8} {:>9}", "all", "", seconds(took));
-    let failed: Vec<&Outcome> = outcomes
-        .iter()
-        .filter(|outcome| outcome.error.is_some())
-        .collect();
+    let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.error.is_some()).collect();
     for outcome in &failed {
-        println!(
-            "\n{} failed: {}",
-            outcome.name,
-            outcome.error.as_deref().unwrap_or_default()
-        );
-        println!(
-            "  again, only this: cargo xtask test --step {}",
-            outcome.name
-        );
+        println!("\n{} failed: {}", outcome.name, outcome.error.as_deref().unwrap_or_default());
+        println!("  again, only this: cargo xtask test --step {}", outcome.name);
     }
-    for name in run
-        .tallies
-        .iter()
-        .flat_map(|tally| &tally.failures)
-        .take(20)
-    {
+    for name in run.tallies.iter().flat_map(|tally| &tally.failures).take(20) {
         println!("  again, only this: cargo xtask test {name}");
     }
     close(&run.tallies);
@@ -244,10 +179,7 @@ fn close(tallies: &[Tally]) {
     }
     let sum = |part: fn(&Tally) -> u64| tallies.iter().map(part).sum::<u64>();
     let (passed, failed) = (sum(|tally| tally.passed), sum(|tally| tally.failed));
-    println!(
-        "total: {passed} passed, {failed} failed, {} skipped",
-        sum(|tally| tally.skipped)
-    );
+    println!("total: {passed} passed, {failed} failed, {} skipped", sum(|tally| tally.skipped));
 }
 
 fn seconds(took: Duration) -> String {
@@ -290,15 +222,7 @@ fn format_check(_: &mut Run<'_>) -> Result<()> {
 
 fn clippy(_: &mut Run<'_>) -> Result<()> {
     let mut clippy = shell::cargo();
-    clippy.args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ]);
+    clippy.args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]);
     shell::run(&mut clippy)
 }
 
@@ -332,10 +256,7 @@ fn build(_: &mut Run<'_>) -> Result<()> {
 
 fn tests(run: &mut Run<'_>) -> Result<()> {
     let selection = run.selection;
-    let scope = Scope {
-        name: selection.name.as_deref(),
-        quick: selection.quick,
-    };
+    let scope = Scope { name: selection.name.as_deref(), quick: selection.quick };
     // Tests that lack a tool fail and name it; the others still tell something.
     let _ = run.environment();
     let tally = runner::tests(scope, run.environment.as_deref().unwrap_or_default())?;
@@ -362,21 +283,12 @@ mod tests {
     use super::*;
 
     fn parse(words: &str) -> Result<Selection, String> {
-        Selection::parse(
-            &words
-                .split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>(),
-        )
+        Selection::parse(&words.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 
     fn wanted(words: &str) -> Vec<&'static str> {
         let selection = parse(words).unwrap();
-        STEPS
-            .iter()
-            .filter(|step| selection.wants(step))
-            .map(|step| step.name)
-            .collect()
+        STEPS.iter().filter(|step| selection.wants(step)).map(|step| step.name).collect()
     }
 
     #[test]
@@ -389,11 +301,7 @@ mod tests {
 
     #[test]
     fn wrong_arguments_are_named() {
-        assert!(
-            parse("--step nothing")
-                .unwrap_err()
-                .starts_with("no such step: nothing")
-        );
+        assert!(parse("--step nothing").unwrap_err().starts_with("no such step: nothing"));
         assert_eq!(parse("--fast").unwrap_err(), "no such option: --fast");
         assert!(parse("a b").is_err() && parse("--step").is_err());
     }

@@ -20,14 +20,8 @@ enum Source {
 const GENERATED: [(Source, &str); 4] = [
     (Source::Metrics, "docs/reference/metrics.md"),
     (Source::Campana(&["openapi"]), "docs/reference/openapi.json"),
-    (
-        Source::Campana(&["config", "doc"]),
-        "docs/reference/config.toml",
-    ),
-    (
-        Source::Campana(&["topology", "show", "--json"]),
-        "nats/topology.json",
-    ),
+    (Source::Campana(&["config", "doc"]), "docs/reference/config.toml"),
+    (Source::Campana(&["topology", "show", "--json"]), "nats/topology.json"),
 ];
 
 /// `cargo xtask gen`.
@@ -86,11 +80,7 @@ impl Source {
                 command.args(*args).current_dir(repo::root());
                 let said = shell::capture(&mut command)?;
                 if !said.success {
-                    bail!(
-                        "`{}` failed: {}",
-                        shell::shown(&command),
-                        said.stderr.trim()
-                    );
+                    bail!("`{}` failed: {}", shell::shown(&command), said.stderr.trim());
                 }
                 if said.stdout.trim().is_empty() {
                     bail!("`{}` printed nothing", shell::shown(&command));
@@ -112,12 +102,7 @@ fn difference(committed: Option<&str>, expected: &str) -> Option<String> {
     let mut pairs = committed.lines().zip(expected.lines()).enumerate();
     Some(match pairs.find(|(_, (old, new))| old != new) {
         Some((index, (old, new))) => {
-            format!(
-                "line {} is `{}`, should be `{}`",
-                index + 1,
-                old.trim(),
-                new.trim()
-            )
+            format!("line {} is `{}`, should be `{}`", index + 1, old.trim(), new.trim())
         }
         None => format!(
             "has {} lines, should have {}",
@@ -135,13 +120,7 @@ mod tests {
     fn the_first_difference_is_shown() {
         assert_eq!(difference(Some("a\nb\n"), "a\nb\n"), None);
         assert_eq!(difference(None, "a").unwrap(), "is not there");
-        assert_eq!(
-            difference(Some("a\n b\n"), "a\nc\n").unwrap(),
-            "line 2 is `b`, should be `c`"
-        );
-        assert_eq!(
-            difference(Some("a\n"), "a\nb\n").unwrap(),
-            "has 1 lines, should have 2"
-        );
+        assert_eq!(difference(Some("a\n b\n"), "a\nc\n").unwrap(), "line 2 is `b`, should be `c`");
+        assert_eq!(difference(Some("a\n"), "a\nb\n").unwrap(), "has 1 lines, should have 2");
     }
 }

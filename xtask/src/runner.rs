@@ -42,13 +42,7 @@ pub fn tests(scope: Scope<'_>, environment: &[(&'static str, OsString)]) -> Resu
     if nextest {
         command.args(["nextest", "run", "--workspace", "--locked"]);
     } else {
-        command.args([
-            "test",
-            "--workspace",
-            "--locked",
-            "--no-fail-fast",
-            "--all-targets",
-        ]);
+        command.args(["test", "--workspace", "--locked", "--no-fail-fast", "--all-targets"]);
     }
     if scope.quick {
         command.args(["--exclude", "campana-tests"]);
@@ -70,23 +64,14 @@ fn run(mut command: std::process::Command, nextest: bool) -> Result<Tally> {
     let (status, kept) = shell::run_keeping(&mut command, is_telling)?;
     let tally = tally(&kept, nextest);
     if !status.success() && tally.failed == 0 {
-        bail!(
-            "`{}` failed before or outside a test: see above",
-            shell::shown(&command)
-        );
+        bail!("`{}` failed before or outside a test: see above", shell::shown(&command));
     }
     Ok(tally)
 }
 
 /// How nextest begins the line of a test that did not pass.
-const ENDINGS: [&str; 6] = [
-    "FAIL [",
-    "TIMEOUT [",
-    "ABORT [",
-    "SIGABRT [",
-    "SIGSEGV [",
-    "SIGKILL [",
-];
+const ENDINGS: [&str; 6] =
+    ["FAIL [", "TIMEOUT [", "ABORT [", "SIGABRT [", "SIGSEGV [", "SIGKILL ["];
 
 /// Lines of either runner that say how a test or the run ended.
 fn is_telling(line: &str) -> bool {
@@ -120,12 +105,7 @@ fn tally(lines: &[String], nextest: bool) -> Tally {
     if !nextest && !lines.is_empty() {
         // One line a binary is too many to repeat; this is their sum in the runner's own words.
         let word = if tally.failed == 0 { "ok" } else { "FAILED" };
-        let Tally {
-            passed,
-            failed,
-            skipped,
-            ..
-        } = tally;
+        let Tally { passed, failed, skipped, .. } = tally;
         tally.closing.push(format!(
             "test result: {word}. {passed} passed; {failed} failed; {skipped} ignored; 0 measured"
         ));
@@ -136,9 +116,7 @@ fn tally(lines: &[String], nextest: bool) -> Tally {
 /// nextest: `FAIL [ 0.1s] (1/9) package::binary module::name`; cargo: `test name ... FAILED`.
 /// What a test itself prints passes by as well, so each runner's lines count only for that runner.
 fn failed_test(line: &str, nextest: bool) -> Option<&str> {
-    let of_cargo = line
-        .strip_prefix("test ")
-        .and_then(|rest| rest.strip_suffix(" ... FAILED"));
+    let of_cargo = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
     let of_nextest = ENDINGS.iter().any(|mark| line.starts_with(mark));
     match nextest {
         true if of_nextest => line.split_whitespace().next_back(),
@@ -164,10 +142,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &str) -> Vec<String> {
-        text.lines()
-            .filter(|line| is_telling(line))
-            .map(str::to_owned)
-            .collect()
+        text.lines().filter(|line| is_telling(line)).map(str::to_owned).collect()
     }
 
     #[test]

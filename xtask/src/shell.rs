@@ -24,9 +24,7 @@ pub fn cargo() -> Command {
     command.current_dir(crate::repo::root());
     // What cargo told this program about itself would make build scripts of others run again.
     let about_us = |name: &str| {
-        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]
-            .iter()
-            .any(|start| name.starts_with(start))
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|start| name.starts_with(start))
     };
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(about_us) {
@@ -44,10 +42,7 @@ pub fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a program and keeps what it prints; an exit code other than 0 is not an error here.
 pub fn capture(command: &mut Command) -> Result<Captured> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| cannot_start(command))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| cannot_start(command))?;
     Ok(Captured {
         success: output.status.success(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -66,14 +61,8 @@ pub fn run_keeping(
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| cannot_start(command))?;
-    let stdout = child
-        .stdout
-        .take()
-        .context("a piped stdout is there once")?;
-    let stderr = child
-        .stderr
-        .take()
-        .context("a piped stderr is there once")?;
+    let stdout = child.stdout.take().context("a piped stdout is there once")?;
+    let stderr = child.stderr.take().context("a piped stderr is there once")?;
     let out = thread::spawn(move || copy_lines(stdout, std::io::stdout(), keep));
     let err = thread::spawn(move || copy_lines(stderr, std::io::stderr(), keep));
     let status = child.wait().context("cannot wait for a child process")?;
@@ -116,10 +105,7 @@ pub fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program.file_name().unwrap_or(program.as_os_str());
     let words = std::iter::once(name).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
 fn cannot_start(command: &Command) -> String {
@@ -132,15 +118,12 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
 }
 
 fn find_in(path: &OsStr, name: &str) -> Option<PathBuf> {
-    std::env::split_paths(path)
-        .map(|folder| folder.join(name))
-        .find(|file| is_executable(file))
+    std::env::split_paths(path).map(|folder| folder.join(name)).find(|file| is_executable(file))
 }
 
 fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    file.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
@@ -155,10 +138,7 @@ mod tests {
         assert_eq!(status.code(), Some(3));
         assert_eq!(kept, ["keep one", "keep two"]);
         let error = require(status, &command).unwrap_err().to_string();
-        assert!(
-            error.starts_with("`sh -c") && error.ends_with("exit code 3"),
-            "{error}"
-        );
+        assert!(error.starts_with("`sh -c") && error.ends_with("exit code 3"), "{error}");
     }
 
     #[test]

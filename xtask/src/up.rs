@@ -15,11 +15,7 @@ pub fn up(args: &[String]) -> Result<()> {
     let nats_server = tools::nats::ensure()?;
     build_release()?;
     let mut command = Command::new(repo::release_binary("campana"));
-    command
-        .arg("up")
-        .arg("--nats-server")
-        .arg(nats_server)
-        .args(args);
+    command.arg("up").arg("--nats-server").arg(nats_server).args(args);
     become_program(command)
 }
 

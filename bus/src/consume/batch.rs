@@ -87,12 +87,7 @@ impl<H: BatchHandler> Batches<H> {
                 }
             }
             result => {
-                join_all(
-                    in_hand
-                        .into_iter()
-                        .map(|message| self.decide(message, &result)),
-                )
-                .await;
+                join_all(in_hand.into_iter().map(|message| self.decide(message, &result))).await;
             }
         }
     }
@@ -101,13 +96,9 @@ impl<H: BatchHandler> Batches<H> {
         if in_hand.is_empty() {
             return Ok(());
         }
-        let batch = in_hand
-            .iter()
-            .map(|message| (message.payload.clone(), message.meta.clone()))
-            .collect();
-        self.settler
-            .guarded(in_hand, self.handler.handle(batch), Err)
-            .await
+        let batch =
+            in_hand.iter().map(|message| (message.payload.clone(), message.meta.clone())).collect();
+        self.settler.guarded(in_hand, self.handler.handle(batch), Err).await
     }
 
     async fn decide(&self, message: &Incoming, result: &Result<(), Failure>) {
@@ -128,9 +119,7 @@ impl<H: BatchHandler> Batches<H> {
 
     async fn settle(&self, message: &Incoming, decision: decide::Decision) {
         let reason = reason_of(&decision);
-        let on_dead = self
-            .handler
-            .on_dead(&message.payload, &message.meta, &reason);
+        let on_dead = self.handler.on_dead(&message.payload, &message.meta, &reason);
         self.settler.settle(message, decision, on_dead).await;
     }
 }
@@ -150,12 +139,8 @@ pub async fn run_batches(
     spec.max_in_flight = spec.max_in_flight.max(options.max * 2);
     let settler = Settler::new(bus, &spec);
     let (queue, receiver) = mpsc::channel(spec.max_in_flight);
-    let batches = Batches {
-        settler: settler.clone(),
-        handler,
-        options,
-        queue: Mutex::new(receiver),
-    };
+    let batches =
+        Batches { settler: settler.clone(), handler, options, queue: Mutex::new(receiver) };
     let sink = Arc::new(Queue { settler, queue });
     let (result, ()) = tokio::join!(pull::run(bus, &spec, sink, &lifecycle), batches.run());
     let _ = bus.client().flush().await;

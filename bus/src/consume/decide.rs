@@ -20,10 +20,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            first: Duration::from_millis(500),
-            max: Duration::from_secs(300),
-        }
+        Self { first: Duration::from_millis(500), max: Duration::from_secs(300) }
     }
 }
 
@@ -33,10 +30,7 @@ impl Backoff {
     #[must_use]
     pub fn pause(&self, attempt: u32, draw: f64) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);
-        let step = self
-            .first
-            .saturating_mul(1_u32 << doublings.min(30))
-            .min(self.max);
+        let step = self.first.saturating_mul(1_u32 << doublings.min(30)).min(self.max);
         step.mul_f64(0.5 + 0.5 * draw.clamp(0.0, 1.0))
     }
 }
@@ -91,10 +85,9 @@ pub(super) fn after(
             error: error.clone(),
         },
         // A delayed negative acknowledgement would count as an attempt, so a deferral is always a copy.
-        Err(Failure::Defer { after, .. }) => Decision::Schedule {
-            after: *after,
-            attempts: attempt.saturating_sub(1),
-        },
+        Err(Failure::Defer { after, .. }) => {
+            Decision::Schedule { after: *after, attempts: attempt.saturating_sub(1) }
+        }
         Err(Failure::Retry { error, .. }) if attempt >= max_attempts => Decision::DeadLetter {
             class: "max_deliver",
             reason: "attempts_exhausted".to_owned(),
@@ -105,10 +98,7 @@ pub(super) fn after(
             if pause <= NAK_DELAY_MAX {
                 Decision::NakAfter(pause)
             } else {
-                Decision::Schedule {
-                    after: pause,
-                    attempts: attempt,
-                }
+                Decision::Schedule { after: pause, attempts: attempt }
             }
         }
     }
@@ -129,24 +119,15 @@ mod tests {
 
     use super::*;
 
-    const B: Backoff = Backoff {
-        first: Duration::from_millis(500),
-        max: Duration::from_secs(300),
-    };
+    const B: Backoff = Backoff { first: Duration::from_millis(500), max: Duration::from_secs(300) };
 
     #[test]
     fn the_last_retry_is_a_dead_letter() {
         let retry = Err(Failure::retry("down"));
-        assert!(matches!(
-            after(&retry, 4, 5, &B, 0.0),
-            Decision::NakAfter(_)
-        ));
+        assert!(matches!(after(&retry, 4, 5, &B, 0.0), Decision::NakAfter(_)));
         assert!(matches!(
             after(&retry, 5, 5, &B, 0.0),
-            Decision::DeadLetter {
-                class: "max_deliver",
-                ..
-            }
+            Decision::DeadLetter { class: "max_deliver", .. }
         ));
     }
 
@@ -155,16 +136,10 @@ mod tests {
         let long = Err(Failure::retry_after(Duration::from_secs(11), "greylisted"));
         assert_eq!(
             after(&long, 2, 5, &B, 0.0),
-            Decision::Schedule {
-                after: Duration::from_secs(11),
-                attempts: 2
-            }
+            Decision::Schedule { after: Duration::from_secs(11), attempts: 2 }
         );
         let short = Err(Failure::retry_after(Duration::from_secs(10), "busy"));
-        assert_eq!(
-            after(&short, 2, 5, &B, 0.0),
-            Decision::NakAfter(Duration::from_secs(10))
-        );
+        assert_eq!(after(&short, 2, 5, &B, 0.0), Decision::NakAfter(Duration::from_secs(10)));
     }
 
     #[test]
@@ -172,10 +147,7 @@ mod tests {
         let later = Err(Failure::defer(Duration::from_millis(5), "not yet"));
         assert_eq!(
             after(&later, 5, 5, &B, 0.0),
-            Decision::Schedule {
-                after: Duration::from_millis(5),
-                attempts: 4
-            }
+            Decision::Schedule { after: Duration::from_millis(5), attempts: 4 }
         );
     }
 

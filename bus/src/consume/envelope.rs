@@ -36,10 +36,7 @@ impl<H: EnvelopeHandler> pull::Sink for Envelopes<H> {
                 self.split(&message, &parts).await
             }
             Some(parts) if parts.len() > 1 => self.many(&message, parts).await,
-            parts => {
-                self.one(&message, parts.and_then(|mut parts| parts.pop()))
-                    .await
-            }
+            parts => self.one(&message, parts.and_then(|mut parts| parts.pop())).await,
         }
     }
 }
@@ -48,19 +45,15 @@ impl<H: EnvelopeHandler> Envelopes<H> {
     /// An envelope of one: attempts and dead letters as for any message.
     async fn one(&self, message: &Incoming, part: Option<Part>) {
         let spec = &self.settler.spec;
-        let body = part
-            .as_ref()
-            .map_or_else(|| message.payload.clone(), |part| part.body.clone());
+        let body = part.as_ref().map_or_else(|| message.payload.clone(), |part| part.body.clone());
         let decision = match decide::exhausted(message.meta.attempt, spec.max_attempts) {
             Some(parked) => parked,
             None => {
                 let result = match part {
                     None => Err(Failure::dead("undecodable", "not an envelope of requests")),
-                    Some(part) => self
-                        .handle(message, vec![part])
-                        .await
-                        .pop()
-                        .unwrap_or_else(missing),
+                    Some(part) => {
+                        self.handle(message, vec![part]).await.pop().unwrap_or_else(missing)
+                    }
                 };
                 decide::after(
                     &result,
@@ -98,10 +91,7 @@ impl<H: EnvelopeHandler> Envelopes<H> {
             };
             Some(self.leave(message, index, part, after, attempts))
         });
-        let stored = join_all(leaving)
-            .await
-            .into_iter()
-            .collect::<Result<Vec<()>, PublishError>>();
+        let stored = join_all(leaving).await.into_iter().collect::<Result<Vec<()>, PublishError>>();
         self.finish(message, stored.map(|_| ())).await;
     }
 
@@ -112,10 +102,7 @@ impl<H: EnvelopeHandler> Envelopes<H> {
             .iter()
             .enumerate()
             .map(|(index, part)| self.leave(message, index, part, Duration::ZERO, attempts));
-        let stored = join_all(leaving)
-            .await
-            .into_iter()
-            .collect::<Result<Vec<()>, PublishError>>();
+        let stored = join_all(leaving).await.into_iter().collect::<Result<Vec<()>, PublishError>>();
         self.finish(message, stored.map(|_| ())).await;
     }
 
@@ -131,10 +118,7 @@ impl<H: EnvelopeHandler> Envelopes<H> {
         let key = format!("{}-{index}", message.meta.sequence);
         let body = encode_parts(std::slice::from_ref(part));
         if !after.is_zero() {
-            return self
-                .settler
-                .schedule(message, body, &key, after, attempts)
-                .await;
+            return self.settler.schedule(message, body, &key, after, attempts).await;
         }
         let meta = &message.meta;
         let alone = Outgoing {
@@ -159,22 +143,15 @@ impl<H: EnvelopeHandler> Envelopes<H> {
                 Decision::NakAfter(Duration::from_secs(2))
             }
         };
-        self.settler
-            .settle(message, decision, std::future::ready(Ok(())))
-            .await;
+        self.settler.settle(message, decision, std::future::ready(Ok(()))).await;
     }
 
     async fn handle(&self, message: &Incoming, parts: Vec<Part>) -> Vec<Result<(), Failure>> {
         let count = parts.len();
-        let work = self.handler.handle(
-            parts
-                .into_iter()
-                .map(|part| (part, message.meta.clone()))
-                .collect(),
-        );
-        self.settler
-            .guarded(&[message], work, |failure| vec![Err(failure); count])
-            .await
+        let work = self
+            .handler
+            .handle(parts.into_iter().map(|part| (part, message.meta.clone())).collect());
+        self.settler.guarded(&[message], work, |failure| vec![Err(failure); count]).await
     }
 }
 
@@ -193,10 +170,7 @@ pub async fn run_envelopes(
     handler: impl EnvelopeHandler,
     lifecycle: Lifecycle,
 ) -> Result<(), ConsumeError> {
-    let sink = Arc::new(Envelopes {
-        settler: Settler::new(bus, &spec),
-        handler,
-    });
+    let sink = Arc::new(Envelopes { settler: Settler::new(bus, &spec), handler });
     let result = pull::run(bus, &spec, sink, &lifecycle).await;
     let _ = bus.client().flush().await;
     result

@@ -61,14 +61,13 @@ pub(super) async fn create(
     bus: &Bus,
     spec: &ConsumerSpec,
 ) -> Result<Consumer<Config>, ConsumeError> {
-    bus.jetstream()
-        .create_consumer_on_stream(config(spec), spec.stream.clone())
-        .await
-        .map_err(|error| ConsumeError::Consumer {
+    bus.jetstream().create_consumer_on_stream(config(spec), spec.stream.clone()).await.map_err(
+        |error| ConsumeError::Consumer {
             stream: spec.stream.clone(),
             consumer: spec.durable.clone(),
             reason: error.to_string(),
-        })
+        },
+    )
 }
 
 /// Creates the consumer, waiting for a server that is just coming up.
@@ -104,13 +103,7 @@ pub(super) async fn run<S: Sink>(
     let permits = Arc::new(Semaphore::new(spec.max_in_flight));
     let mut consumer = create_patiently(bus, spec, lifecycle).await?;
     let result = loop {
-        let context = Context {
-            bus,
-            spec,
-            permits: &permits,
-            tasks: &tasks,
-            lifecycle,
-        };
+        let context = Context { bus, spec, permits: &permits, tasks: &tasks, lifecycle };
         match pull_until_broken(&context, &consumer, &sink).await {
             Ended::Stopped => break Ok(()),
             Ended::Closed => break Err(ConsumeError::Closed),
@@ -161,23 +154,13 @@ async fn pull_until_broken<S: Sink>(
     consumer: &Consumer<Config>,
     sink: &Arc<S>,
 ) -> Ended {
-    let Context {
-        bus,
-        spec,
-        permits,
-        tasks,
-        lifecycle,
-    } = *context;
+    let Context { bus, spec, permits, tasks, lifecycle } = *context;
     let freed = Arc::new(tokio::sync::Notify::new());
     let inbox = bus.client().new_inbox();
     let Ok(mut messages) = bus.client().subscribe(inbox.clone()).await else {
         return Ended::Closed;
     };
-    let mut demand = Demand {
-        outstanding: 0,
-        connects: connects(bus),
-        heard: clock::monotonic(),
-    };
+    let mut demand = Demand { outstanding: 0, connects: connects(bus), heard: clock::monotonic() };
     let mut check = tokio::time::interval(CHECK);
     check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -229,10 +212,7 @@ async fn ask(
     demand: &mut Demand,
 ) -> bool {
     let max = context.spec.max_in_flight;
-    let free = context
-        .permits
-        .available_permits()
-        .saturating_sub(demand.outstanding);
+    let free = context.permits.available_permits().saturating_sub(demand.outstanding);
     if free == 0 || (demand.outstanding > 0 && free * 4 < max) {
         return true;
     }
@@ -243,10 +223,7 @@ async fn ask(
         ..BatchConfig::default()
     };
     demand.outstanding += free;
-    consumer
-        .request_batch(request, inbox.to_owned().into())
-        .await
-        .is_ok()
+    consumer.request_batch(request, inbox.to_owned().into()).await.is_ok()
 }
 
 /// Messages that are already on their way come back to others at once instead of after `ack_wait`.
@@ -316,9 +293,6 @@ async fn give_back(bus: &Bus, message: &Message) {
     if message.status.is_none()
         && let Some(reply) = &message.reply
     {
-        let _ = bus
-            .client()
-            .publish(reply.clone(), bytes::Bytes::from_static(b"-NAK"))
-            .await;
+        let _ = bus.client().publish(reply.clone(), bytes::Bytes::from_static(b"-NAK")).await;
     }
 }

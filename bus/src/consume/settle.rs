@@ -53,10 +53,8 @@ impl Settler {
     /// Reads the delivery metadata; `None` for something that is no JetStream message.
     pub fn open(&self, message: Message) -> Option<Incoming> {
         let reply = message.reply.clone()?;
-        let message = async_nats::jetstream::Message {
-            message,
-            context: self.bus.jetstream().clone(),
-        };
+        let message =
+            async_nats::jetstream::Message { message, context: self.bus.jetstream().clone() };
         let (sequence, delivered, published) = {
             let info = message.info().ok()?;
             (
@@ -112,10 +110,7 @@ impl Settler {
             }
             Decision::Schedule { after, attempts } => {
                 let key = message.meta.sequence.to_string();
-                match self
-                    .schedule(message, message.payload.clone(), &key, after, attempts)
-                    .await
-                {
+                match self.schedule(message, message.payload.clone(), &key, after, attempts).await {
                     Ok(()) => {
                         self.answer(message, "+ACK").await;
                         "schedule"
@@ -123,11 +118,9 @@ impl Settler {
                     Err(error) => self.not_stored(message, "scheduled copy", &error).await,
                 }
             }
-            Decision::DeadLetter {
-                class,
-                reason,
-                error,
-            } => self.park(message, class, &reason, &error, on_dead).await,
+            Decision::DeadLetter { class, reason, error } => {
+                self.park(message, class, &reason, &error, on_dead).await
+            }
         };
         telemetry::settled(&self.stream, &self.consumer, result, message.meta.attempt);
     }
@@ -143,9 +136,7 @@ impl Settler {
         attempts: u32,
     ) -> Result<(), PublishError> {
         let due = clock::Micros(
-            clock::now()
-                .0
-                .saturating_add(i64::try_from(after.as_micros()).unwrap_or(i64::MAX / 2)),
+            clock::now().0.saturating_add(i64::try_from(after.as_micros()).unwrap_or(i64::MAX / 2)),
         );
         let copy = Outgoing {
             subject: subjects::delay(&self.stream, &self.consumer, key),
@@ -158,10 +149,7 @@ impl Settler {
             expect_last_subject_sequence: None,
         }
         .header("Nats-Schedule", &format!("@at {}", due.to_rfc3339()))
-        .header(
-            "Nats-Schedule-Target",
-            &subjects::retry(&self.stream, &self.consumer, key),
-        );
+        .header("Nats-Schedule-Target", &subjects::retry(&self.stream, &self.consumer, key));
         self.bus.publish(copy).await.map(|_| ())
     }
 
@@ -225,11 +213,7 @@ impl Settler {
     }
 
     async fn nak(&self, message: &Incoming, pause: Duration) {
-        self.answer(
-            message,
-            &format!("-NAK {{\"delay\": {}}}", pause.as_nanos()),
-        )
-        .await;
+        self.answer(message, &format!("-NAK {{\"delay\": {}}}", pause.as_nanos())).await;
     }
 
     /// Tells the server that the handler is alive.
@@ -239,12 +223,7 @@ impl Settler {
 
     async fn answer(&self, message: &Incoming, text: &str) {
         let answer = Bytes::copy_from_slice(text.as_bytes());
-        if let Err(error) = self
-            .bus
-            .client()
-            .publish(message.reply.clone(), answer)
-            .await
-        {
+        if let Err(error) = self.bus.client().publish(message.reply.clone(), answer).await {
             // The server offers the message again after `ack_wait`; everything downstream is idempotent.
             tracing::debug!(consumer = %self.consumer, "acknowledgement not sent: {error}");
         }
@@ -276,10 +255,9 @@ impl Settler {
         match result {
             Ok(Ok(done)) => done,
             Ok(Err(_)) => on_failure(Failure::retry("the handler took longer than its time-out")),
-            Err(panic) => on_failure(Failure::retry(format!(
-                "the handler panicked: {}",
-                panic_text(&*panic)
-            ))),
+            Err(panic) => {
+                on_failure(Failure::retry(format!("the handler panicked: {}", panic_text(&*panic))))
+            }
         }
     }
 }

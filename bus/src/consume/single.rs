@@ -41,9 +41,7 @@ impl<T: DeserializeOwned + Send + 'static, H: Handler<T>> pull::Sink for Single<
             }
         };
         let reason = reason_of(&decision);
-        let on_dead = self
-            .handler
-            .on_dead(&message.payload, &message.meta, &reason);
+        let on_dead = self.handler.on_dead(&message.payload, &message.meta, &reason);
         self.settler.settle(&message, decision, on_dead).await;
     }
 }
@@ -77,11 +75,8 @@ pub async fn run<T>(
 where
     T: DeserializeOwned + Send + 'static,
 {
-    let sink = Arc::new(Single {
-        settler: Settler::new(bus, &spec),
-        handler,
-        message: PhantomData,
-    });
+    let sink =
+        Arc::new(Single { settler: Settler::new(bus, &spec), handler, message: PhantomData });
     let result = pull::run(bus, &spec, sink, &lifecycle).await;
     let _ = bus.client().flush().await;
     result

@@ -59,10 +59,7 @@ impl GroupPublisher {
     /// If the stream refuses this message or does not answer in time.
     pub async fn publish(&self, message: Outgoing) -> Result<StoredAt, PublishError> {
         let (done, answer) = oneshot::channel();
-        self.jobs
-            .send(Job { message, done })
-            .await
-            .map_err(|_| stopped())?;
+        self.jobs.send(Job { message, done }).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 }
@@ -126,10 +123,7 @@ async fn publish_batch(bus: &Bus, name: &'static str, batch: Vec<Job>) {
             telemetry::published(name, "", batch.len() as u64, started.elapsed());
             let first = last + 1 - batch.len() as u64;
             for (sequence, job) in (first..).zip(batch) {
-                let _ = job.done.send(Ok(StoredAt {
-                    sequence,
-                    duplicate: false,
-                }));
+                let _ = job.done.send(Ok(StoredAt { sequence, duplicate: false }));
             }
         }
         Err(error) => {
@@ -160,9 +154,8 @@ async fn publish_singles(bus: &Bus, name: &'static str, jobs: Vec<Job>) {
         };
         let result = match result {
             Err(PublishError::Unavailable(_)) => {
-                let left = PUBLISH_DEADLINE
-                    .saturating_sub(started.elapsed())
-                    .max(Duration::from_secs(1));
+                let left =
+                    PUBLISH_DEADLINE.saturating_sub(started.elapsed()).max(Duration::from_secs(1));
                 publish_until(bus, &job.message, left).await
             }
             settled => settled,
@@ -180,10 +173,7 @@ mod tests {
     use super::*;
 
     fn job(id: &str) -> Job {
-        Job {
-            message: Outgoing::new("a", id, Bytes::new()),
-            done: oneshot::channel().0,
-        }
+        Job { message: Outgoing::new("a", id, Bytes::new()), done: oneshot::channel().0 }
     }
 
     #[test]
@@ -195,15 +185,11 @@ mod tests {
 
     #[test]
     fn small_groups_and_lazy_servers_take_singles() {
-        let (batch, singles) = split(
-            Durability::Power,
-            (0..19).map(|i| job(&i.to_string())).collect(),
-        );
+        let (batch, singles) =
+            split(Durability::Power, (0..19).map(|i| job(&i.to_string())).collect());
         assert_eq!((batch.len(), singles.len()), (0, 19));
-        let (batch, singles) = split(
-            Durability::Process,
-            (0..500).map(|i| job(&i.to_string())).collect(),
-        );
+        let (batch, singles) =
+            split(Durability::Process, (0..500).map(|i| job(&i.to_string())).collect());
         assert_eq!((batch.len(), singles.len()), (0, 500));
     }
 }

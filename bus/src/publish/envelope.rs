@@ -35,10 +35,7 @@ pub struct Part {
 /// The stored form of some parts.
 #[must_use]
 pub fn encode_parts(parts: &[Part]) -> Bytes {
-    let size = parts
-        .iter()
-        .map(|part| part.id.len() + part.body.len() + 2)
-        .sum();
+    let size = parts.iter().map(|part| part.id.len() + part.body.len() + 2).sum();
     let mut text = BytesMut::with_capacity(size);
     for (index, part) in parts.iter().enumerate() {
         if index > 0 {
@@ -48,11 +45,7 @@ pub fn encode_parts(parts: &[Part]) -> Bytes {
         text.put_u8(b' ');
         if part.body.contains(&b'\n') {
             // A raw line break is only white space in JSON (RFC 8259 §2), never part of a value.
-            text.extend(
-                part.body
-                    .iter()
-                    .map(|byte| if *byte == b'\n' { b' ' } else { *byte }),
-            );
+            text.extend(part.body.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }));
         } else {
             text.put_slice(&part.body);
         }
@@ -66,15 +59,9 @@ pub fn decode_parts(payload: &Bytes) -> Option<Vec<Part>> {
     payload
         .split(|byte| *byte == b'\n')
         .map(|line| {
-            let space = line
-                .iter()
-                .position(|byte| *byte == b' ')
-                .filter(|at| *at > 0)?;
+            let space = line.iter().position(|byte| *byte == b' ').filter(|at| *at > 0)?;
             let id = std::str::from_utf8(&line[..space]).ok()?.to_owned();
-            Some(Part {
-                id,
-                body: payload.slice_ref(&line[space + 1..]),
-            })
+            Some(Part { id, body: payload.slice_ref(&line[space + 1..]) })
         })
         .collect()
 }
@@ -117,14 +104,7 @@ impl EnvelopePublisher {
     /// If the stream refuses or does not answer in time.
     pub async fn publish(&self, subject: String, part: Part) -> Result<StoredAt, PublishError> {
         let (done, answer) = oneshot::channel();
-        self.jobs
-            .send(Job {
-                subject,
-                part,
-                done,
-            })
-            .await
-            .map_err(|_| stopped())?;
+        self.jobs.send(Job { subject, part, done }).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 }
@@ -142,12 +122,7 @@ async fn collect(bus: Bus, name: &'static str, mut queue: mpsc::Receiver<Job>) {
             group.push(job);
         }
         telemetry::group_waiting(name, queue.len());
-        join_all(
-            by_subject(group)
-                .into_iter()
-                .map(|jobs| publish_group(&bus, name, jobs)),
-        )
-        .await;
+        join_all(by_subject(group).into_iter().map(|jobs| publish_group(&bus, name, jobs))).await;
     }
 }
 
@@ -155,10 +130,10 @@ async fn collect(bus: Bus, name: &'static str, mut queue: mpsc::Receiver<Job>) {
 fn by_subject(group: Vec<Job>) -> Vec<Vec<Job>> {
     let mut groups: Vec<Vec<Job>> = Vec::with_capacity(1);
     for job in group {
-        match groups.iter_mut().find(|jobs| {
-            jobs.first()
-                .is_some_and(|first| first.subject == job.subject)
-        }) {
+        match groups
+            .iter_mut()
+            .find(|jobs| jobs.first().is_some_and(|first| first.subject == job.subject))
+        {
             Some(jobs) => jobs.push(job),
             None => groups.push(vec![job]),
         }
@@ -209,13 +184,7 @@ mod tests {
 
     #[test]
     fn a_line_break_in_a_body_cannot_forge_a_part() {
-        let part = Part {
-            id: "p1".to_owned(),
-            body: Bytes::from_static(b"{\n\"a\": 1}"),
-        };
-        assert_eq!(
-            decode_parts(&encode_parts(&[part])).map(|parts| parts.len()),
-            Some(1)
-        );
+        let part = Part { id: "p1".to_owned(), body: Bytes::from_static(b"{\n\"a\": 1}") };
+        assert_eq!(decode_parts(&encode_parts(&[part])).map(|parts| parts.len()), Some(1));
     }
 }

@@ -97,12 +97,7 @@ async fn a_message_is_tried_again_until_it_works() {
     assert_eq!(by_order[&4], [1, 2, 3]);
     assert_eq!(by_order[&5], [1, 1], "a deferral is no attempt");
     assert_eq!(by_order[&0], [1]);
-    assert!(
-        dlq::list(&bus, &dlq::Filter::default(), 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(dlq::list(&bus, &dlq::Filter::default(), 10).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -115,11 +110,8 @@ async fn a_slow_handler_keeps_its_message_by_heartbeats_and_loses_it_by_its_time
         let send = send.clone();
         async move {
             // Longer than ack_wait: without heartbeats the server would deliver it again meanwhile.
-            let work = if order.n == 0 {
-                Duration::from_millis(1_500)
-            } else {
-                Duration::from_secs(60)
-            };
+            let work =
+                if order.n == 0 { Duration::from_millis(1_500) } else { Duration::from_secs(60) };
             if order.n == 0 || meta.attempt == 1 {
                 tokio::time::sleep(work).await;
             }
@@ -185,10 +177,8 @@ struct Recorder {
 
 impl BatchHandler for Recorder {
     async fn handle(&self, batch: Vec<(Bytes, Meta)>) -> Result<(), Failure> {
-        let texts: Vec<String> = batch
-            .iter()
-            .map(|(body, _)| String::from_utf8_lossy(body).into_owned())
-            .collect();
+        let texts: Vec<String> =
+            batch.iter().map(|(body, _)| String::from_utf8_lossy(body).into_owned()).collect();
         let bad = texts.iter().any(|text| text.contains("\"n\":13"));
         self.batches.lock().unwrap().push(texts.clone());
         if bad {
@@ -205,36 +195,24 @@ async fn one_bad_message_does_not_hold_up_its_batch() {
     let bus = server.bus_with_topology("test").await.unwrap();
     publish_orders(&bus, 0..40).await;
     let (done, mut finished) = mpsc::unbounded_channel();
-    let recorder = Arc::new(Recorder {
-        batches: Mutex::new(Vec::new()),
-        done,
-    });
+    let recorder = Arc::new(Recorder { batches: Mutex::new(Vec::new()), done });
     let lifecycle = Lifecycle::new();
     let running = tokio::spawn({
         let (bus, lifecycle, recorder) = (bus.clone(), lifecycle.clone(), Arc::clone(&recorder));
-        let options = BatchOptions {
-            max: 100,
-            wait: Duration::from_millis(100),
-        };
+        let options = BatchOptions { max: 100, wait: Duration::from_millis(100) };
         async move { consume::run_batches(&bus, spec("batches"), options, recorder, lifecycle).await }
     });
     let mut stored = 0;
     while stored < 39 {
-        stored += tokio::time::timeout(Duration::from_secs(20), finished.recv())
-            .await
-            .unwrap()
-            .unwrap();
+        stored +=
+            tokio::time::timeout(Duration::from_secs(20), finished.recv()).await.unwrap().unwrap();
     }
     lifecycle.soft.cancel();
     running.await.unwrap().unwrap();
     let dead = dlq::list(&bus, &dlq::Filter::default(), 10).await.unwrap();
     assert_eq!(dead.len(), 1);
     assert_eq!(
-        (
-            dead[0].consumer.as_str(),
-            dead[0].reason.as_str(),
-            dead[0].sequence
-        ),
+        (dead[0].consumer.as_str(), dead[0].reason.as_str(), dead[0].sequence),
         ("batches", "undecodable", 14)
     );
 }

@@ -24,10 +24,9 @@ const ATTEMPTS: u32 = 3;
 /// Not a test of its own: the worker process of the test below, which starts this very binary.
 #[tokio::test]
 async fn worker_process() {
-    let (Ok(url), Ok(ledger)) = (
-        std::env::var("CAMPANA_TEST_NATS"),
-        std::env::var("CAMPANA_TEST_LEDGER"),
-    ) else {
+    let (Ok(url), Ok(ledger)) =
+        (std::env::var("CAMPANA_TEST_NATS"), std::env::var("CAMPANA_TEST_LEDGER"))
+    else {
         return;
     };
     let bus = Bus::connect(BusOptions {
@@ -44,11 +43,8 @@ async fn worker_process() {
             if order.n == POISON {
                 std::process::abort();
             }
-            let mut file = std::fs::OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(ledger)
-                .unwrap();
+            let mut file =
+                std::fs::OpenOptions::new().append(true).create(true).open(ledger).unwrap();
             writeln!(file, "{} {}", order.n, meta.sequence).unwrap();
             Ok(())
         }
@@ -60,9 +56,7 @@ async fn worker_process() {
         ack_wait: Duration::from_secs(1),
         ..spec("poisoned")
     };
-    consume::run(&bus, spec, handler, Lifecycle::new())
-        .await
-        .unwrap();
+    consume::run(&bus, spec, handler, Lifecycle::new()).await.unwrap();
 }
 
 fn start_worker(url: &str, ledger: &std::path::Path) -> std::process::Child {
@@ -89,10 +83,7 @@ async fn a_message_that_aborts_its_process_is_parked_and_harms_no_other() {
     loop {
         if worker.try_wait().unwrap().is_some() {
             crashes += 1;
-            assert!(
-                crashes <= ATTEMPTS,
-                "the poison must not get more attempts than it is due"
-            );
+            assert!(crashes <= ATTEMPTS, "the poison must not get more attempts than it is due");
             worker = start_worker(&server.url(), &ledger);
         }
         let parked = dlq::list(&bus, &Filter::default(), 10).await.unwrap().len();
@@ -106,9 +97,7 @@ async fn a_message_that_aborts_its_process_is_parked_and_harms_no_other() {
     assert_eq!(crashes, ATTEMPTS, "no handler of the poison ever returned");
     let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
     for line in std::fs::read_to_string(&ledger).unwrap().lines() {
-        *counts
-            .entry(line.split(' ').next().unwrap().parse().unwrap())
-            .or_default() += 1;
+        *counts.entry(line.split(' ').next().unwrap().parse().unwrap()).or_default() += 1;
     }
     assert_eq!(counts.len(), 99);
     assert!(!counts.contains_key(&POISON));
@@ -118,11 +107,7 @@ async fn a_message_that_aborts_its_process_is_parked_and_harms_no_other() {
     );
     let letter = &dlq::list(&bus, &Filter::default(), 10).await.unwrap()[0];
     assert_eq!(
-        (
-            letter.reason.as_str(),
-            letter.sequence,
-            letter.stream.as_str()
-        ),
+        (letter.reason.as_str(), letter.sequence, letter.stream.as_str()),
         ("crash_or_timeout", u64::from(POISON) + 1, EVENTS)
     );
 }
@@ -140,13 +125,9 @@ async fn dead_letters_keep_their_headers_and_can_be_redriven_or_discarded() {
         );
         bus.publish(order.header("X-Shop", "lisbon")).await.unwrap();
     }
-    bus.publish(Outgoing::new(
-        subject.clone(),
-        "broken",
-        Bytes::from_static(b"{\"n\":"),
-    ))
-    .await
-    .unwrap();
+    bus.publish(Outgoing::new(subject.clone(), "broken", Bytes::from_static(b"{\"n\":")))
+        .await
+        .unwrap();
     let (send, mut seen) = mpsc::unbounded_channel();
     let refuse = {
         let send = send.clone();
@@ -171,52 +152,25 @@ async fn dead_letters_keep_their_headers_and_can_be_redriven_or_discarded() {
         }
         tokio::task::yield_now().await;
     };
-    let broken = letters
-        .iter()
-        .find(|letter| letter.reason == "undecodable")
-        .unwrap();
+    let broken = letters.iter().find(|letter| letter.reason == "undecodable").unwrap();
     assert_eq!(broken.class, "poison");
-    let currency = Filter {
-        reason: Some("unknown_currency".to_owned()),
-        ..Filter::default()
-    };
+    let currency = Filter { reason: Some("unknown_currency".to_owned()), ..Filter::default() };
     assert_eq!(dlq::list(&bus, &currency, 10).await.unwrap().len(), 2);
     let (_, stored) = dlq::show(&bus, letters[0].id).await.unwrap();
-    assert_eq!(
-        campana_bus::headers::get(&stored.headers, "X-Shop"),
-        Some("lisbon")
-    );
+    assert_eq!(campana_bus::headers::get(&stored.headers, "X-Shop"), Some("lisbon"));
     assert_eq!(campana_bus::headers::get(&stored.headers, "X-Evil"), None);
 
     assert_eq!(
-        dlq::discard(
-            &bus,
-            &Filter {
-                id: Some(broken.id),
-                ..Filter::default()
-            },
-            10
-        )
-        .await
-        .unwrap(),
+        dlq::discard(&bus, &Filter { id: Some(broken.id), ..Filter::default() }, 10).await.unwrap(),
         1
     );
     assert_eq!(dlq::redrive(&bus, &currency, 10).await.unwrap(), 2);
-    assert!(
-        dlq::list(&bus, &Filter::default(), 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(dlq::list(&bus, &Filter::default(), 10).await.unwrap().is_empty());
     let accept = consume::from_fn(move |order: Order, meta: Meta| {
         send.send((order.n, meta.redrives)).unwrap();
         async { Ok(()) }
     });
     let mut again = run_until(&bus, spec("orders"), accept, &mut seen, 2).await;
     again.sort_unstable();
-    assert_eq!(
-        again,
-        [(1, 1), (2, 1)],
-        "fresh attempts, and the redrive is counted"
-    );
+    assert_eq!(again, [(1, 1), (2, 1)], "fresh attempts, and the redrive is counted");
 }

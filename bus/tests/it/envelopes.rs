@@ -58,10 +58,7 @@ async fn every_part_gets_what_it_deserves_and_no_other_part_s_fate() {
     let stored = join_all(ids.iter().map(|id| {
         publisher.publish(
             subjects::request("normal"),
-            Part {
-                id: id.clone(),
-                body: Bytes::from_static(b"{}"),
-            },
+            Part { id: id.clone(), body: Bytes::from_static(b"{}") },
         )
     }))
     .await;
@@ -70,10 +67,7 @@ async fn every_part_gets_what_it_deserves_and_no_other_part_s_fate() {
     assert!(messages < 20, "100 requests in {messages} messages");
 
     let (done, mut finished) = mpsc::unbounded_channel();
-    let picky = Arc::new(Picky {
-        ledger: Mutex::new(Vec::new()),
-        done,
-    });
+    let picky = Arc::new(Picky { ledger: Mutex::new(Vec::new()), done });
     let spec = ConsumerSpec {
         ack_wait: Duration::from_secs(2),
         max_attempts: 4,
@@ -114,9 +108,6 @@ async fn every_part_gets_what_it_deserves_and_no_other_part_s_fate() {
     // The last acknowledgements are on their way to the server: nothing may be left behind.
     let started = std::time::Instant::now();
     while bus.position(REQUESTS).await.unwrap().messages > 0 {
-        assert!(
-            started.elapsed() < Duration::from_secs(10),
-            "messages are left behind"
-        );
+        assert!(started.elapsed() < Duration::from_secs(10), "messages are left behind");
     }
 }

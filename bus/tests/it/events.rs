@@ -27,12 +27,7 @@ impl Event for OrderCreated {
 /// Cargo builds the examples with the tests and puts them beside them.
 fn example(name: &str) -> std::path::PathBuf {
     let deps = std::env::current_exe().unwrap();
-    deps.parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .join("examples")
-        .join(name)
+    deps.parent().unwrap().parent().unwrap().join("examples").join(name)
 }
 
 #[tokio::test]
@@ -41,11 +36,8 @@ async fn the_example_service_records_orders_and_parks_what_it_refuses() {
     let bus = server.bus_with_topology("shop").await.unwrap();
     for n in 0..20 {
         let currency = if n == 7 { "doubloons" } else { "EUR" };
-        let order = OrderCreated {
-            order: format!("o-{n}"),
-            currency: currency.to_owned(),
-            cents: 100 + n,
-        };
+        let order =
+            OrderCreated { order: format!("o-{n}"), currency: currency.to_owned(), cents: 100 + n };
         bus.emit(&order).await.unwrap();
         assert!(
             bus.emit(&order).await.unwrap().duplicate,
@@ -53,10 +45,7 @@ async fn the_example_service_records_orders_and_parks_what_it_refuses() {
         );
     }
     let stored = bus.message(topology::EVENTS, 1).await.unwrap().unwrap();
-    assert_eq!(
-        headers::get(&stored.headers, headers::CE_TYPE),
-        Some("shop.order_created.v1")
-    );
+    assert_eq!(headers::get(&stored.headers, headers::CE_TYPE), Some("shop.order_created.v1"));
     assert!(headers::trace(&stored.headers).is_some());
 
     let folder = tempfile::tempdir().unwrap();
@@ -67,35 +56,20 @@ async fn the_example_service_records_orders_and_parks_what_it_refuses() {
         .spawn()
         .unwrap();
     let lines = || {
-        std::fs::read_to_string(folder.path().join("audit.log"))
-            .unwrap_or_default()
-            .lines()
-            .count()
+        std::fs::read_to_string(folder.path().join("audit.log")).unwrap_or_default().lines().count()
     };
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-    while lines() < 19
-        || dlq::list(&bus, &Filter::default(), 10)
-            .await
-            .unwrap()
-            .is_empty()
-    {
+    while lines() < 19 || dlq::list(&bus, &Filter::default(), 10).await.unwrap().is_empty() {
         assert!(tokio::time::Instant::now() < deadline, "{} lines", lines());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     // SIGTERM: a clean drain and exit code 0.
-    Command::new("kill")
-        .arg(service.id().to_string())
-        .status()
-        .unwrap();
+    Command::new("kill").arg(service.id().to_string()).status().unwrap();
     assert!(service.wait().unwrap().success());
     assert_eq!(lines(), 19);
     let dead = dlq::list(&bus, &Filter::default(), 10).await.unwrap();
     assert_eq!(
-        (
-            dead.len(),
-            dead[0].reason.as_str(),
-            dead[0].consumer.as_str()
-        ),
+        (dead.len(), dead[0].reason.as_str(), dead[0].consumer.as_str()),
         (1, "unknown_currency", "audit-log")
     );
 }

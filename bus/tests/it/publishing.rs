@@ -29,11 +29,7 @@ async fn a_group_is_stored_once_and_every_caller_gets_its_own_sequence() {
     }
     // The same ids again, now as repeats: answered as duplicates, stored once.
     let again = join_all((0..500).map(|index| publisher.publish(message(index)))).await;
-    assert!(
-        again
-            .iter()
-            .all(|stored| stored.as_ref().unwrap().duplicate)
-    );
+    assert!(again.iter().all(|stored| stored.as_ref().unwrap().duplicate));
     assert_eq!(bus.position(CHANNELS).await.unwrap().messages, 500);
 }
 
@@ -45,13 +41,7 @@ async fn one_repeated_id_does_not_harm_its_group() {
     let publisher = GroupPublisher::start(&bus, CHANNELS, &lifecycle);
     publisher.publish(message(7)).await.unwrap();
     let stored = join_all((0..100).map(|index| publisher.publish(message(index % 90)))).await;
-    assert_eq!(
-        stored
-            .iter()
-            .filter(|stored| stored.as_ref().unwrap().duplicate)
-            .count(),
-        11
-    );
+    assert_eq!(stored.iter().filter(|stored| stored.as_ref().unwrap().duplicate).count(), 11);
     assert_eq!(bus.position(CHANNELS).await.unwrap().messages, 90);
 }
 
@@ -59,30 +49,21 @@ async fn one_repeated_id_does_not_harm_its_group() {
 async fn an_expected_sequence_is_kept() {
     let server = NatsServer::start().unwrap();
     let bus = server.bus_with_topology("test").await.unwrap();
-    let first = Outgoing {
-        expect_last_subject_sequence: Some(0),
-        ..message(1)
-    };
+    let first = Outgoing { expect_last_subject_sequence: Some(0), ..message(1) };
     bus.publish(first).await.unwrap();
     let second = Outgoing {
         expect_last_subject_sequence: Some(0),
         message_id: "other".to_owned(),
         ..message(1)
     };
-    assert_eq!(
-        bus.publish(second).await,
-        Err(PublishError::WrongLastSequence)
-    );
+    assert_eq!(bus.publish(second).await, Err(PublishError::WrongLastSequence));
 }
 
 #[tokio::test]
 async fn a_message_that_is_too_large_is_refused_at_once() {
     let server = NatsServer::start().unwrap();
     let bus = server.bus_with_topology("test").await.unwrap();
-    let large = Outgoing {
-        payload: Bytes::from(vec![b'x'; 2 * 1024 * 1024]),
-        ..message(1)
-    };
+    let large = Outgoing { payload: Bytes::from(vec![b'x'; 2 * 1024 * 1024]), ..message(1) };
     assert_eq!(bus.publish(large).await, Err(PublishError::TooLarge));
 }
 
@@ -105,11 +86,7 @@ async fn publishes_outlive_a_killed_server() {
     .unwrap();
     let stored = publishing.await.unwrap();
     assert_eq!(stored.iter().filter(|stored| stored.is_err()).count(), 0);
-    assert_eq!(
-        bus.position(CHANNELS).await.unwrap().messages,
-        2_001,
-        "every message once"
-    );
+    assert_eq!(bus.position(CHANNELS).await.unwrap().messages, 2_001, "every message once");
     drop(server);
 }
 
@@ -118,45 +95,19 @@ async fn history_is_read_in_pages_without_a_consumer() {
     let server = NatsServer::start().unwrap();
     let bus = server.bus_with_topology("test").await.unwrap();
     for index in 0..10 {
-        let subject = if index % 2 == 0 {
-            "ch.default.test.even"
-        } else {
-            "ch.default.test.odd"
-        };
-        bus.publish(Outgoing::new(
-            subject,
-            format!("m{index}"),
-            Bytes::from(index.to_string()),
-        ))
-        .await
-        .unwrap();
+        let subject = if index % 2 == 0 { "ch.default.test.even" } else { "ch.default.test.odd" };
+        bus.publish(Outgoing::new(subject, format!("m{index}"), Bytes::from(index.to_string())))
+            .await
+            .unwrap();
     }
-    let page = bus
-        .fetch_after(CHANNELS, "ch.default.test.even", 1, 2)
-        .await
-        .unwrap();
-    assert_eq!(
-        page.messages.iter().map(|m| m.sequence).collect::<Vec<_>>(),
-        [3, 5]
-    );
+    let page = bus.fetch_after(CHANNELS, "ch.default.test.even", 1, 2).await.unwrap();
+    assert_eq!(page.messages.iter().map(|m| m.sequence).collect::<Vec<_>>(), [3, 5]);
     assert_eq!(page.pending, 2);
-    assert_eq!(
-        bus.count(CHANNELS, "ch.default.test.even").await.unwrap(),
-        5
-    );
+    assert_eq!(bus.count(CHANNELS, "ch.default.test.even").await.unwrap(), 5);
     assert_eq!(bus.count(CHANNELS, "ch.default.*.*").await.unwrap(), 10);
-    assert_eq!(
-        bus.count(CHANNELS, "ch.default.test.none").await.unwrap(),
-        0
-    );
-    let rest = bus
-        .fetch_after(CHANNELS, "ch.default.test.even", 5, 100)
-        .await
-        .unwrap();
-    assert_eq!(
-        rest.messages.iter().map(|m| m.sequence).collect::<Vec<_>>(),
-        [7, 9]
-    );
+    assert_eq!(bus.count(CHANNELS, "ch.default.test.none").await.unwrap(), 0);
+    let rest = bus.fetch_after(CHANNELS, "ch.default.test.even", 5, 100).await.unwrap();
+    assert_eq!(rest.messages.iter().map(|m| m.sequence).collect::<Vec<_>>(), [7, 9]);
     assert!(
         bus.fetch_after(CHANNELS, "ch.default.test.even", 9, 100)
             .await
@@ -165,16 +116,8 @@ async fn history_is_read_in_pages_without_a_consumer() {
             .is_empty()
     );
     assert_eq!(
-        bus.last(CHANNELS, "ch.default.test.odd")
-            .await
-            .unwrap()
-            .map(|m| m.sequence),
+        bus.last(CHANNELS, "ch.default.test.odd").await.unwrap().map(|m| m.sequence),
         Some(10)
     );
-    assert!(
-        bus.last(CHANNELS, "ch.default.test.none")
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(bus.last(CHANNELS, "ch.default.test.none").await.unwrap().is_none());
 }

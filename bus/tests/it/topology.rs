@@ -22,19 +22,9 @@ async fn applying_twice_changes_nothing_and_leaves_no_difference() {
 async fn a_changed_stream_is_found_and_mended() {
     let server = NatsServer::start().unwrap();
     let bus = server.bus_with_topology("test").await.unwrap();
-    let found = bus
-        .jetstream()
-        .get_stream(CHANNELS)
-        .await
-        .unwrap()
-        .cached_info()
-        .config
-        .clone();
+    let found = bus.jetstream().get_stream(CHANNELS).await.unwrap().cached_info().config.clone();
     bus.jetstream()
-        .update_stream(stream::Config {
-            max_messages_per_subject: 5,
-            ..found
-        })
+        .update_stream(stream::Config { max_messages_per_subject: 5, ..found })
         .await
         .unwrap();
     let wanted = topology::platform(TopologyOptions::default());

@@ -54,22 +54,13 @@ struct Row {
 }
 
 pub async fn run(global: &Global, command: BenchCommand) -> anyhow::Result<()> {
-    let BenchCommand::Publish {
-        callers,
-        bytes,
-        seconds,
-        rounds,
-        durability,
-    } = command;
+    let BenchCommand::Publish { callers, bytes, seconds, rounds, durability } = command;
     anyhow::ensure!(
         callers > 0 && rounds > 0 && seconds > 0 && bytes < 100_000,
         "callers, rounds and seconds must be at least 1, bytes below 100,000"
     );
     let server = NatsServer::start_with(durability).map_err(anyhow::Error::msg)?;
-    let bus = server
-        .bus_with_topology("bench")
-        .await
-        .map_err(anyhow::Error::msg)?;
+    let bus = server.bus_with_topology("bench").await.map_err(anyhow::Error::msg)?;
     let lifecycle = Lifecycle::new();
     let bench = Bench {
         group: GroupPublisher::start(&bus, CHANNELS, &lifecycle),
@@ -115,11 +106,7 @@ pub async fn run(global: &Global, command: BenchCommand) -> anyhow::Result<()> {
             ]
         })
         .collect();
-    output::table(
-        &["VARIANT", "ACKS/S", "P50 MS", "P99 MS", "AGAINST SINGLES"],
-        rows,
-        "",
-    )
+    output::table(&["VARIANT", "ACKS/S", "P50 MS", "P99 MS", "AGAINST SINGLES"], rows, "")
 }
 
 fn median(samples: &[Sample]) -> Sample {
@@ -166,9 +153,7 @@ impl Bench {
         let at = |quantile: f64| {
             let index = ((latencies.len() as f64 * quantile) as usize)
                 .min(latencies.len().saturating_sub(1));
-            latencies
-                .get(index)
-                .map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
+            latencies.get(index).map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
         };
         Ok(Sample {
             acks_per_second: latencies.len() as f64 / elapsed,
@@ -184,25 +169,11 @@ impl Bench {
             subjects::channel("bench", &subjects::ChannelName::parse("bench:n")?)
         );
         match variant {
-            0 => {
-                self.bus
-                    .publish(Outgoing::new(subject, id, self.body.clone()))
-                    .await?
-            }
-            1 => {
-                self.group
-                    .publish(Outgoing::new(subject, id, self.body.clone()))
-                    .await?
-            }
+            0 => self.bus.publish(Outgoing::new(subject, id, self.body.clone())).await?,
+            1 => self.group.publish(Outgoing::new(subject, id, self.body.clone())).await?,
             _ => {
                 self.envelopes
-                    .publish(
-                        subjects::request("normal"),
-                        Part {
-                            id,
-                            body: self.body.clone(),
-                        },
-                    )
+                    .publish(subjects::request("normal"), Part { id, body: self.body.clone() })
                     .await?
             }
         };
@@ -212,20 +183,11 @@ impl Bench {
     /// Between measurements, so that no variant works on a fuller stream than another.
     async fn empty(&self) -> anyhow::Result<()> {
         for name in [CHANNELS, REQUESTS] {
-            let mut config = self
-                .bus
-                .jetstream()
-                .get_stream(name)
-                .await?
-                .cached_info()
-                .config
-                .clone();
+            let mut config =
+                self.bus.jetstream().get_stream(name).await?.cached_info().config.clone();
             self.bus.jetstream().delete_stream(name).await?;
             config.first_sequence = None;
-            self.bus
-                .jetstream()
-                .create_stream(stream::Config { ..config })
-                .await?;
+            self.bus.jetstream().create_stream(stream::Config { ..config }).await?;
         }
         Ok(())
     }

@@ -13,11 +13,8 @@ use crate::errors::cannot_connect;
 /// A connection to the bus of the configured or running platform.
 pub async fn bus(global: &Global) -> anyhow::Result<(Config, Bus)> {
     let config = global.load()?;
-    let url = if config.nats.url.is_empty() {
-        running(&config)?.nats
-    } else {
-        config.nats.url.clone()
-    };
+    let url =
+        if config.nats.url.is_empty() { running(&config)?.nats } else { config.nats.url.clone() };
     let bus = connect(&config, &url, "campana-cli").await?;
     Ok((config, bus))
 }

@@ -84,16 +84,8 @@ pub async fn run(global: &Global, command: DlqCommand) -> anyhow::Result<()> {
     match command {
         DlqCommand::List(arguments) => list(global, &arguments).await,
         DlqCommand::Show { id } => show(global, id).await,
-        DlqCommand::Redrive {
-            filter,
-            dry_run: true,
-            ..
-        }
-        | DlqCommand::Discard {
-            filter,
-            dry_run: true,
-            ..
-        } => list(global, &filter).await,
+        DlqCommand::Redrive { filter, dry_run: true, .. }
+        | DlqCommand::Discard { filter, dry_run: true, .. } => list(global, &filter).await,
         DlqCommand::Redrive { filter, all, .. } => {
             if filter.is_empty() && !all {
                 return Err(usage(
@@ -118,11 +110,7 @@ pub async fn run(global: &Global, command: DlqCommand) -> anyhow::Result<()> {
 }
 
 fn counted(global: &Global, what: &str, done: usize) -> anyhow::Result<()> {
-    if global.json {
-        output::json(what, &done)
-    } else {
-        output::text(&format!("{what}: {done}"))
-    }
+    if global.json { output::json(what, &done) } else { output::text(&format!("{what}: {done}")) }
 }
 
 async fn list(global: &Global, arguments: &FilterArgs) -> anyhow::Result<()> {
@@ -146,9 +134,7 @@ async fn list(global: &Global, arguments: &FilterArgs) -> anyhow::Result<()> {
         })
         .collect();
     output::table(
-        &[
-            "ID", "PARKED", "STREAM", "CONSUMER", "REASON", "ATTEMPTS", "ERROR",
-        ],
+        &["ID", "PARKED", "STREAM", "CONSUMER", "REASON", "ATTEMPTS", "ERROR"],
         rows,
         "no dead letters",
     )
@@ -163,12 +149,7 @@ async fn show(global: &Global, id: u64) -> anyhow::Result<()> {
         .map(|(name, values)| {
             (
                 name.to_string(),
-                values
-                    .iter()
-                    .map(|value| value.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", ")
-                    .into(),
+                values.iter().map(|value| value.as_str()).collect::<Vec<_>>().join(", ").into(),
             )
         })
         .collect();

@@ -101,12 +101,7 @@ pub async fn run(global: &Global, command: KeysCommand) -> anyhow::Result<()> {
     let config = global.load()?;
     let store = compose::store(&config).await?;
     match command {
-        KeysCommand::Create {
-            name,
-            role,
-            tenant,
-            ttl_seconds,
-        } => {
+        KeysCommand::Create { name, role, tenant, ttl_seconds } => {
             Tenant::parse(&tenant)?;
             let role = match role {
                 KeyRole::Reader => Role::Reader,
@@ -180,11 +175,7 @@ async fn list(global: &Global, store: &Store, tenant: &str) -> anyhow::Result<()
 }
 
 pub async fn token(global: &Global, command: TokenCommand) -> anyhow::Result<()> {
-    let TokenCommand::Mint {
-        user,
-        tenant,
-        ttl_seconds,
-    } = command;
+    let TokenCommand::Mint { user, tenant, ttl_seconds } = command;
     let config = global.load()?;
     let keys = compose::token_keys(&config)?;
     let now = clock::now().0 / 1_000_000;
@@ -194,13 +185,8 @@ pub async fn token(global: &Global, command: TokenCommand) -> anyhow::Result<()>
         issuer: policy.issuer,
         ..ConnectionSpec::default()
     };
-    let token = keys.mint_connection(
-        &user,
-        Tenant::parse(&tenant)?.as_str(),
-        ttl_seconds,
-        now,
-        &spec,
-    )?;
+    let token =
+        keys.mint_connection(&user, Tenant::parse(&tenant)?.as_str(), ttl_seconds, now, &spec)?;
     let channel = ChannelName::inbox(&user)?;
     if global.json {
         let expires_at = clock::now().plus_seconds(ttl_seconds).to_rfc3339();

@@ -18,9 +18,7 @@ pub fn run(global: &Global, arguments: &[OsString]) -> anyhow::Result<()> {
     let mut command = Command::new(harness);
     command.args(arguments);
     // `report` only reads a folder of results.
-    let measures = arguments
-        .first()
-        .is_some_and(|first| first == "sweep" || first == "idle");
+    let measures = arguments.first().is_some_and(|first| first == "sweep" || first == "idle");
     if let Some(folder) = global.data_dir.as_ref().filter(|_| measures) {
         command.arg("--data-dir").arg(folder);
     }

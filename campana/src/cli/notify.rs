@@ -70,15 +70,7 @@ pub enum NotifyCommand {
 
 pub async fn run(global: &Global, command: NotifyCommand) -> anyhow::Result<()> {
     match command {
-        NotifyCommand::Send {
-            target,
-            to,
-            title,
-            body,
-            template,
-            data,
-            channel,
-        } => {
+        NotifyCommand::Send { target, to, title, body, template, data, channel } => {
             let mut request = json!({"to": to});
             match (title, template) {
                 (Some(title), None) => request["content"] = json!({"title": title, "body": body}),
@@ -93,14 +85,9 @@ pub async fn run(global: &Global, command: NotifyCommand) -> anyhow::Result<()> 
             if !channel.is_empty() {
                 request["channels"] = json!(channel);
             }
-            let answer = call(
-                global,
-                &target,
-                reqwest::Method::POST,
-                "/v1/notifications",
-                Some(request),
-            )
-            .await?;
+            let answer =
+                call(global, &target, reqwest::Method::POST, "/v1/notifications", Some(request))
+                    .await?;
             if global.json {
                 output::json("notification", &answer)
             } else {
@@ -116,11 +103,7 @@ pub async fn run(global: &Global, command: NotifyCommand) -> anyhow::Result<()> 
                 None,
             )
             .await?;
-            if global.json {
-                output::json("notification", &answer)
-            } else {
-                show(&answer)
-            }
+            if global.json { output::json("notification", &answer) } else { show(&answer) }
         }
         NotifyCommand::Tail { user, tenant, last } => tail(global, &user, &tenant, last).await,
     }
@@ -137,18 +120,12 @@ async fn call(
         (Some(gateway), Some(key)) => (gateway.clone(), key.clone()),
         (gateway, key) => {
             let running = client::running(&global.load()?)?;
-            (
-                gateway.clone().unwrap_or(running.gateway),
-                key.clone().unwrap_or(running.api_key),
-            )
+            (gateway.clone().unwrap_or(running.gateway), key.clone().unwrap_or(running.api_key))
         }
     };
-    let http = reqwest::Client::builder()
-        .timeout(std::time::Duration::from_secs(30))
-        .build()?;
-    let mut request = http
-        .request(method, format!("{}{path}", gateway.trim_end_matches('/')))
-        .bearer_auth(key);
+    let http = reqwest::Client::builder().timeout(std::time::Duration::from_secs(30)).build()?;
+    let mut request =
+        http.request(method, format!("{}{path}", gateway.trim_end_matches('/'))).bearer_auth(key);
     if let Some(body) = body {
         request = request.json(&body);
     }
@@ -194,11 +171,7 @@ fn show(notification: &Value) -> anyhow::Result<()> {
     let text = |value: &Value| {
         value.as_str().map_or_else(
             || {
-                if value.is_null() {
-                    String::new()
-                } else {
-                    value.to_string()
-                }
+                if value.is_null() { String::new() } else { value.to_string() }
             },
             str::to_owned,
         )
@@ -216,24 +189,15 @@ fn show(notification: &Value) -> anyhow::Result<()> {
             ]
         })
         .collect();
-    output::table(
-        &["AT", "EVENT", "DELIVERY", "DETAIL"],
-        rows,
-        "nothing happened yet",
-    )
+    output::table(&["AT", "EVENT", "DELIVERY", "DETAIL"], rows, "nothing happened yet")
 }
 
 async fn tail(global: &Global, user: &str, tenant: &str, last: usize) -> anyhow::Result<()> {
     let (_, bus) = client::bus(global).await?;
     let channel = ChannelName::inbox(user)?;
-    let mut live = bus
-        .client()
-        .subscribe(subjects::live(tenant, &channel))
-        .await?;
-    let stored = bus
-        .fetch_after(CHANNELS, &subjects::channel(tenant, &channel), 0, 1_000)
-        .await?
-        .messages;
+    let mut live = bus.client().subscribe(subjects::live(tenant, &channel)).await?;
+    let stored =
+        bus.fetch_after(CHANNELS, &subjects::channel(tenant, &channel), 0, 1_000).await?.messages;
     let mut seen = 0;
     for message in &stored[stored.len().saturating_sub(last)..] {
         output::text(&String::from_utf8_lossy(&message.payload))?;

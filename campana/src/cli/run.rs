@@ -33,12 +33,7 @@ pub struct UpArgs {
 #[derive(Args)]
 pub struct RunArgs {
     /// Which role (repeatable, or separated by commas)
-    #[arg(
-        long = "role",
-        required = true,
-        value_delimiter = ',',
-        value_name = "ROLE"
-    )]
+    #[arg(long = "role", required = true, value_delimiter = ',', value_name = "ROLE")]
     roles: Vec<String>,
 }
 
@@ -55,13 +50,8 @@ impl UpArgs {
         }
         if self.free_ports {
             let listen = &mut config.listen;
-            (
-                listen.gateway,
-                listen.edge,
-                listen.ops,
-                listen.sandbox_smtp,
-                listen.sandbox_web,
-            ) = (0, 0, 0, 0, 0);
+            (listen.gateway, listen.edge, listen.ops, listen.sandbox_smtp, listen.sandbox_web) =
+                (0, 0, 0, 0, 0);
             config.nats.embedded.port = 0;
             config.nats.embedded.monitor_port = 0;
         }
@@ -115,9 +105,7 @@ pub fn migrate(global: &Global) -> anyhow::Result<()> {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
 /// What to click, a `curl` to paste, and where the data lies.

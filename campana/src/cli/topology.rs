@@ -49,11 +49,7 @@ pub async fn run(global: &Global, command: TopologyCommand) -> anyhow::Result<()
                         ]
                     })
                     .collect();
-                output::table(
-                    &["OBJECT", "FIELD", "WANTED", "FOUND"],
-                    rows,
-                    "no differences",
-                )?;
+                output::table(&["OBJECT", "FIELD", "WANTED", "FOUND"], rows, "no differences")?;
             }
             anyhow::ensure!(
                 differences.is_empty(),
@@ -75,11 +71,7 @@ fn show(global: &Global, topology: &Topology) -> anyhow::Result<()> {
         return output::json("topology", topology);
     }
     let seconds = |seconds: u64| {
-        if seconds == 0 {
-            "for ever".to_owned()
-        } else {
-            format!("{seconds} s")
-        }
+        if seconds == 0 { "for ever".to_owned() } else { format!("{seconds} s") }
     };
     let mut rows: Vec<Vec<String>> = topology
         .streams
@@ -105,16 +97,5 @@ fn show(global: &Global, topology: &Topology) -> anyhow::Result<()> {
             one.purpose.to_owned(),
         ]
     }));
-    output::table(
-        &[
-            "NAME",
-            "RETENTION",
-            "SUBJECTS",
-            "KEPT",
-            "REPLICAS",
-            "PURPOSE",
-        ],
-        rows,
-        "",
-    )
+    output::table(&["NAME", "RETENTION", "SUBJECTS", "KEPT", "REPLICAS", "PURPOSE"], rows, "")
 }

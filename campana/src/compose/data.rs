@@ -25,29 +25,16 @@ impl DataDir {
     pub fn open(config: &Config) -> anyhow::Result<Self> {
         let path = &config.data_dir;
         // It holds secrets, addresses and messages: nobody but its owner looks in.
-        let made = std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path);
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|error| {
-            bad_config(format!(
-                "data_dir {} cannot be made: {error}",
-                path.display()
-            ))
+            bad_config(format!("data_dir {} cannot be made: {error}", path.display()))
         })?;
-        let path = path
-            .canonicalize()
-            .with_context(|| format!("data_dir {}", path.display()))?;
+        let path = path.canonicalize().with_context(|| format!("data_dir {}", path.display()))?;
         check_space(&path, config.nats.embedded.free_bytes_min)?;
         let file = path.join("lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&file)
-            .map_err(|error| {
-                bad_config(format!("{} cannot be written: {error}", file.display()))
-            })?;
+        let lock = File::options().create(true).truncate(false).write(true).open(&file).map_err(
+            |error| bad_config(format!("{} cannot be written: {error}", file.display())),
+        )?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
             bad_config(format!(
                 "another campana is running on {}; stop it, or choose another --data-dir",

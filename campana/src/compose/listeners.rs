@@ -59,11 +59,7 @@ impl Listeners {
         let ports = [
             (Role::Gateway, config.listen.gateway, "listen.gateway"),
             (Role::Edge, config.listen.edge, "listen.edge"),
-            (
-                Role::Sandbox,
-                config.listen.sandbox_web,
-                "listen.sandbox_web",
-            ),
+            (Role::Sandbox, config.listen.sandbox_web, "listen.sandbox_web"),
         ];
         for (role, port, key) in ports {
             if roles.contains(&role) {
@@ -85,9 +81,7 @@ impl Listeners {
     pub fn http(&self, role: Role) -> String {
         self.addresses
             .get(&role)
-            .map_or_else(String::new, |address| {
-                format!("http://{}", reachable(*address))
-            })
+            .map_or_else(String::new, |address| format!("http://{}", reachable(*address)))
     }
 
     /// Where callers and providers reach the gateway.
@@ -106,10 +100,9 @@ impl Listeners {
         }
         match self.addresses.get(&Role::Edge) {
             Some(address) => format!("ws://{}/connection/websocket", reachable(*address)),
-            None => format!(
-                "ws://127.0.0.1:{}/connection/websocket",
-                config.port(config.listen.edge)
-            ),
+            None => {
+                format!("ws://127.0.0.1:{}/connection/websocket", config.port(config.listen.edge))
+            }
         }
     }
 
@@ -120,8 +113,7 @@ impl Listeners {
 
     /// The sandbox's SMTP receiver; empty if it does not listen.
     pub fn smtp_address(&self) -> String {
-        self.smtp_address
-            .map_or_else(String::new, |address| reachable(address).to_string())
+        self.smtp_address.map_or_else(String::new, |address| reachable(address).to_string())
     }
 
     /// The sandbox's SMTP receiver.
@@ -136,10 +128,7 @@ impl Listeners {
             .iter()
             .map(|(role, address)| format!("{} {address}", role.as_str()))
             .collect();
-        all.extend(
-            self.smtp_address
-                .map(|address| format!("sandbox-smtp {address}")),
-        );
+        all.extend(self.smtp_address.map(|address| format!("sandbox-smtp {address}")));
         all.push(format!("ops {}", self.ops_address));
         all.join(", ")
     }

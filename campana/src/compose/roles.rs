@@ -36,10 +36,7 @@ pub async fn start(
 ) -> anyhow::Result<()> {
     let lifecycle = parts.lifecycle.clone();
     if let Some(listener) = parts.listeners.ops.take() {
-        lifecycle.spawn_essential(
-            "ops",
-            ops::run(listener, metrics, health, lifecycle.clone()),
-        );
+        lifecycle.spawn_essential("ops", ops::run(listener, metrics, health, lifecycle.clone()));
     }
     let options = channel_options(&parts.config, &parts.listeners);
     let roles = parts.roles.clone();
@@ -104,12 +101,8 @@ impl Starter {
             public_url: listeners.gateway_url(&self.parts.config),
             bus,
         };
-        let work = gateway::run(
-            listener,
-            self.parts.config.gateway.clone(),
-            deps,
-            lifecycle.clone(),
-        );
+        let work =
+            gateway::run(listener, self.parts.config.gateway.clone(), deps, lifecycle.clone());
         lifecycle.spawn_essential("gateway", essential(work));
         Ok(())
     }
@@ -123,11 +116,7 @@ impl Starter {
             outcomes: GroupPublisher::start(&bus, OUTCOMES, &lifecycle),
             bus,
         };
-        let work = dispatcher::run(
-            self.parts.config.dispatcher.clone(),
-            deps,
-            lifecycle.clone(),
-        );
+        let work = dispatcher::run(self.parts.config.dispatcher.clone(), deps, lifecycle.clone());
         lifecycle.spawn_essential("dispatcher", essential(work));
         Ok(())
     }
@@ -152,15 +141,10 @@ impl Starter {
         let mut options = self.parts.config.edge.clone();
         if self.parts.demo_key.is_some() {
             // The demo page is served by the gateway, which is another origin than the edge.
+            options.allowed_origins.push(self.parts.listeners.gateway_url(&self.parts.config));
             options
                 .allowed_origins
-                .push(self.parts.listeners.gateway_url(&self.parts.config));
-            options.allowed_origins.push(
-                self.parts
-                    .listeners
-                    .http(Role::Gateway)
-                    .replace("127.0.0.1", "localhost"),
-            );
+                .push(self.parts.listeners.http(Role::Gateway).replace("127.0.0.1", "localhost"));
         }
         let work = campana_ws_edge::run(
             listener,
@@ -188,10 +172,9 @@ impl Starter {
 
     fn sandbox(&mut self) -> anyhow::Result<()> {
         let listeners = &mut self.parts.listeners;
-        let (Some(web), Some(smtp)) = (
-            listeners.roles.remove(&Role::Sandbox),
-            listeners.smtp.take(),
-        ) else {
+        let (Some(web), Some(smtp)) =
+            (listeners.roles.remove(&Role::Sandbox), listeners.smtp.take())
+        else {
             return Ok(());
         };
         let chosen = &self.parts.config.sandbox;
@@ -224,13 +207,7 @@ fn channel_options(config: &Config, listeners: &Listeners) -> ChannelOptions {
         return options;
     };
     let web = listeners.http(Role::Sandbox);
-    let to_sandbox = |name: &str| {
-        config
-            .sandbox
-            .channels
-            .iter()
-            .any(|channel| channel == name)
-    };
+    let to_sandbox = |name: &str| config.sandbox.channels.iter().any(|channel| channel == name);
     if to_sandbox("email") {
         options.email.host = smtp.ip().to_string();
         options.email.port = smtp.port();
@@ -246,10 +223,7 @@ fn channel_options(config: &Config, listeners: &Listeners) -> ChannelOptions {
         options.twilio.whatsapp_from = "+12025550198".to_owned();
     }
     if to_sandbox("webhook") {
-        options
-            .webhook
-            .allow_networks
-            .push(format!("{}/32", smtp.ip()));
+        options.webhook.allow_networks.push(format!("{}/32", smtp.ip()));
         if options.webhook.default_secret.expose_secret().is_empty() {
             options.webhook.default_secret = SecretString::from(SANDBOX_WEBHOOK_SECRET);
         }

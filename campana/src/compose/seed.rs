@@ -20,24 +20,12 @@ pub const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
 
 /// The admin key that `up` prints, kept readable for its owner only.
 pub async fn dev_key(store: &Store, data_dir: &Path) -> anyhow::Result<String> {
-    kept_key(
-        store,
-        &data_dir.join("dev-key"),
-        "campana up",
-        KeyRole::Admin,
-    )
-    .await
+    kept_key(store, &data_dir.join("dev-key"), "campana up", KeyRole::Admin).await
 }
 
 /// The sender key that the demo page gets.
 pub async fn demo_key(store: &Store, data_dir: &Path) -> anyhow::Result<String> {
-    kept_key(
-        store,
-        &data_dir.join("demo-key"),
-        "demo page",
-        KeyRole::Sender,
-    )
-    .await
+    kept_key(store, &data_dir.join("demo-key"), "demo page", KeyRole::Sender).await
 }
 
 async fn kept_key(store: &Store, file: &Path, name: &str, role: KeyRole) -> anyhow::Result<String> {

@@ -26,9 +26,7 @@ pub struct Sources {
 pub fn load(sources: &Sources) -> anyhow::Result<(Config, Figment)> {
     let figment = merge(sources)?;
     refuse_unknown_keys(&figment)?;
-    let config: Config = figment
-        .extract()
-        .map_err(|error| bad_config(describe(&error)))?;
+    let config: Config = figment.extract().map_err(|error| bad_config(describe(&error)))?;
     config.check()?;
     Ok((config, figment))
 }
@@ -44,30 +42,18 @@ fn merge(sources: &Sources) -> anyhow::Result<Figment> {
         let value = typed(&options, &key, &text, |text| {
             text.parse().unwrap_or_else(|never| match never {})
         });
-        figment = figment.merge(Layer {
-            origin: "environment",
-            key,
-            value,
-        });
+        figment = figment.merge(Layer { origin: "environment", key, value });
     }
     for (key, path) in files {
         let text = std::fs::read_to_string(&path).map_err(|error| {
             bad_config(format!("{key}: cannot read {}: {error}", path.display()))
         })?;
         let value = Value::from(text.trim_end_matches(['\r', '\n']));
-        figment = figment.merge(Layer {
-            origin: "secret file",
-            key,
-            value,
-        });
+        figment = figment.merge(Layer { origin: "secret file", key, value });
     }
     for (key, text) in &sources.overrides {
         let value = typed(&options, key, text, parse_flag);
-        figment = figment.merge(Layer {
-            origin: "flag",
-            key: key.clone(),
-            value,
-        });
+        figment = figment.merge(Layer { origin: "flag", key: key.clone(), value });
     }
     Ok(figment)
 }
@@ -102,10 +88,9 @@ fn typed(options: &Figment, key: &str, text: &str, parse: impl FnOnce(&str) -> V
 fn chosen_file(sources: &Sources) -> anyhow::Result<Option<PathBuf>> {
     match &sources.file {
         Some(path) if path.is_file() => Ok(Some(path.clone())),
-        Some(path) => Err(bad_config(format!(
-            "the configuration file {} does not exist",
-            path.display()
-        ))),
+        Some(path) => {
+            Err(bad_config(format!("the configuration file {} does not exist", path.display())))
+        }
         None => Ok(Some(PathBuf::from("campana.toml")).filter(|path| Path::is_file(path))),
     }
 }
@@ -129,15 +114,12 @@ fn environment(options: &Figment) -> Environment {
         let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) else {
             continue;
         };
-        let Some(key) = name
-            .strip_prefix(PREFIX)
-            .map(|key| key.to_ascii_lowercase().replace("__", "."))
+        let Some(key) =
+            name.strip_prefix(PREFIX).map(|key| key.to_ascii_lowercase().replace("__", "."))
         else {
             continue;
         };
-        match key
-            .strip_suffix("_file")
-            .filter(|target| !has(options, &key) && has(options, target))
+        match key.strip_suffix("_file").filter(|target| !has(options, &key) && has(options, target))
         {
             Some(target) => files.push((target.to_owned(), PathBuf::from(value))),
             None => values.push((key, value)),
@@ -154,28 +136,19 @@ fn has(options: &Figment, key: &str) -> bool {
 fn every_option() -> Figment {
     let all_on: String = DEFAULT_FILE
         .lines()
-        .map(|line| {
-            line.strip_prefix('#')
-                .filter(|rest| is_setting(rest))
-                .unwrap_or(line)
-        })
+        .map(|line| line.strip_prefix('#').filter(|rest| is_setting(rest)).unwrap_or(line))
         .fold(String::new(), |text, line| text + line + "\n");
     Figment::from(Toml::string(&all_on))
 }
 
 /// Every key of the default file.
 fn known_keys() -> Vec<String> {
-    every_option()
-        .extract::<Dict>()
-        .map(|dict| leaves(&dict, ""))
-        .unwrap_or_default()
+    every_option().extract::<Dict>().map(|dict| leaves(&dict, "")).unwrap_or_default()
 }
 
 fn is_setting(line: &str) -> bool {
-    line.split_once(" = ").is_some_and(|(key, _)| {
-        key.bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-    })
+    line.split_once(" = ")
+        .is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
 }
 
 /// `a.b.c` for every value that is not a table.
@@ -189,18 +162,15 @@ pub(super) fn leaves(dict: &Dict, prefix: &str) -> Vec<String> {
 }
 
 fn refuse_unknown_keys(figment: &Figment) -> anyhow::Result<()> {
-    let all: Dict = figment
-        .extract()
-        .map_err(|error| bad_config(describe(&error)))?;
+    let all: Dict = figment.extract().map_err(|error| bad_config(describe(&error)))?;
     let known = known_keys();
     for key in leaves(&all, "") {
         if known.contains(&key) {
             continue;
         }
         let origin = figment.find_metadata(&key).map(origin).unwrap_or_default();
-        let hint = nearest(&key, &known)
-            .map(|near| format!("; did you mean {near}?"))
-            .unwrap_or_default();
+        let hint =
+            nearest(&key, &known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
         return Err(bad_config(format!(
             "unknown option {key} ({origin}){hint} `campana config doc` lists every option"
         )));
@@ -211,22 +181,15 @@ fn refuse_unknown_keys(figment: &Figment) -> anyhow::Result<()> {
 /// The known key with the same last part or the longest common beginning.
 fn nearest<'a>(key: &str, known: &'a [String]) -> Option<&'a String> {
     let last = key.rsplit('.').next()?;
-    known
-        .iter()
-        .find(|candidate| candidate.rsplit('.').next() == Some(last))
-        .or_else(|| {
-            let common = |candidate: &str| {
-                candidate
-                    .bytes()
-                    .zip(key.bytes())
-                    .take_while(|(a, b)| a == b)
-                    .count()
-            };
-            known
-                .iter()
-                .max_by_key(|candidate| common(candidate))
-                .filter(|candidate| common(candidate) * 2 > key.len())
-        })
+    known.iter().find(|candidate| candidate.rsplit('.').next() == Some(last)).or_else(|| {
+        let common = |candidate: &str| {
+            candidate.bytes().zip(key.bytes()).take_while(|(a, b)| a == b).count()
+        };
+        known
+            .iter()
+            .max_by_key(|candidate| common(candidate))
+            .filter(|candidate| common(candidate) * 2 > key.len())
+    })
 }
 
 /// Where a value came from, for people.

@@ -52,10 +52,7 @@ impl Supervisor {
         data_dir: &Path,
     ) -> anyhow::Result<Self> {
         let launch = Launch::prepare(binary, options, durability, data_dir)?;
-        let shared = Arc::new(Shared {
-            pid: AtomicU32::new(0),
-            stopping: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared { pid: AtomicU32::new(0), stopping: AtomicBool::new(false) });
         let (ended_send, ended) = mpsc::channel();
         let (started_send, started) = mpsc::channel();
         let (url, monitor) = (launch.url(), format!("http://{}", launch.monitor));
@@ -67,15 +64,8 @@ impl Supervisor {
                 let _ = ended_send.send(());
             })
             .context("cannot start the thread that watches nats-server")?;
-        started
-            .recv()
-            .context("the thread that watches nats-server ended")??;
-        Ok(Self {
-            shared,
-            ended,
-            url,
-            monitor,
-        })
+        started.recv().context("the thread that watches nats-server ended")??;
+        Ok(Self { shared, ended, url, monitor })
     }
 
     /// The child's process id now; 0 between a death and the next start.
@@ -127,11 +117,8 @@ impl Launch {
         std::fs::write(&config, config_text(durability))
             .with_context(|| format!("cannot write {}", config.display()))?;
         let port = free_or(&options.host, options.port, "nats.embedded.port")?;
-        let monitor_port = free_or(
-            &options.host,
-            options.monitor_port,
-            "nats.embedded.monitor_port",
-        )?;
+        let monitor_port =
+            free_or(&options.host, options.monitor_port, "nats.embedded.monitor_port")?;
         Ok(Self {
             binary,
             config,
@@ -153,12 +140,7 @@ impl Launch {
         let quoted = |text: &str| format!("\"{text}\"");
         let this = std::env::current_exe().context("cannot find this program's own file")?;
         Command::new(this)
-            .args([
-                "nats-guard",
-                "--parent",
-                &std::process::id().to_string(),
-                "--",
-            ])
+            .args(["nats-guard", "--parent", &std::process::id().to_string(), "--"])
             .arg(&self.binary)
             .arg("--config")
             .arg(&self.config)
@@ -167,10 +149,7 @@ impl Launch {
             .env("CAMPANA_NATS_HOST", quoted(&self.host))
             .env("CAMPANA_NATS_PORT", self.port.to_string())
             .env("CAMPANA_NATS_MONITOR", quoted(&self.monitor))
-            .env(
-                "CAMPANA_NATS_STORE",
-                quoted(&self.store.display().to_string()),
-            )
+            .env("CAMPANA_NATS_STORE", quoted(&self.store.display().to_string()))
             .env("CAMPANA_NATS_MEMORY", &self.max_memory)
             .env("CAMPANA_NATS_FILE", &self.max_file)
             .stdin(Stdio::null())

@@ -76,17 +76,12 @@ pub(super) fn check_header(token: &str) -> Result<(), TokenError> {
     if header.alg != "HS256" {
         return Err(TokenError::Invalid("its algorithm is not HS256"));
     }
-    if header
-        .typ
-        .is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT"))
-    {
+    if header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
         return Err(TokenError::Invalid("its type is not JWT"));
     }
     let plain = |kid: &str| {
         (1..=64).contains(&kid.len())
-            && kid
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+            && kid.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
     if header.kid.is_some_and(|kid| !plain(&kid)) {
         return Err(TokenError::Invalid("its key id is not a plain name"));
@@ -165,10 +160,7 @@ impl RawClaims {
     }
 
     fn who(&self) -> Result<(String, Tenant), TokenError> {
-        let user = self
-            .sub
-            .clone()
-            .ok_or(TokenError::Invalid("it names no user"))?;
+        let user = self.sub.clone().ok_or(TokenError::Invalid("it names no user"))?;
         check_user(&user).map_err(|_| TokenError::Invalid("its user is not a valid name"))?;
         let tenant = match &self.tenant {
             None => Tenant::default(),
@@ -187,10 +179,7 @@ fn seconds(value: Option<&Value>) -> Result<Option<i64>, TokenError> {
         return Ok(Some(whole.clamp(-FAR, FAR)));
     }
     match value.as_f64() {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "clamped to 48 bits just before"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "clamped to 48 bits just before")]
         Some(number) if value.is_number() => {
             Ok(Some(number.clamp(-(FAR as f64), FAR as f64).floor() as i64))
         }
@@ -230,14 +219,7 @@ impl ConnectionClaims {
             let data = json(sub.data.as_deref(), sub.b64data.as_deref())?;
             subs.insert(channel, TokenSubscription { info, data });
         }
-        Ok(Self {
-            user,
-            tenant,
-            expires_at,
-            info,
-            channels: raw.channels,
-            subs,
-        })
+        Ok(Self { user, tenant, expires_at, info, channels: raw.channels, subs })
     }
 }
 
@@ -248,13 +230,6 @@ impl SubscriptionClaims {
         let channel = raw.channel.filter(|name| !name.is_empty());
         let channel = channel.ok_or(TokenError::Invalid("it names no channel"))?;
         let client = raw.client.filter(|id| !id.is_empty());
-        Ok(Self {
-            user,
-            tenant,
-            channel,
-            client,
-            expires_at,
-            info,
-        })
+        Ok(Self { user, tenant, channel, client, expires_at, info })
     }
 }

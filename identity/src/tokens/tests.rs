@@ -19,12 +19,8 @@ fn part(value: &Value) -> String {
 }
 
 fn hmac(message: &str, secret: &[u8], algorithm: Algorithm) -> String {
-    jsonwebtoken::crypto::sign(
-        message.as_bytes(),
-        &EncodingKey::from_secret(secret),
-        algorithm,
-    )
-    .unwrap()
+    jsonwebtoken::crypto::sign(message.as_bytes(), &EncodingKey::from_secret(secret), algorithm)
+        .unwrap()
 }
 
 fn raw(header: &str, body: &str, secret: &[u8], algorithm: Algorithm) -> String {
@@ -34,12 +30,7 @@ fn raw(header: &str, body: &str, secret: &[u8], algorithm: Algorithm) -> String 
 }
 
 fn token(header: &Value, body: &Value) -> String {
-    raw(
-        &header.to_string(),
-        &body.to_string(),
-        SECRET,
-        Algorithm::HS256,
-    )
+    raw(&header.to_string(), &body.to_string(), SECRET, Algorithm::HS256)
 }
 
 fn hs256() -> Value {
@@ -66,56 +57,26 @@ fn forged_algorithms() -> Vec<(&'static str, String)> {
         ("alg none, no signature", unsigned("none")),
         ("alg None", unsigned("None")),
         ("alg NONE", unsigned("NONE")),
-        (
-            "alg nOnE with the good signature",
-            token(&json!({"alg": "nOnE"}), &alice()),
-        ),
+        ("alg nOnE with the good signature", token(&json!({"alg": "nOnE"}), &alice())),
         ("alg empty", unsigned("")),
         ("alg HS256 without a signature", unsigned("HS256")),
         (
             "alg HS384 truly signed so",
-            raw(
-                r#"{"alg":"HS384"}"#,
-                &alice().to_string(),
-                SECRET,
-                Algorithm::HS384,
-            ),
+            raw(r#"{"alg":"HS384"}"#, &alice().to_string(), SECRET, Algorithm::HS384),
         ),
         (
             "alg HS512 truly signed so",
-            raw(
-                r#"{"alg":"HS512"}"#,
-                &alice().to_string(),
-                SECRET,
-                Algorithm::HS512,
-            ),
+            raw(r#"{"alg":"HS512"}"#, &alice().to_string(), SECRET, Algorithm::HS512),
         ),
-        (
-            "alg RS256 signed as HS256",
-            token(&json!({"alg": "RS256"}), &alice()),
-        ),
-        (
-            "alg ES256 signed as HS256",
-            token(&json!({"alg": "ES256"}), &alice()),
-        ),
-        (
-            "alg EdDSA signed as HS256",
-            token(&json!({"alg": "EdDSA"}), &alice()),
-        ),
-        (
-            "alg hs256 in lower case",
-            token(&json!({"alg": "hs256"}), &alice()),
-        ),
+        ("alg RS256 signed as HS256", token(&json!({"alg": "RS256"}), &alice())),
+        ("alg ES256 signed as HS256", token(&json!({"alg": "ES256"}), &alice())),
+        ("alg EdDSA signed as HS256", token(&json!({"alg": "EdDSA"}), &alice())),
+        ("alg hs256 in lower case", token(&json!({"alg": "hs256"}), &alice())),
         ("alg a list", token(&json!({"alg": ["HS256"]}), &alice())),
         ("alg missing", token(&json!({"typ": "JWT"}), &alice())),
         (
             "alg twice",
-            raw(
-                r#"{"alg":"HS256","alg":"none"}"#,
-                &alice().to_string(),
-                SECRET,
-                Algorithm::HS256,
-            ),
+            raw(r#"{"alg":"HS256","alg":"none"}"#, &alice().to_string(), SECRET, Algorithm::HS256),
         ),
     ]
 }
@@ -124,50 +85,17 @@ fn forged_headers() -> Vec<(&'static str, String)> {
     let good = token(&hs256(), &alice());
     let tail = good.split_once('.').unwrap().1.to_owned();
     vec![
-        (
-            "typ of another thing",
-            token(&json!({"alg": "HS256", "typ": "at+jwt"}), &alice()),
-        ),
-        (
-            "kid a path",
-            token(&json!({"alg": "HS256", "kid": "../../dev/null"}), &alice()),
-        ),
+        ("typ of another thing", token(&json!({"alg": "HS256", "typ": "at+jwt"}), &alice())),
+        ("kid a path", token(&json!({"alg": "HS256", "kid": "../../dev/null"}), &alice())),
         (
             "kid an injection",
-            token(
-                &json!({"alg": "HS256", "kid": "x' UNION SELECT 'k"}),
-                &alice(),
-            ),
+            token(&json!({"alg": "HS256", "kid": "x' UNION SELECT 'k"}), &alice()),
         ),
-        (
-            "jku",
-            token(
-                &json!({"alg": "HS256", "jku": "https://evil.example/jwks"}),
-                &alice(),
-            ),
-        ),
-        (
-            "jwk",
-            token(
-                &json!({"alg": "HS256", "jwk": {"kty": "oct", "k": "AA"}}),
-                &alice(),
-            ),
-        ),
-        (
-            "x5u",
-            token(
-                &json!({"alg": "HS256", "x5u": "https://evil.example"}),
-                &alice(),
-            ),
-        ),
-        (
-            "crit",
-            token(&json!({"alg": "HS256", "crit": ["exp"]}), &alice()),
-        ),
-        (
-            "b64 false",
-            token(&json!({"alg": "HS256", "b64": false}), &alice()),
-        ),
+        ("jku", token(&json!({"alg": "HS256", "jku": "https://evil.example/jwks"}), &alice())),
+        ("jwk", token(&json!({"alg": "HS256", "jwk": {"kty": "oct", "k": "AA"}}), &alice())),
+        ("x5u", token(&json!({"alg": "HS256", "x5u": "https://evil.example"}), &alice())),
+        ("crit", token(&json!({"alg": "HS256", "crit": ["exp"]}), &alice())),
+        ("b64 false", token(&json!({"alg": "HS256", "b64": false}), &alice())),
         (
             "header replaced under a good signature",
             format!("{}.{tail}", part(&json!({"alg": "HS256"}))),
@@ -179,29 +107,16 @@ fn forged_signatures() -> Vec<(&'static str, String)> {
     let good = token(&hs256(), &alice());
     let parts: Vec<&str> = good.split('.').collect();
     let body = part(&json!({"sub": "root", "exp": NOW + 60}));
-    let foreign = raw(
-        &hs256().to_string(),
-        &alice().to_string(),
-        OTHER,
-        Algorithm::HS256,
-    );
+    let foreign = raw(&hs256().to_string(), &alice().to_string(), OTHER, Algorithm::HS256);
     vec![
         ("signed with another secret", foreign),
         (
             "signed with a prefix of the secret",
-            raw(
-                &hs256().to_string(),
-                &alice().to_string(),
-                &SECRET[..31],
-                Algorithm::HS256,
-            ),
+            raw(&hs256().to_string(), &alice().to_string(), &SECRET[..31], Algorithm::HS256),
         ),
         ("body replaced", format!("{}.{body}.{}", parts[0], parts[2])),
         ("signature cut", good[..good.len() - 4].to_owned()),
-        (
-            "signature of zeros",
-            format!("{}.{}.{}", parts[0], parts[1], B64.encode([0_u8; 32])),
-        ),
+        ("signature of zeros", format!("{}.{}.{}", parts[0], parts[1], B64.encode([0_u8; 32]))),
         ("a fourth part", format!("{good}.AAAA")),
         ("two parts", format!("{}.{}", parts[0], parts[1])),
         ("padding added", format!("{good}=")),
@@ -219,10 +134,7 @@ fn forged_claims() -> Vec<(&'static str, String)> {
         ("empty user", claims(with("sub", json!("")))),
         ("user a number", claims(with("sub", json!(42)))),
         ("user with a line break", claims(with("sub", json!("a\nb")))),
-        (
-            "user of 10 kB",
-            claims(with("sub", json!("u".repeat(5_000)))),
-        ),
+        ("user of 10 kB", claims(with("sub", json!("u".repeat(5_000))))),
         (
             "user twice",
             raw(
@@ -236,60 +148,30 @@ fn forged_claims() -> Vec<(&'static str, String)> {
         ("tenant a list", claims(with("tenant", json!(["a"])))),
         ("no end", claims(json!({"sub": "alice"}))),
         ("end a text", claims(with("exp", json!("tomorrow")))),
-        (
-            "end too far",
-            claims(with("exp", json!(NOW + 30 * 24 * 3_600))),
-        ),
+        ("end too far", claims(with("exp", json!(NOW + 30 * 24 * 3_600)))),
         (
             "end at infinity",
-            raw(
-                &hs256().to_string(),
-                r#"{"sub":"a","exp":1e300}"#,
-                SECRET,
-                Algorithm::HS256,
-            ),
+            raw(&hs256().to_string(), r#"{"sub":"a","exp":1e300}"#, SECRET, Algorithm::HS256),
         ),
-        (
-            "connection without end",
-            claims(with("expire_at", json!(0))),
-        ),
+        ("connection without end", claims(with("expire_at", json!(0)))),
         ("not yet valid", claims(with("nbf", json!(NOW + 3_600)))),
-        (
-            "issued in the future",
-            claims(with("iat", json!(NOW + 3_600))),
-        ),
-        (
-            "a subscription token",
-            claims(with("channel", json!("news"))),
-        ),
-        (
-            "129 channels",
-            claims(with("channels", json!(vec!["c"; 129]))),
-        ),
+        ("issued in the future", claims(with("iat", json!(NOW + 3_600)))),
+        ("a subscription token", claims(with("channel", json!("news")))),
+        ("129 channels", claims(with("channels", json!(vec!["c"; 129])))),
         ("body not an object", claims(json!(["sub", "alice"]))),
     ]
 }
 
 #[test]
 fn every_forged_token_is_invalid() {
-    let tables = [
-        forged_algorithms(),
-        forged_headers(),
-        forged_signatures(),
-        forged_claims(),
-    ];
+    let tables = [forged_algorithms(), forged_headers(), forged_signatures(), forged_claims()];
     let table: Vec<_> = tables.into_iter().flatten().collect();
     assert!(table.len() >= 40);
     for (name, token) in table {
         let answer = verify(&token);
+        assert!(matches!(answer, Err(TokenError::Invalid(_))), "{name}: {answer:?}");
         assert!(
-            matches!(answer, Err(TokenError::Invalid(_))),
-            "{name}: {answer:?}"
-        );
-        assert!(
-            keys()
-                .verify_subscription(&token, NOW, &TokenPolicy::default())
-                .is_err()
+            keys().verify_subscription(&token, NOW, &TokenPolicy::default()).is_err()
                 || name == "a subscription token",
             "{name}"
         );
@@ -303,38 +185,24 @@ fn a_minted_token_says_what_was_asked() {
         channels: vec!["news".to_owned()],
         ..ConnectionSpec::default()
     };
-    let token = keys()
-        .mint_connection("alice", "acme", 3_600, NOW, &spec)
-        .unwrap();
+    let token = keys().mint_connection("alice", "acme", 3_600, NOW, &spec).unwrap();
     let claims = verify(&token).unwrap();
-    assert_eq!(
-        (claims.user.as_str(), claims.tenant.as_str()),
-        ("alice", "acme")
-    );
+    assert_eq!((claims.user.as_str(), claims.tenant.as_str()), ("alice", "acme"));
     assert_eq!(claims.expires_at, Some(NOW + 3_600));
     assert_eq!(claims.info.as_deref(), Some(r#"{"name":"Alice"}"#));
     assert_eq!(claims.channels, ["news"]);
     assert_eq!(keys().mint_connection("", "acme", 1, NOW, &spec).ok(), None);
-    assert_eq!(
-        keys().mint_connection("a", "acme", 0, NOW, &spec),
-        Err(MintError::Lifetime)
-    );
+    assert_eq!(keys().mint_connection("a", "acme", 0, NOW, &spec), Err(MintError::Lifetime));
 }
 
 #[test]
 fn the_tenant_is_default_if_not_named() {
-    assert_eq!(
-        verify(&token(&hs256(), &alice())).unwrap().tenant.as_str(),
-        "default"
-    );
+    assert_eq!(verify(&token(&hs256(), &alice())).unwrap().tenant.as_str(), "default");
 }
 
 #[test]
 fn an_expired_token_is_told_from_a_forged_one() {
-    let policy = TokenPolicy {
-        skew_seconds: 10,
-        ..TokenPolicy::default()
-    };
+    let policy = TokenPolicy { skew_seconds: 10, ..TokenPolicy::default() };
     let at = |end: i64| {
         keys()
             .verify_connection(&token(&hs256(), &with("exp", json!(end))), NOW, &policy)
@@ -356,15 +224,9 @@ fn an_expired_token_is_told_from_a_forged_one() {
 
 #[test]
 fn skew_is_never_more_than_a_minute() {
-    let policy = TokenPolicy {
-        skew_seconds: 3_600,
-        ..TokenPolicy::default()
-    };
+    let policy = TokenPolicy { skew_seconds: 3_600, ..TokenPolicy::default() };
     let old = token(&hs256(), &with("exp", json!(NOW - 61)));
-    assert_eq!(
-        keys().verify_connection(&old, NOW, &policy).map(|_| ()),
-        Err(TokenError::Expired)
-    );
+    assert_eq!(keys().verify_connection(&old, NOW, &policy).map(|_| ()), Err(TokenError::Expired));
 }
 
 #[test]
@@ -378,9 +240,7 @@ fn audience_and_issuer_are_checked_when_asked_for() {
         let mut claims = alice();
         claims["aud"] = aud;
         claims["iss"] = iss;
-        keys()
-            .verify_connection(&token(&hs256(), &claims), NOW, &policy)
-            .is_ok()
+        keys().verify_connection(&token(&hs256(), &claims), NOW, &policy).is_ok()
     };
     assert!(check(json!("edge"), json!("campana")));
     assert!(check(json!(["x", "edge"]), json!("campana")));
@@ -396,61 +256,35 @@ fn the_previous_secret_still_verifies_and_never_signs() {
     let old = TokenKeys::new(OTHER, None).unwrap();
     let both = TokenKeys::new(SECRET, Some(OTHER)).unwrap();
     let spec = ConnectionSpec::default();
-    let from_old = old
-        .mint_connection("alice", "default", 60, NOW, &spec)
-        .unwrap();
-    let from_both = both
-        .mint_connection("alice", "default", 60, NOW, &spec)
-        .unwrap();
+    let from_old = old.mint_connection("alice", "default", 60, NOW, &spec).unwrap();
+    let from_both = both.mint_connection("alice", "default", 60, NOW, &spec).unwrap();
     let policy = TokenPolicy::default();
     assert!(both.verify_connection(&from_old, NOW, &policy).is_ok());
     assert!(old.verify_connection(&from_both, NOW, &policy).is_err());
-    assert_eq!(
-        TokenKeys::new(b"short", None).map(|_| ()),
-        Err(KeyError::TooShort)
-    );
+    assert_eq!(TokenKeys::new(b"short", None).map(|_| ()), Err(KeyError::TooShort));
 }
 
 #[test]
 fn subscription_tokens_need_a_channel() {
-    let spec = SubscriptionSpec {
-        info: Some(json!({"n": 1})),
-        ..SubscriptionSpec::default()
-    };
-    let token = keys()
-        .mint_subscription("alice", "default", "news:a", 60, NOW, &spec)
-        .unwrap();
-    let claims = keys()
-        .verify_subscription(&token, NOW, &TokenPolicy::default())
-        .unwrap();
-    assert_eq!(
-        (claims.user.as_str(), claims.channel.as_str()),
-        ("alice", "news:a")
-    );
+    let spec = SubscriptionSpec { info: Some(json!({"n": 1})), ..SubscriptionSpec::default() };
+    let token = keys().mint_subscription("alice", "default", "news:a", 60, NOW, &spec).unwrap();
+    let claims = keys().verify_subscription(&token, NOW, &TokenPolicy::default()).unwrap();
+    assert_eq!((claims.user.as_str(), claims.channel.as_str()), ("alice", "news:a"));
     assert_eq!(claims.info.as_deref(), Some(r#"{"n":1}"#));
     assert!(verify(&token).is_err());
-    let connection = keys()
-        .mint_connection("alice", "default", 60, NOW, &ConnectionSpec::default())
-        .unwrap();
+    let connection =
+        keys().mint_connection("alice", "default", 60, NOW, &ConnectionSpec::default()).unwrap();
     let answer = keys().verify_subscription(&connection, NOW, &TokenPolicy::default());
     assert!(matches!(answer, Err(TokenError::Invalid(_))));
 }
 
 #[test]
 fn encoded_information_and_endless_tokens_work_where_allowed() {
-    let policy = TokenPolicy {
-        require_exp: false,
-        ..TokenPolicy::default()
-    };
+    let policy = TokenPolicy { require_exp: false, ..TokenPolicy::default() };
     let mut claims = json!({"sub": "42", "b64info": "eyJhIjoxfQ=="});
     claims["subs"] = json!({"news": {"data": {"x": 1}, "override": {"presence": {"value": true}}}});
-    let claims = keys()
-        .verify_connection(&token(&hs256(), &claims), NOW, &policy)
-        .unwrap();
-    assert_eq!(
-        (claims.info.as_deref(), claims.expires_at),
-        (Some(r#"{"a":1}"#), None)
-    );
+    let claims = keys().verify_connection(&token(&hs256(), &claims), NOW, &policy).unwrap();
+    assert_eq!((claims.info.as_deref(), claims.expires_at), (Some(r#"{"a":1}"#), None));
     assert_eq!(claims.subs["news"].data.as_deref(), Some(r#"{"x":1}"#));
 }
 

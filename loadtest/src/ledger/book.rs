@@ -121,8 +121,7 @@ pub(super) fn judge(ledger: &Ledger) -> Book {
 
 fn enter(ledger: &Ledger, place: usize, sent: &Sent, wave: &mut WaveBook) {
     wave.totals.sent += 1;
-    wave.lag_ns
-        .push(sent.sent_ns.saturating_sub(sent.intended_ns));
+    wave.lag_ns.push(sent.sent_ns.saturating_sub(sent.intended_ns));
     let (id, accepted_ns) = match &sent.outcome {
         Outcome::Accepted { id, at_ns } => (id, *at_ns),
         Outcome::Refused { status: 503 } => return wave.totals.shed += 1,
@@ -130,15 +129,11 @@ fn enter(ledger: &Ledger, place: usize, sent: &Sent, wave: &mut WaveBook) {
         Outcome::Unknown { .. } => return wave.totals.unknown += 1,
     };
     wave.totals.accepted += 1;
-    wave.accept_ns
-        .push(accepted_ns.saturating_sub(sent.intended_ns));
+    wave.accept_ns.push(accepted_ns.saturating_sub(sent.intended_ns));
     if ledger.accepted.get(id) != Some(&place) {
         return;
     }
-    let arrivals = ledger
-        .receipts
-        .get(id)
-        .filter(|seen| seen.recipient == sent.recipient);
+    let arrivals = ledger.receipts.get(id).filter(|seen| seen.recipient == sent.recipient);
     let Some(arrivals) = arrivals else {
         wave.totals.lost += 1;
         return;
@@ -153,8 +148,7 @@ fn enter(ledger: &Ledger, place: usize, sent: &Sent, wave: &mut WaveBook) {
     }
     let latency = arrivals.first_ns.saturating_sub(sent.intended_ns);
     wave.latency_ns.push(latency);
-    wave.uncorrected_ns
-        .push(arrivals.first_ns.saturating_sub(sent.sent_ns));
+    wave.uncorrected_ns.push(arrivals.first_ns.saturating_sub(sent.sent_ns));
     wave.makespan_ns = wave.makespan_ns.max(Some(latency));
 }
 
@@ -172,10 +166,7 @@ fn count_strangers(ledger: &Ledger, totals: &mut Totals) {
         match ledger.accepted.get(id) {
             Some(place) if ledger.sent[*place].recipient == arrivals.recipient => {}
             Some(_) => totals.phantom += u64::from(arrivals.count),
-            None => match unanswered
-                .get_mut(&arrivals.recipient)
-                .filter(|left| **left > 0)
-            {
+            None => match unanswered.get_mut(&arrivals.recipient).filter(|left| **left > 0) {
                 Some(left) => {
                     *left -= 1;
                     totals.unknown_received += 1;

@@ -95,10 +95,7 @@ impl Ledger {
             self.late += 1;
             return;
         }
-        let known = self
-            .accepted
-            .get(&receipt.id)
-            .map(|place| self.sent[*place].recipient);
+        let known = self.accepted.get(&receipt.id).map(|place| self.sent[*place].recipient);
         let before = self
             .receipts
             .get(&receipt.id)
@@ -139,9 +136,7 @@ impl Ledger {
     }
 
     fn arrived_at(&self, id: &str, recipient: u32) -> bool {
-        self.receipts
-            .get(id)
-            .is_some_and(|seen| seen.recipient == recipient)
+        self.receipts.get(id).is_some_and(|seen| seen.recipient == recipient)
     }
 
     /// Requests entered so far in this step.

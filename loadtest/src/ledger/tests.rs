@@ -8,30 +8,16 @@ fn accepted(wave: u32, recipient: u32, id: &str) -> Sent {
         recipient,
         intended_ns: 1_000,
         sent_ns: 1_500,
-        outcome: Outcome::Accepted {
-            id: id.into(),
-            at_ns: 3_000,
-        },
+        outcome: Outcome::Accepted { id: id.into(), at_ns: 3_000 },
     }
 }
 
 fn answered(recipient: u32, outcome: Outcome) -> Sent {
-    Sent {
-        wave: 1,
-        recipient,
-        intended_ns: 0,
-        sent_ns: 0,
-        outcome,
-    }
+    Sent { wave: 1, recipient, intended_ns: 0, sent_ns: 0, outcome }
 }
 
 fn receipt(recipient: u32, id: &str, at_ns: u64, offset: u64) -> Receipt {
-    Receipt {
-        recipient,
-        id: id.into(),
-        at_ns,
-        offset: Some(offset),
-    }
+    Receipt { recipient, id: id.into(), at_ns, offset: Some(offset) }
 }
 
 #[test]
@@ -61,12 +47,7 @@ fn every_class_is_told_apart() {
     ledger.record_sent(accepted(1, 2, "never"));
     ledger.record_sent(answered(3, Outcome::Refused { status: 422 }));
     ledger.record_sent(answered(4, Outcome::Refused { status: 503 }));
-    ledger.record_sent(answered(
-        5,
-        Outcome::Unknown {
-            reason: "reset".into(),
-        },
-    ));
+    ledger.record_sent(answered(5, Outcome::Unknown { reason: "reset".into() }));
     ledger.record_receipt(receipt(0, "once", 2_000, 1));
     ledger.record_receipt(receipt(1, "twice", 2_000, 1));
     ledger.record_receipt(receipt(1, "twice", 2_100, 1));
@@ -89,10 +70,7 @@ fn every_class_is_told_apart() {
     };
     assert_eq!(book.totals, expected);
     assert!(book.totals.balanced());
-    assert_eq!(
-        book.statuses.into_iter().collect::<Vec<_>>(),
-        [(422, 1), (503, 1)]
-    );
+    assert_eq!(book.statuses.into_iter().collect::<Vec<_>>(), [(422, 1), (503, 1)]);
     assert_eq!(book.failures["reset"], 1);
 }
 
@@ -136,10 +114,7 @@ fn order_is_judged_by_offset_and_per_recipient() {
     // A repeated frame is a duplicate, not a second fault.
     ledger.record_receipt(receipt(0, "b", 2_000, 12));
     let totals = ledger.close_step().totals;
-    assert_eq!(
-        (totals.reordered, totals.duplicate, totals.received_once),
-        (1, 1, 3)
-    );
+    assert_eq!((totals.reordered, totals.duplicate, totals.received_once), (1, 1, 3));
 }
 
 #[test]

@@ -65,10 +65,7 @@ pub fn draw(run: &Run, layout: &Layout) -> String {
 
 fn x_scale(run: &Run, layout: &Layout) -> Scale {
     let sizes = run.steps.iter().map(|step| f64::from(step.n));
-    let low = sizes
-        .clone()
-        .fold(f64::INFINITY, f64::min)
-        .min(paper::WAVE_MAX);
+    let low = sizes.clone().fold(f64::INFINITY, f64::min).min(paper::WAVE_MAX);
     let high = sizes.fold(low, f64::max);
     let inset = if layout.labels { INSET } else { INSET * 0.55 };
     let (from, to) = (layout.left + inset, layout.width - layout.right - inset);
@@ -84,12 +81,7 @@ fn frame(canvas: &mut Canvas, run: &Run, layout: &Layout, x: &Scale, bottom: f64
         let at = x.at(f64::from(step.n));
         canvas.line("grid", (at, TOP), (at, bottom));
         if named - at >= room {
-            canvas.text(
-                "strong",
-                (at, bottom + 17.0),
-                Anchor::Middle,
-                &short(step.n, layout),
-            );
+            canvas.text("strong", (at, bottom + 17.0), Anchor::Middle, &short(step.n, layout));
             named = at;
         }
     }
@@ -115,10 +107,7 @@ fn sorted(run: &Run) -> Vec<&Step> {
 }
 
 fn with_latency(run: &Run) -> Vec<&Step> {
-    sorted(run)
-        .into_iter()
-        .filter(|step| step.latency_ms.max > 0.0)
-        .collect()
+    sorted(run).into_iter().filter(|step| step.latency_ms.max > 0.0).collect()
 }
 
 fn latency_panel(
@@ -129,12 +118,8 @@ fn latency_panel(
     (top, bottom): (f64, f64),
 ) {
     let steps = with_latency(run);
-    let lowest = steps
-        .iter()
-        .map(|s| s.latency_ms.p50.min(s.spread_ms.p50.low));
-    let highest = steps
-        .iter()
-        .map(|s| s.latency_ms.p99.max(s.spread_ms.p99.high));
+    let lowest = steps.iter().map(|s| s.latency_ms.p50.min(s.spread_ms.p50.low));
+    let highest = steps.iter().map(|s| s.latency_ms.p99.max(s.spread_ms.p99.high));
     let ticks = log_ticks(
         lowest.fold(paper::LATENCY_MS.0, f64::min),
         highest.fold(paper::LATENCY_MS.1, f64::max),
@@ -144,58 +129,29 @@ fn latency_panel(
     for tick in &ticks {
         let at = y.at(*tick);
         canvas.line("grid", (layout.left, at), (layout.width - layout.right, at));
-        canvas.text(
-            "",
-            (layout.left - 8.0, at + 4.0),
-            Anchor::End,
-            &tick_text(*tick),
-        );
+        canvas.text("", (layout.left - 8.0, at + 4.0), Anchor::End, &tick_text(*tick));
     }
-    canvas.text(
-        "strong",
-        (layout.left, top - 12.0),
-        Anchor::Start,
-        "latency, ms",
-    );
+    canvas.text("strong", (layout.left, top - 12.0), Anchor::Start, "latency, ms");
     paper_latency(canvas, layout, x, &y);
     for (class, pick) in SERIES {
-        let points: Vec<(f64, f64)> = steps
-            .iter()
-            .map(|step| (x.at(f64::from(step.n)), y.at(pick(step).0)))
-            .collect();
+        let points: Vec<(f64, f64)> =
+            steps.iter().map(|step| (x.at(f64::from(step.n)), y.at(pick(step).0))).collect();
         canvas.path(&format!("line thin {class}"), &points);
         for (step, (at, level)) in steps.iter().zip(&points) {
             let (value, low, high) = pick(step);
-            canvas.line(
-                &format!("whisker {class}"),
-                (*at, y.at(low)),
-                (*at, y.at(high)),
-            );
+            canvas.line(&format!("whisker {class}"), (*at, y.at(low)), (*at, y.at(high)));
             for end in [low, high] {
                 let cap = y.at(end);
-                canvas.line(
-                    &format!("whisker {class}"),
-                    (at - 4.0, cap),
-                    (at + 4.0, cap),
-                );
+                canvas.line(&format!("whisker {class}"), (at - 4.0, cap), (at + 4.0, cap));
             }
             let mark = if class == "s-p50" { "dot" } else { "ring" };
-            let title = format!(
-                "{} at once: {} ms",
-                grouped(u64::from(step.n)),
-                number(value)
-            );
+            let title = format!("{} at once: {} ms", grouped(u64::from(step.n)), number(value));
             canvas.dot(&format!("{mark} {class}"), (*at, *level), 4.5, &title);
             if layout.labels {
                 let below = class == "s-p50";
                 let label = if below { level + 20.0 } else { level - 12.0 };
                 let anchor = Anchor::Middle;
-                canvas.text(
-                    &format!("label {class}"),
-                    (*at, label),
-                    anchor,
-                    &number(value),
-                );
+                canvas.text(&format!("label {class}"), (*at, label), anchor, &number(value));
             }
         }
     }
@@ -203,20 +159,8 @@ fn latency_panel(
 
 type Pick = fn(&Step) -> (f64, f64, f64);
 const SERIES: [(&str, Pick); 2] = [
-    ("s-p99", |step| {
-        (
-            step.latency_ms.p99,
-            step.spread_ms.p99.low,
-            step.spread_ms.p99.high,
-        )
-    }),
-    ("s-p50", |step| {
-        (
-            step.latency_ms.p50,
-            step.spread_ms.p50.low,
-            step.spread_ms.p50.high,
-        )
-    }),
+    ("s-p99", |step| (step.latency_ms.p99, step.spread_ms.p99.low, step.spread_ms.p99.high)),
+    ("s-p50", |step| (step.latency_ms.p50, step.spread_ms.p50.low, step.spread_ms.p50.high)),
 ];
 
 /// A range over a range is all that was reported, so a band is all that is drawn.
@@ -226,23 +170,9 @@ fn paper_latency(canvas: &mut Canvas, layout: &Layout, x: &Scale, y: &Scale) {
     let end = x.at(paper::WAVE_MAX);
     let middle = (top + bottom) / 2.0;
     let height = (bottom - top).max(5.0);
-    canvas.rect(
-        "ref",
-        (layout.left, middle - height / 2.0),
-        (end - layout.left, height),
-        2.0,
-    );
-    let text = if layout.labels {
-        paper::LATENCY_TEXT
-    } else {
-        paper::LATENCY_TEXT_SHORT
-    };
-    canvas.text(
-        "ref",
-        (layout.left + 6.0, middle - height / 2.0 - 7.0),
-        Anchor::Start,
-        text,
-    );
+    canvas.rect("ref", (layout.left, middle - height / 2.0), (end - layout.left, height), 2.0);
+    let text = if layout.labels { paper::LATENCY_TEXT } else { paper::LATENCY_TEXT_SHORT };
+    canvas.text("ref", (layout.left + 6.0, middle - height / 2.0 - 7.0), Anchor::Start, text);
 }
 
 fn cpu_panel(
@@ -253,21 +183,14 @@ fn cpu_panel(
     (top, bottom): (f64, f64),
 ) {
     let steps = sorted(run);
-    let all = steps
-        .iter()
-        .flat_map(|step| step.cpu_percent_of_core.values().copied());
+    let all = steps.iter().flat_map(|step| step.cpu_percent_of_core.values().copied());
     let ticks = linear_ticks(all.fold(paper::CPU_PERCENT.1, f64::max));
     let y = Scale::linear(0.0, ticks[ticks.len() - 1], bottom, top);
     let right = layout.width - layout.right;
     for tick in &ticks {
         let at = y.at(*tick);
         canvas.line("grid", (layout.left, at), (right, at));
-        canvas.text(
-            "",
-            (right + 8.0, at + 4.0),
-            Anchor::Start,
-            &format!("{tick:.0}"),
-        );
+        canvas.text("", (right + 8.0, at + 4.0), Anchor::Start, &format!("{tick:.0}"));
     }
     let title = if layout.labels {
         "CPU while a wave is in flight, % of one core"
@@ -290,15 +213,8 @@ fn cpu_panel(
             canvas.dot(&format!("dot {class}"), *point, 3.5, &name);
         }
     }
-    for (wave, percent) in [
-        (1.0, paper::CPU_PERCENT.0),
-        (paper::WAVE_MAX, paper::CPU_PERCENT.1),
-    ] {
-        let at = if x.holds(wave) {
-            x.at(wave)
-        } else {
-            layout.left
-        };
+    for (wave, percent) in [(1.0, paper::CPU_PERCENT.0), (paper::WAVE_MAX, paper::CPU_PERCENT.1)] {
+        let at = if x.holds(wave) { x.at(wave) } else { layout.left };
         let level = y.at(percent);
         canvas.rect("ref", (at - 9.0, level - 2.5), (18.0, 5.0), 2.0);
         let text = if layout.labels {
@@ -307,11 +223,7 @@ fn cpu_panel(
             format!("{percent:.0} %")
         };
         let above = (at.max(layout.left + 12.0), level - 8.0);
-        let anchor = if percent < paper::CPU_PERCENT.1 {
-            Anchor::Start
-        } else {
-            Anchor::Middle
-        };
+        let anchor = if percent < paper::CPU_PERCENT.1 { Anchor::Start } else { Anchor::Middle };
         canvas.text("ref", above, anchor, &text);
     }
 }
@@ -338,11 +250,7 @@ fn success_strip(canvas: &mut Canvas, run: &Run, layout: &Layout, x: &Scale, top
 }
 
 fn tick_text(value: f64) -> String {
-    if value >= 1.0 {
-        format!("{value:.0}")
-    } else {
-        format!("{value}")
-    }
+    if value >= 1.0 { format!("{value:.0}") } else { format!("{value}") }
 }
 
 #[cfg(test)]

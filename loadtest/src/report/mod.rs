@@ -34,10 +34,7 @@ pub fn render_again(dir: &Path) -> Result<PathBuf, Failure> {
     let text = fs::read_to_string(&path).map_err(|error| usage(&error))?;
     let run: Run = serde_json::from_str(&text).map_err(|error| usage(&error))?;
     if run.schema_version != SCHEMA_VERSION {
-        return Err(usage(&format!(
-            "schema_version {} is not known",
-            run.schema_version
-        )));
+        return Err(usage(&format!("schema_version {} is not known", run.schema_version)));
     }
     write(&run, dir)?;
     Ok(dir.join(FILE))
@@ -45,11 +42,8 @@ pub fn render_again(dir: &Path) -> Result<PathBuf, Failure> {
 
 /// Every process that was watched: the platform first, the generator last.
 fn process_names(run: &Run) -> Vec<String> {
-    let names: BTreeSet<&String> = run
-        .steps
-        .iter()
-        .flat_map(|step| step.cpu_s_per_1000.keys())
-        .collect();
+    let names: BTreeSet<&String> =
+        run.steps.iter().flat_map(|step| step.cpu_s_per_1000.keys()).collect();
     let mut ordered: Vec<String> = names.into_iter().cloned().collect();
     ordered.sort_by_key(|name| (name == "generator", name.clone()));
     ordered

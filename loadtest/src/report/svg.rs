@@ -16,25 +16,13 @@ pub struct Scale {
 impl Scale {
     /// Even distances for even differences.
     pub fn linear(low: f64, high: f64, from: f64, to: f64) -> Self {
-        Self {
-            low,
-            high: if high > low { high } else { low + 1.0 },
-            from,
-            to,
-            log: false,
-        }
+        Self { low, high: if high > low { high } else { low + 1.0 }, from, to, log: false }
     }
 
     /// Even distances for even ratios; both ends above zero.
     pub fn log(low: f64, high: f64, from: f64, to: f64) -> Self {
         let low = low.max(f64::MIN_POSITIVE);
-        Self {
-            low,
-            high: if high > low { high } else { low * 10.0 },
-            from,
-            to,
-            log: true,
-        }
+        Self { low, high: if high > low { high } else { low * 10.0 }, from, to, log: true }
     }
 
     /// The pixel of a value, clamped to the ends.
@@ -63,14 +51,8 @@ pub fn log_ticks(low: f64, high: f64) -> Vec<f64> {
     let all: Vec<f64> = (first..=last)
         .flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(power)))
         .collect();
-    let start = all
-        .iter()
-        .rposition(|tick| *tick <= low * 1.000_001)
-        .unwrap_or(0);
-    let end = all
-        .iter()
-        .position(|tick| *tick >= high * 0.999_999)
-        .unwrap_or(all.len() - 1);
+    let start = all.iter().rposition(|tick| *tick <= low * 1.000_001).unwrap_or(0);
+    let end = all.iter().position(|tick| *tick >= high * 0.999_999).unwrap_or(all.len() - 1);
     all[start..=end].to_vec()
 }
 
@@ -84,10 +66,7 @@ pub fn linear_ticks(high: f64) -> Vec<f64> {
         .into_iter()
         .find(|step| *step >= raw)
         .unwrap_or(10.0 * power);
-    (0..)
-        .map(|index| f64::from(index) * step)
-        .take_while(|tick| *tick < high + step)
-        .collect()
+    (0..).map(|index| f64::from(index) * step).take_while(|tick| *tick < high + step).collect()
 }
 
 /// Where a text stands against its point.
@@ -108,11 +87,7 @@ pub struct Canvas {
 impl Canvas {
     /// An empty picture.
     pub fn new(width: f64, height: f64) -> Self {
-        Self {
-            body: String::new(),
-            width,
-            height,
-        }
+        Self { body: String::new(), width, height }
     }
 
     /// A straight line.
@@ -187,8 +162,7 @@ impl Canvas {
 }
 
 fn push(text: &mut String, part: std::fmt::Arguments<'_>) {
-    text.write_fmt(part)
-        .expect("writing to a String cannot fail");
+    text.write_fmt(part).expect("writing to a String cannot fail");
 }
 
 /// Text for HTML and SVG, in elements and in quoted attributes.
@@ -225,10 +199,7 @@ mod tests {
 
     #[test]
     fn ticks_enclose_the_range() {
-        assert_eq!(
-            log_ticks(1.3, 180.0),
-            [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0]
-        );
+        assert_eq!(log_ticks(1.3, 180.0), [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0]);
         assert_eq!(linear_ticks(87.0), [0.0, 25.0, 50.0, 75.0, 100.0]);
         assert!(log_ticks(0.0, 0.0).len() > 1);
         assert!(linear_ticks(0.0).len() > 1);
@@ -240,10 +211,7 @@ mod tests {
         canvas.text("x", (0.0, 0.0), Anchor::Middle, "<script>\"&'");
         canvas.dot("x", (0.0, 0.0), 1.0, "</title>");
         let svg = canvas.finish("wide", "\"a\"");
-        assert!(
-            !svg.contains("<script>") && !svg.contains("</title></title>"),
-            "{svg}"
-        );
+        assert!(!svg.contains("<script>") && !svg.contains("</title></title>"), "{svg}");
         assert!(svg.contains("&lt;script&gt;&quot;&amp;&#39;"));
     }
 }

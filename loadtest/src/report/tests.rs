@@ -5,12 +5,10 @@ use crate::run::{Status, sample};
 
 /// Everything that a browser would load or follow.
 fn addresses(html: &str) -> Vec<&str> {
-    [
-        "src=", "href=", "url(", "@import", "<script", "<link", "<iframe",
-    ]
-    .into_iter()
-    .filter(|needle| html.contains(needle))
-    .collect()
+    ["src=", "href=", "url(", "@import", "<script", "<link", "<iframe"]
+        .into_iter()
+        .filter(|needle| html.contains(needle))
+        .collect()
 }
 
 #[test]
@@ -23,10 +21,7 @@ fn the_page_needs_nothing_else() {
 #[test]
 fn the_headline_is_the_figure_and_no_ratio() {
     let html = html::render(&sample());
-    assert!(
-        html.contains("500 notifications at once: <span>half within"),
-        "{html}"
-    );
+    assert!(html.contains("500 notifications at once: <span>half within"), "{html}");
     assert!(html.contains("3,000 <small>of 3,000"));
     for boast in ["times faster", "× faster", "x faster"] {
         assert!(!html.contains(boast));
@@ -64,23 +59,10 @@ fn a_report_can_be_drawn_again_or_says_why_not() {
     let dir = tempfile::tempdir().unwrap();
     assert!(render_again(dir.path()).is_err());
     let mut run = sample();
-    fs::write(
-        dir.path().join("run.json"),
-        serde_json::to_string(&run).unwrap(),
-    )
-    .unwrap();
+    fs::write(dir.path().join("run.json"), serde_json::to_string(&run).unwrap()).unwrap();
     let path = render_again(dir.path()).unwrap();
     assert_eq!(fs::read_to_string(path).unwrap(), html::render(&run));
     run.schema_version = 99;
-    fs::write(
-        dir.path().join("run.json"),
-        serde_json::to_string(&run).unwrap(),
-    )
-    .unwrap();
-    assert!(
-        render_again(dir.path())
-            .unwrap_err()
-            .to_string()
-            .contains("99")
-    );
+    fs::write(dir.path().join("run.json"), serde_json::to_string(&run).unwrap()).unwrap();
+    assert!(render_again(dir.path()).unwrap_err().to_string().contains("99"));
 }

@@ -35,25 +35,14 @@ pub fn step(input: &StepInput<'_>) -> Step {
     let book = input.book;
     let totals = &book.totals;
     let all = |pick: fn(&WaveBook) -> &Vec<u64>| {
-        stats::histogram(
-            book.waves
-                .iter()
-                .flat_map(|wave| pick(wave).iter().copied()),
-        )
+        stats::histogram(book.waves.iter().flat_map(|wave| pick(wave).iter().copied()))
     };
     let latency = all(|wave| &wave.latency_ns);
     let uncorrected = all(|wave| &wave.uncorrected_ns);
     let lag = stats::percentiles(&all(|wave| &wave.lag_ns));
-    let makespans: Vec<u64> = book
-        .waves
-        .iter()
-        .filter_map(|wave| wave.makespan_ns)
-        .collect();
-    let success_ratio = if totals.sent == 0 {
-        0.0
-    } else {
-        totals.received_once as f64 / totals.sent as f64
-    };
+    let makespans: Vec<u64> = book.waves.iter().filter_map(|wave| wave.makespan_ns).collect();
+    let success_ratio =
+        if totals.sent == 0 { 0.0 } else { totals.received_once as f64 / totals.sent as f64 };
     let mut step = Step {
         latency_ms: stats::percentiles(&latency),
         uncorrected_ms: stats::percentiles(&uncorrected),
@@ -66,10 +55,7 @@ pub fn step(input: &StepInput<'_>) -> Step {
         cpu_s_per_1000: input.usage.cpu_s_per_1000(totals.sent),
         cpu_percent_of_core: input.usage.percent_of_core(),
         rss_bytes: input.usage.rss_bytes.clone(),
-        generator_lag_ms: Lag {
-            p50: lag.p50,
-            p99: lag.p99,
-        },
+        generator_lag_ms: Lag { p50: lag.p50, p99: lag.p99 },
         steal_percent: stats::round3(input.usage.steal_percent),
         success_ratio: round9(success_ratio),
         failure_upper_bound_95: round9(stats::failure_upper_bound_95(
@@ -104,11 +90,7 @@ fn counted(input: &StepInput<'_>) -> Step {
         unknown_received: totals.unknown_received,
         phantom: totals.phantom,
         reordered: totals.reordered,
-        statuses: book
-            .statuses
-            .iter()
-            .map(|(code, count)| (code.to_string(), *count))
-            .collect(),
+        statuses: book.statuses.iter().map(|(code, count)| (code.to_string(), *count)).collect(),
         failures: book.failures.clone(),
         ..Step::default()
     }
@@ -120,10 +102,7 @@ fn round9(value: f64) -> f64 {
 }
 
 fn spreads(waves: &[WaveBook]) -> Spreads {
-    let samples: Vec<&[u64]> = waves
-        .iter()
-        .map(|wave| wave.latency_ns.as_slice())
-        .collect();
+    let samples: Vec<&[u64]> = waves.iter().map(|wave| wave.latency_ns.as_slice()).collect();
     let (p50, kind) = stats::spread(&samples, 0.5);
     let (p99, _) = stats::spread(&samples, 0.99);
     Spreads { kind, p50, p99 }
@@ -145,18 +124,11 @@ fn verdict(input: &StepInput<'_>, step: &Step) -> Verdict {
     let planned = u64::from(input.n) * u64::from(input.repeat);
     let lag_share = step.generator_lag_ms.p99 / step.makespan_ms.p50;
     let findings = [
-        (
-            Status::Invalid,
-            !totals.balanced(),
-            "the ledger does not add up".to_owned(),
-        ),
+        (Status::Invalid, !totals.balanced(), "the ledger does not add up".to_owned()),
         (
             Status::Invalid,
             totals.sent != planned,
-            format!(
-                "{} of {planned} planned notifications were sent",
-                totals.sent
-            ),
+            format!("{} of {planned} planned notifications were sent", totals.sent),
         ),
         (
             Status::Invalid,
@@ -185,18 +157,12 @@ fn verdict(input: &StepInput<'_>, step: &Step) -> Verdict {
         (
             Status::Suspect,
             totals.phantom > 0,
-            format!(
-                "{} receipts that no accepted request explains",
-                totals.phantom
-            ),
+            format!("{} receipts that no accepted request explains", totals.phantom),
         ),
         (
             Status::Suspect,
             input.late > 0,
-            format!(
-                "{} receipts of earlier steps arrived during this one",
-                input.late
-            ),
+            format!("{} receipts of earlier steps arrived during this one", input.late),
         ),
         (
             Status::Suspect,
@@ -218,8 +184,5 @@ fn warm_up_clean(book: &Book) -> bool {
 
 fn dropped_text(reasons: &[String]) -> String {
     let first = reasons.first().map_or("", String::as_str);
-    format!(
-        "{} receivers lost their connection ({first})",
-        reasons.len()
-    )
+    format!("{} receivers lost their connection ({first})", reasons.len())
 }

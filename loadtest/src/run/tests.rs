@@ -63,16 +63,10 @@ fn usage() -> Usage {
 }
 
 fn book(n: u32, median_ns: u64) -> Book {
-    let samples: Vec<u64> = (1..=u64::from(n))
-        .map(|i| median_ns / 2 + median_ns * i / u64::from(n))
-        .collect();
+    let samples: Vec<u64> =
+        (1..=u64::from(n)).map(|i| median_ns / 2 + median_ns * i / u64::from(n)).collect();
     let count = u64::from(n);
-    let totals = Totals {
-        sent: count,
-        accepted: count,
-        received_once: count,
-        ..Totals::default()
-    };
+    let totals = Totals { sent: count, accepted: count, received_once: count, ..Totals::default() };
     let wave = WaveBook {
         totals: totals.clone(),
         makespan_ns: samples.last().copied(),
@@ -95,15 +89,7 @@ fn book(n: u32, median_ns: u64) -> Book {
 }
 
 fn input_of<'a>(n: u32, book: &'a Book, usage: &'a Usage) -> StepInput<'a> {
-    StepInput {
-        n,
-        repeat: 6,
-        book,
-        usage,
-        dropped_receivers: &[],
-        overflow: 0,
-        late: 0,
-    }
+    StepInput { n, repeat: 6, book, usage, dropped_receivers: &[], overflow: 0, late: 0 }
 }
 
 #[test]
@@ -127,10 +113,7 @@ fn an_unbalanced_or_short_step_is_invalid() {
     let step_unbalanced = step(&input_of(10, &book, &usage));
     assert_eq!(step_unbalanced.verdict.status, Status::Invalid);
     book.totals.received_once += 1;
-    let short = step(&StepInput {
-        repeat: 7,
-        ..input_of(10, &book, &usage)
-    });
+    let short = step(&StepInput { repeat: 7, ..input_of(10, &book, &usage) });
     assert_eq!(short.verdict.status, Status::Invalid, "{:?}", short.verdict);
 }
 
@@ -142,10 +125,7 @@ fn a_late_generator_and_lost_receivers_are_suspect() {
         wave.lag_ns = vec![15_000_000; 10];
     }
     let dropped = ["closed".to_owned()];
-    let found = step(&StepInput {
-        dropped_receivers: &dropped,
-        ..input_of(10, &book, &usage)
-    });
+    let found = step(&StepInput { dropped_receivers: &dropped, ..input_of(10, &book, &usage) });
     assert_eq!(found.verdict.status, Status::Suspect);
     assert_eq!(found.verdict.reasons.len(), 2, "{:?}", found.verdict);
 }
@@ -176,24 +156,17 @@ fn check(root: &Value, schema: &Value, value: &Value, at: &str) {
             Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
             other => other.as_str().into_iter().collect(),
         };
-        assert!(
-            kinds.iter().any(|kind| is_kind(value, kind)),
-            "{at}: {value} is no {kinds:?}"
-        );
+        assert!(kinds.iter().any(|kind| is_kind(value, kind)), "{at}: {value} is no {kinds:?}");
     }
     if let Some(constant) = schema.get("const") {
         assert_eq!(constant, value, "{at}");
     }
     if let Some(choices) = schema.get("enum").and_then(Value::as_array) {
-        assert!(
-            choices.contains(value),
-            "{at}: {value} is none of {choices:?}"
-        );
+        assert!(choices.contains(value), "{at}: {value} is none of {choices:?}");
     }
-    if let (Some(minimum), Some(number)) = (
-        schema.get("minimum").and_then(Value::as_f64),
-        value.as_f64(),
-    ) {
+    if let (Some(minimum), Some(number)) =
+        (schema.get("minimum").and_then(Value::as_f64), value.as_f64())
+    {
         assert!(number >= minimum, "{at}: {number} < {minimum}");
     }
     check_members(root, schema, value, at);
@@ -208,23 +181,12 @@ fn check_members(root: &Value, schema: &Value, value: &Value, at: &str) {
     let Some(object) = value.as_object() else {
         return;
     };
-    for name in schema
-        .get("required")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        assert!(
-            object.contains_key(name.as_str().unwrap()),
-            "{at}: {name} is missing"
-        );
+    for name in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
+        assert!(object.contains_key(name.as_str().unwrap()), "{at}: {name} is missing");
     }
     for (name, member) in object {
         let at = format!("{at}.{name}");
-        match (
-            schema.pointer(&format!("/properties/{name}")),
-            schema.get("additionalProperties"),
-        ) {
+        match (schema.pointer(&format!("/properties/{name}")), schema.get("additionalProperties")) {
             (Some(described), _) => check(root, described, member, &at),
             (None, Some(rest)) if rest.is_object() => check(root, rest, member, &at),
             (None, Some(Value::Bool(true))) => {}

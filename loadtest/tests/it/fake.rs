@@ -70,19 +70,13 @@ impl Fake {
             tasks: TaskTracker::new(),
         });
         let data_dir = tempfile::tempdir().unwrap();
-        write_up_file(
-            data_dir.path(),
-            &format!("http://{address}"),
-            &platform.edge_ws,
-        );
+        write_up_file(data_dir.path(), &format!("http://{address}"), &platform.edge_ws);
         let routes = Router::new()
             .route("/v1/tokens", post(token))
             .route("/v1/notifications", post(notify))
             .route("/connection/websocket", any(upgrade))
             .with_state(Arc::clone(&platform));
-        platform
-            .tasks
-            .spawn(async move { axum::serve(listener, routes).await });
+        platform.tasks.spawn(async move { axum::serve(listener, routes).await });
         Self { data_dir, platform }
     }
 
@@ -103,9 +97,7 @@ fn write_up_file(dir: &Path, gateway: &str, edge_ws: &str) {
 }
 
 fn authorised(headers: &HeaderMap) -> bool {
-    headers
-        .get("authorization")
-        .is_some_and(|value| value == "Bearer ck_test")
+    headers.get("authorization").is_some_and(|value| value == "Bearer ck_test")
 }
 
 async fn token(
@@ -143,20 +135,11 @@ async fn notify(
         return StatusCode::from_u16(status).unwrap().into_response();
     }
     let count = platform.accepted.fetch_add(1, Ordering::SeqCst) + 1;
-    let number = if hits(platform.faults.reuse_id_every, count) {
-        count - 1
-    } else {
-        count
-    };
+    let number = if hits(platform.faults.reuse_id_every, count) { count - 1 } else { count };
     let id = format!("ntf_{number}");
     let user = request["to"]["id"].as_str().unwrap().to_owned();
-    platform
-        .tasks
-        .spawn(deliver(Arc::clone(&platform), user, id.clone(), count));
-    (
-        StatusCode::ACCEPTED,
-        Json(json!({"id": id, "status": "accepted", "recipients": 1})),
-    )
+    platform.tasks.spawn(deliver(Arc::clone(&platform), user, id.clone(), count));
+    (StatusCode::ACCEPTED, Json(json!({"id": id, "status": "accepted", "recipients": 1})))
         .into_response()
 }
 
@@ -169,18 +152,10 @@ async fn deliver(platform: Arc<Platform>, user: String, id: String, count: u64) 
         return;
     }
     let next = platform.offset.fetch_add(1, Ordering::SeqCst);
-    let offset = if hits(faults.reorder_every, count) {
-        1
-    } else {
-        next
-    };
+    let offset = if hits(faults.reorder_every, count) { 1 } else { next };
     let frame = push(&user, &id, offset);
     let outboxes = platform.outboxes.lock().unwrap();
-    let repeat = if hits(faults.double_every, count) {
-        2
-    } else {
-        1
-    };
+    let repeat = if hits(faults.double_every, count) { 2 } else { 1 };
     for _ in 0..repeat {
         let _ = outboxes[&user].send(frame.clone());
     }
@@ -211,11 +186,7 @@ async fn serve(platform: Arc<Platform>, mut socket: WebSocket) {
     let command: Value = serde_json::from_str(&first).unwrap();
     let user = command["connect"]["token"].as_str().unwrap().to_owned();
     let (sender, mut outbox) = mpsc::unbounded_channel();
-    platform
-        .outboxes
-        .lock()
-        .unwrap()
-        .insert(user.clone(), sender);
+    platform.outboxes.lock().unwrap().insert(user.clone(), sender);
     let reply = json!({"id": command["id"], "connect": {
         "client": "c", "version": "0", "ping": 25, "pong": true,
         "subs": {format!("inbox:#{user}"): {"recoverable": true, "epoch": "e", "offset": 0}},

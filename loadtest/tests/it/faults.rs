@@ -17,37 +17,17 @@ async fn hundred(faults: Faults) -> (Finished, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_percent_lost_reads_one_percent() {
-    let (done, step) = hundred(Faults {
-        lose_every: Some(100),
-        ..Faults::default()
-    })
-    .await;
-    assert_eq!(
-        (&step["sent"], &step["accepted"]),
-        (&500.into(), &500.into())
-    );
-    assert_eq!(
-        (&step["lost"], &step["received_once"]),
-        (&5.into(), &495.into())
-    );
+    let (done, step) = hundred(Faults { lose_every: Some(100), ..Faults::default() }).await;
+    assert_eq!((&step["sent"], &step["accepted"]), (&500.into(), &500.into()));
+    assert_eq!((&step["lost"], &step["received_once"]), (&5.into(), &495.into()));
     assert_eq!(step["success_ratio"], 0.99);
-    assert_eq!(
-        done.code, 0,
-        "without a threshold a loss is a finding, not a failure"
-    );
+    assert_eq!(done.code, 0, "without a threshold a loss is a finding, not a failure");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_in_a_hundred_doubled_reads_so() {
-    let (_, step) = hundred(Faults {
-        double_every: Some(100),
-        ..Faults::default()
-    })
-    .await;
-    assert_eq!(
-        (&step["duplicate"], &step["received_once"]),
-        (&5.into(), &495.into())
-    );
+    let (_, step) = hundred(Faults { double_every: Some(100), ..Faults::default() }).await;
+    assert_eq!((&step["duplicate"], &step["received_once"]), (&5.into(), &495.into()));
     assert_eq!(
         (&step["lost"], &step["reordered"], &step["phantom"]),
         (&0.into(), &0.into(), &0.into())
@@ -57,60 +37,31 @@ async fn one_in_a_hundred_doubled_reads_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delay_of_fifty_milliseconds_is_in_the_latency() {
     let delay = Duration::from_millis(50);
-    let (_, step) = hundred(Faults {
-        delay,
-        ..Faults::default()
-    })
-    .await;
+    let (_, step) = hundred(Faults { delay, ..Faults::default() }).await;
     let p50 = step["latency_ms"]["p50"].as_f64().unwrap();
     let accepted = step["accept_ms"]["p50"].as_f64().unwrap();
     assert!(p50 >= 50.0, "{p50}");
-    assert!(
-        p50 >= accepted,
-        "the 202 ({accepted} ms) did not wait for the push ({p50} ms)"
-    );
+    assert!(p50 >= accepted, "the 202 ({accepted} ms) did not wait for the push ({p50} ms)");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_are_counted_by_status_and_503_apart() {
-    let (_, step) = hundred(Faults {
-        refuse_every: Some((50, 422)),
-        ..Faults::default()
-    })
-    .await;
-    assert_eq!(
-        (&step["rejected"], &step["statuses"]["422"]),
-        (&10.into(), &10.into())
-    );
-    assert_eq!(
-        step["verdict"]["status"], "SUSPECT",
-        "the warm-up had refusals, too"
-    );
-    let (_, step) = hundred(Faults {
-        refuse_every: Some((50, 503)),
-        ..Faults::default()
-    })
-    .await;
+    let (_, step) = hundred(Faults { refuse_every: Some((50, 422)), ..Faults::default() }).await;
+    assert_eq!((&step["rejected"], &step["statuses"]["422"]), (&10.into(), &10.into()));
+    assert_eq!(step["verdict"]["status"], "SUSPECT", "the warm-up had refusals, too");
+    let (_, step) = hundred(Faults { refuse_every: Some((50, 503)), ..Faults::default() }).await;
     assert_eq!((&step["shed"], &step["rejected"]), (&10.into(), &0.into()));
     assert_eq!(step["received_once"], 490);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_and_disorder_are_seen() {
-    let (_, step) = hundred(Faults {
-        misdeliver_every: Some(100),
-        ..Faults::default()
-    })
-    .await;
+    let (_, step) = hundred(Faults { misdeliver_every: Some(100), ..Faults::default() }).await;
     assert_eq!(step["received_once"], 500);
     // The warm-up's stranger cannot be tied to a wave, and is counted as well.
     assert_eq!(step["phantom"], 6);
     assert_eq!(step["verdict"]["status"], "SUSPECT");
-    let (_, step) = hundred(Faults {
-        reorder_every: Some(100),
-        ..Faults::default()
-    })
-    .await;
+    let (_, step) = hundred(Faults { reorder_every: Some(100), ..Faults::default() }).await;
     assert_eq!(step["received_once"], 500);
     assert_eq!(step["lost"], 0);
     let reordered = step["reordered"].as_u64().unwrap();
@@ -120,11 +71,7 @@ async fn strangers_and_disorder_are_seen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reused_id_makes_the_step_invalid() {
-    let (done, step) = hundred(Faults {
-        reuse_id_every: Some(100),
-        ..Faults::default()
-    })
-    .await;
+    let (done, step) = hundred(Faults { reuse_id_every: Some(100), ..Faults::default() }).await;
     assert_eq!(step["verdict"]["status"], "INVALID", "{step}");
     assert_eq!(done.code, 1);
 }

@@ -32,13 +32,7 @@ pub async fn sweep(fake: &Fake, extra: &[&str]) -> Finished {
     let run = std::fs::read_to_string(out.join("run.json"))
         .map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
     let (code, stdout, stderr) = texts(&output);
-    Finished {
-        code,
-        stdout,
-        stderr,
-        run,
-        dir,
-    }
+    Finished { code, stdout, stderr, run, dir }
 }
 
 fn program(data_dir: &Path) -> Command {
@@ -53,28 +47,14 @@ fn program(data_dir: &Path) -> Command {
 
 fn texts(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (
-        output.status.code().unwrap_or(-1),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clean_sweep_balances_and_leaves_its_files() {
     let fake = Fake::start(Faults::default()).await;
-    let done = sweep(
-        &fake,
-        &[
-            "--waves",
-            "1,40",
-            "--repeat",
-            "3",
-            "--threshold",
-            "success==100",
-        ],
-    )
-    .await;
+    let done =
+        sweep(&fake, &["--waves", "1,40", "--repeat", "3", "--threshold", "success==100"]).await;
     assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
     assert_eq!(done.stderr, "", "no progress where there is no terminal");
     assert!(done.stdout.contains("120 of 120"), "{}", done.stdout);
@@ -101,18 +81,7 @@ async fn json_is_the_only_thing_on_stdout() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missed_threshold_is_exit_code_10() {
     let fake = Fake::start(Faults::default()).await;
-    let done = sweep(
-        &fake,
-        &[
-            "--waves",
-            "2",
-            "--repeat",
-            "1",
-            "--threshold",
-            "p50<=0.0001",
-        ],
-    )
-    .await;
+    let done = sweep(&fake, &["--waves", "2", "--repeat", "1", "--threshold", "p50<=0.0001"]).await;
     assert_eq!(done.code, 10, "{}", done.stderr);
     assert!(done.stdout.contains("MISSED"), "{}", done.stdout);
 }
@@ -131,20 +100,9 @@ async fn usage_and_connection_errors_have_their_codes() {
     assert_eq!(code, 5, "{stderr}");
     assert!(stderr.contains("campana up"), "{stderr}");
 
-    let arguments = [
-        "sweep",
-        "--target",
-        "http://127.0.0.1:1",
-        "--api-key",
-        "ck_secret",
-    ];
+    let arguments = ["sweep", "--target", "http://127.0.0.1:1", "--api-key", "ck_secret"];
     let dir = tempfile::tempdir().unwrap();
-    let output = program(nobody.path())
-        .args(arguments)
-        .current_dir(&dir)
-        .output()
-        .await
-        .unwrap();
+    let output = program(nobody.path()).args(arguments).current_dir(&dir).output().await.unwrap();
     let (code, _, stderr) = texts(&output);
     assert_eq!(code, 5, "{stderr}");
     assert!(!stderr.contains("ck_secret"));
@@ -157,27 +115,16 @@ async fn a_report_is_drawn_again_from_its_run() {
     let out = done.dir.path().join("out");
     let first = std::fs::read_to_string(out.join("report.html")).unwrap();
     std::fs::remove_file(out.join("report.html")).unwrap();
-    let output = program(&out)
-        .arg("report")
-        .arg(&out)
-        .output()
-        .await
-        .unwrap();
+    let output = program(&out).arg("report").arg(&out).output().await.unwrap();
     assert!(output.status.success());
-    assert_eq!(
-        std::fs::read_to_string(out.join("report.html")).unwrap(),
-        first
-    );
+    assert_eq!(std::fs::read_to_string(out.join("report.html")).unwrap(), first);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_are_weighed() {
     let fake = Fake::start(Faults::default()).await;
-    let output = program(fake.data_dir.path())
-        .args(["idle", "-n", "50", "--json"])
-        .output()
-        .await
-        .unwrap();
+    let output =
+        program(fake.data_dir.path()).args(["idle", "-n", "50", "--json"]).output().await.unwrap();
     let (code, stdout, stderr) = texts(&output);
     assert_eq!(code, 0, "{stderr}");
     let result: Value = serde_json::from_str(&stdout).unwrap();
@@ -191,27 +138,14 @@ async fn ctrl_c_writes_what_there_is() {
     let fake = Fake::start(Faults::default()).await;
     let dir = tempfile::tempdir().unwrap();
     let child = program(fake.data_dir.path())
-        .args([
-            "sweep",
-            "--waves",
-            "2",
-            "--repeat",
-            "10000",
-            "--settle-ms",
-            "1",
-            "--out",
-        ])
+        .args(["sweep", "--waves", "2", "--repeat", "10000", "--settle-ms", "1", "--out"])
         .arg(dir.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let pid = child.id().unwrap();
     fake.until_posted(20).await;
-    let sent = Command::new("kill")
-        .args(["-INT", &pid.to_string()])
-        .status()
-        .await
-        .unwrap();
+    let sent = Command::new("kill").args(["-INT", &pid.to_string()]).status().await.unwrap();
     assert!(sent.success());
     let output = child.wait_with_output().await.unwrap();
     assert!(output.status.success(), "{output:?}");

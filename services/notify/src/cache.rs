@@ -16,11 +16,7 @@ pub(crate) struct Cache<K, V> {
 impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
     /// A map for at most `capacity` entries.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
-            half: (capacity / 2).max(1),
-        }
+        Self { young: HashMap::new(), old: HashMap::new(), half: (capacity / 2).max(1) }
     }
 
     pub(crate) fn get(&mut self, key: &K) -> Option<V> {

@@ -80,43 +80,26 @@ pub async fn run_channel(
 ) -> Result<(), ChannelError> {
     let (max_in_flight, retry_seconds) = match channel {
         Channel::InApp => return Err(ChannelError::NoWorker),
-        Channel::Email => (
-            options.email.max_connections,
-            options.email.retry_seconds.clone(),
-        ),
-        Channel::Sms | Channel::Whatsapp => (
-            options.twilio.max_in_flight,
-            options.twilio.retry_seconds.clone(),
-        ),
-        Channel::Webhook => (
-            options.webhook.max_in_flight,
-            options.webhook.retry_seconds.clone(),
-        ),
+        Channel::Email => (options.email.max_connections, options.email.retry_seconds.clone()),
+        Channel::Sms | Channel::Whatsapp => {
+            (options.twilio.max_in_flight, options.twilio.retry_seconds.clone())
+        }
+        Channel::Webhook => (options.webhook.max_in_flight, options.webhook.retry_seconds.clone()),
     };
     let spec = ConsumerSpec {
         max_in_flight: max_in_flight.max(1),
-        max_attempts: u32::try_from(retry_seconds.len())
-            .unwrap_or(u32::MAX)
-            .saturating_add(1),
+        max_attempts: u32::try_from(retry_seconds.len()).unwrap_or(u32::MAX).saturating_add(1),
         handler_timeout: HANDLER_TIMEOUT,
         // For failures that say no time of their own: the bus or the ledger did not answer.
-        backoff: Backoff {
-            first: Duration::from_secs(1),
-            max: Duration::from_secs(60),
-        },
+        backoff: Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60) },
         ..ConsumerSpec::new(
             topology::DELIVERIES,
             durable(channel),
             subjects::deliver_filter(channel.as_str()),
         )
     };
-    let worker =
-        ChannelWorker::new(channel, &options, &deps, lifecycle.soft.clone()).map_err(|reason| {
-            ChannelError::Options {
-                channel: channel.as_str(),
-                reason,
-            }
-        })?;
+    let worker = ChannelWorker::new(channel, &options, &deps, lifecycle.soft.clone())
+        .map_err(|reason| ChannelError::Options { channel: channel.as_str(), reason })?;
     consume::run(&deps.bus, spec, worker, lifecycle).await?;
     Ok(())
 }

@@ -47,13 +47,7 @@ pub enum Channel {
 
 impl Channel {
     /// Every channel, in the order in which documents list them.
-    pub const ALL: [Self; 5] = [
-        Self::InApp,
-        Self::Email,
-        Self::Sms,
-        Self::Whatsapp,
-        Self::Webhook,
-    ];
+    pub const ALL: [Self; 5] = [Self::InApp, Self::Email, Self::Sms, Self::Whatsapp, Self::Webhook];
 
     /// The name on the wire, in subjects, in metrics and in the API.
     #[must_use]

@@ -101,10 +101,7 @@ pub async fn run(
         let spec = ConsumerSpec {
             max_in_flight,
             max_attempts: options.max_attempts,
-            backoff: Backoff {
-                first: Duration::from_millis(250),
-                max: Duration::from_secs(60),
-            },
+            backoff: Backoff { first: Duration::from_millis(250), max: Duration::from_secs(60) },
             ..ConsumerSpec::new(
                 topology::REQUESTS,
                 durable(priority),

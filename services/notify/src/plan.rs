@@ -144,10 +144,7 @@ pub fn channels(
         (None, Some(template)) => template.channels().collect(),
         (None, None) => vec![Channel::InApp],
     };
-    wanted
-        .into_iter()
-        .filter(|channel| seen.insert(*channel))
-        .collect()
+    wanted.into_iter().filter(|channel| seen.insert(*channel)).collect()
 }
 
 /// Decides what happens to every recipient on every channel.
@@ -231,13 +228,10 @@ fn address(target: &Target, known: Option<&RecipientView>, channel: Channel) -> 
         Channel::InApp => None,
         Channel::Email => target.email.clone().or_else(|| known?.email.clone()),
         Channel::Sms => phone().or_else(|| known?.phone.clone()),
-        Channel::Whatsapp => phone()
-            .or_else(|| known?.whatsapp.clone())
-            .or_else(|| known?.phone.clone()),
-        Channel::Webhook => target
-            .webhook_url
-            .clone()
-            .or_else(|| known?.webhook_url.clone()),
+        Channel::Whatsapp => {
+            phone().or_else(|| known?.whatsapp.clone()).or_else(|| known?.phone.clone())
+        }
+        Channel::Webhook => target.webhook_url.clone().or_else(|| known?.webhook_url.clone()),
     };
     found.filter(|address| !address.trim().is_empty())
 }
@@ -264,11 +258,7 @@ impl Plan {
                     trace_id: request.trace.trace_id(),
                     metadata: request.metadata.clone(),
                 };
-                self.inbox.push(InboxPlan {
-                    id,
-                    channel: inbox,
-                    message,
-                });
+                self.inbox.push(InboxPlan { id, channel: inbox, message });
                 (DeliveryStatus::Delivered, None)
             }
             Decision::Send(address, message) => {
@@ -305,15 +295,8 @@ struct Texts<'a> {
 }
 
 enum Source<'a> {
-    Template(
-        &'a CompiledTemplate,
-        &'a serde_json::Map<String, serde_json::Value>,
-    ),
-    Inline {
-        title: &'a str,
-        body: &'a str,
-        url: Option<&'a str>,
-    },
+    Template(&'a CompiledTemplate, &'a serde_json::Map<String, serde_json::Value>),
+    Inline { title: &'a str, body: &'a str, url: Option<&'a str> },
 }
 
 impl<'a> Texts<'a> {
@@ -326,16 +309,11 @@ impl<'a> Texts<'a> {
                 let template = template.ok_or_else(|| PlanError::UnknownTemplate(key.clone()))?;
                 Source::Template(template, data)
             }
-            Content::Inline { title, body, url } => Source::Inline {
-                title,
-                body,
-                url: url.as_deref(),
-            },
+            Content::Inline { title, body, url } => {
+                Source::Inline { title, body, url: url.as_deref() }
+            }
         };
-        Ok(Self {
-            source,
-            shared: HashMap::new(),
-        })
+        Ok(Self { source, shared: HashMap::new() })
     }
 
     fn of(&mut self, channel: Channel, recipient: &str) -> Result<Option<Rendered>, PlanError> {
@@ -343,10 +321,9 @@ impl<'a> Texts<'a> {
             return Ok(text.clone());
         }
         let (text, personal) = match &self.source {
-            Source::Template(template, data) => (
-                template.render(channel, data, recipient)?,
-                template.is_personal(channel),
-            ),
+            Source::Template(template, data) => {
+                (template.render(channel, data, recipient)?, template.is_personal(channel))
+            }
             Source::Inline { title, body, url } => {
                 (Some(inline(channel, title, body, *url)), false)
             }
@@ -369,12 +346,7 @@ fn inline(channel: Channel, title: &str, body: &str, url: Option<&str>) -> Rende
         Channel::Email if body.is_empty() => title.to_owned(),
         Channel::InApp | Channel::Email | Channel::Webhook => body.to_owned(),
     };
-    Rendered {
-        title: title.to_owned(),
-        text,
-        html: None,
-        url: url.map(str::to_owned),
-    }
+    Rendered { title: title.to_owned(), text, html: None, url: url.map(str::to_owned) }
 }
 
 #[cfg(test)]

@@ -42,10 +42,7 @@ pub struct RecorderOptions {
 
 impl Default for RecorderOptions {
     fn default() -> Self {
-        Self {
-            batch_max: 500,
-            batch_wait_ms: 10,
-        }
+        Self { batch_max: 500, batch_wait_ms: 10 }
     }
 }
 
@@ -60,10 +57,8 @@ pub async fn run(
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
     let spec = ConsumerSpec::new(topology::OUTCOMES, "recorder", outcomes_filter());
-    let batches = BatchOptions {
-        max: options.batch_max,
-        wait: Duration::from_millis(options.batch_wait_ms),
-    };
+    let batches =
+        BatchOptions { max: options.batch_max, wait: Duration::from_millis(options.batch_wait_ms) };
     describe();
     consume::run_batches(&bus, spec, batches, Recorder { store }, lifecycle).await?;
     Ok(())
@@ -110,13 +105,9 @@ fn outcomes_filter() -> String {
 fn clean(mut outcome: Outcome) -> Outcome {
     use crate::contracts::OutcomeEvent;
     if let OutcomeEvent::Attempted(report) = &mut outcome.event {
-        for text in [
-            &mut report.reason,
-            &mut report.detail,
-            &mut report.provider_message_id,
-        ]
-        .into_iter()
-        .flatten()
+        for text in [&mut report.reason, &mut report.detail, &mut report.provider_message_id]
+            .into_iter()
+            .flatten()
         {
             if text.contains('\0') {
                 *text = text.replace('\0', "\u{fffd}");
@@ -137,13 +128,7 @@ fn outcome_label(status: DeliveryStatus) -> &'static str {
 fn count(applied: &Applied) {
     metrics::counter!(RECORDED, "result" => "fresh").increment(applied.fresh as u64);
     metrics::counter!(RECORDED, "result" => "repeated").increment(applied.repeated as u64);
-    for Completion {
-        channel,
-        status,
-        micros,
-        confirmed,
-    } in &applied.completed
-    {
+    for Completion { channel, status, micros, confirmed } in &applied.completed {
         let channel = channel.map_or("unknown", Channel::as_str);
         let outcome = outcome_label(*status);
         if *confirmed {
@@ -168,11 +153,7 @@ fn describe() {
         "from acceptance to the outcome; in-app ends when stored on the channel"
     );
     metrics::describe_counter!(RECORDED, "outcomes recorded");
-    metrics::describe_histogram!(
-        BATCH_SECONDS,
-        metrics::Unit::Seconds,
-        "transaction of one batch"
-    );
+    metrics::describe_histogram!(BATCH_SECONDS, metrics::Unit::Seconds, "transaction of one batch");
     const FINAL: [DeliveryStatus; 6] = [
         DeliveryStatus::Delivered,
         DeliveryStatus::Sent,

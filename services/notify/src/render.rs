@@ -67,11 +67,7 @@ pub fn fingerprint(view: &TemplateView) -> [u8; 32] {
         hasher.update(channel.as_str().as_bytes());
         for source in [&part.title, &part.text, &part.html, &part.url] {
             let source = source.as_deref();
-            hasher.update(
-                source
-                    .map_or(u64::MAX, |text| text.len() as u64)
-                    .to_be_bytes(),
-            );
+            hasher.update(source.map_or(u64::MAX, |text| text.len() as u64).to_be_bytes());
             hasher.update(source.unwrap_or_default().as_bytes());
         }
     }
@@ -98,25 +94,16 @@ impl CompiledTemplate {
                         reason: format!("longer than {SOURCE_BYTES_MAX} bytes"),
                     });
                 }
-                guard::check(source).map_err(|reason| RenderError {
-                    part: part.clone(),
-                    reason,
-                })?;
+                guard::check(source)
+                    .map_err(|reason| RenderError { part: part.clone(), reason })?;
                 environment
                     .add_template_owned(part.clone(), source.clone())
-                    .map_err(|error| RenderError {
-                        part,
-                        reason: describe(&error),
-                    })?;
+                    .map_err(|error| RenderError { part, reason: describe(&error) })?;
                 Ok(true)
             };
             let personal = [&sources.title, &sources.text, &sources.html, &sources.url]
                 .iter()
-                .any(|source| {
-                    source
-                        .as_deref()
-                        .is_some_and(|text| text.contains("recipient"))
-                });
+                .any(|source| source.as_deref().is_some_and(|text| text.contains("recipient")));
             let parts = Parts {
                 title: add("title", &sources.title)?,
                 text: add("text", &sources.text)?,
@@ -126,12 +113,7 @@ impl CompiledTemplate {
             };
             channels.insert(*channel, parts);
         }
-        Ok(Self {
-            key: view.key.clone(),
-            hash: fingerprint(view),
-            environment,
-            channels,
-        })
+        Ok(Self { key: view.key.clone(), hash: fingerprint(view), environment, channels })
     }
 
     /// The channels that this template has a text for.
@@ -142,9 +124,7 @@ impl CompiledTemplate {
     /// Whether the text of this channel differs from recipient to recipient.
     #[must_use]
     pub fn is_personal(&self, channel: Channel) -> bool {
-        self.channels
-            .get(&channel)
-            .is_some_and(|parts| parts.personal)
+        self.channels.get(&channel).is_some_and(|parts| parts.personal)
     }
 
     /// Fills the parts of one channel; `None` if the template has no text for it.
@@ -165,8 +145,7 @@ impl CompiledTemplate {
             if !wanted {
                 return Ok(None);
             }
-            self.fill(&format!("{}.{name}", channel.as_str()), &context)
-                .map(Some)
+            self.fill(&format!("{}.{name}", channel.as_str()), &context).map(Some)
         };
         let title = fill(parts.title, "title")?.unwrap_or_default();
         Ok(Some(Rendered {
@@ -181,14 +160,9 @@ impl CompiledTemplate {
     }
 
     fn fill(&self, part: &str, context: &Value) -> Result<String, RenderError> {
-        let failed = |reason: String| RenderError {
-            part: part.to_owned(),
-            reason,
-        };
-        let template = self
-            .environment
-            .get_template(part)
-            .map_err(|error| failed(describe(&error)))?;
+        let failed = |reason: String| RenderError { part: part.to_owned(), reason };
+        let template =
+            self.environment.get_template(part).map_err(|error| failed(describe(&error)))?;
         let mut output = Capped { bytes: Vec::new() };
         template
             .render_captured_to(context.clone(), &mut output)
@@ -204,11 +178,7 @@ static BASE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(16);
     environment.set_auto_escape_callback(|name| {
-        if name.ends_with(".html") {
-            AutoEscape::Html
-        } else {
-            AutoEscape::None
-        }
+        if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None }
     });
     environment.set_formatter(filters::print);
     filters::install(&mut environment);
@@ -216,13 +186,10 @@ static BASE: LazyLock<Environment<'static>> = LazyLock::new(|| {
 });
 
 fn context(data: &serde_json::Map<String, serde_json::Value>, recipient: &str) -> Value {
-    let mut root: BTreeMap<String, Value> = data
-        .iter()
-        .map(|(name, value)| (name.clone(), to_value(value)))
-        .collect();
+    let mut root: BTreeMap<String, Value> =
+        data.iter().map(|(name, value)| (name.clone(), to_value(value))).collect();
     let own = BTreeMap::from([("id".to_owned(), Value::from(recipient))]);
-    root.entry("recipient".to_owned())
-        .or_insert_with(|| Value::from_object(own));
+    root.entry("recipient".to_owned()).or_insert_with(|| Value::from_object(own));
     Value::from_object(root)
 }
 
@@ -233,10 +200,9 @@ fn to_value(json: &serde_json::Value) -> Value {
         Json::Bool(flag) => Value::from(*flag),
         Json::Number(number) => number.as_i64().map_or_else(
             || {
-                number.as_u64().map_or_else(
-                    || Value::from(number.as_f64().unwrap_or_default()),
-                    Value::from,
-                )
+                number
+                    .as_u64()
+                    .map_or_else(|| Value::from(number.as_f64().unwrap_or_default()), Value::from)
             },
             Value::from,
         ),
@@ -255,10 +221,7 @@ fn to_value(json: &serde_json::Value) -> Value {
 /// What an operator may read: the kind, the place and minijinja's own words; those quote the template,
 /// not the data.
 fn describe(error: &minijinja::Error) -> String {
-    let place = error
-        .line()
-        .map(|line| format!(" on line {line}"))
-        .unwrap_or_default();
+    let place = error.line().map(|line| format!(" on line {line}")).unwrap_or_default();
     match error.kind() {
         ErrorKind::OutOfFuel => format!("takes more than {FUEL} steps{place}"),
         ErrorKind::WriteFailure => format!("the output is longer than {OUTPUT_BYTES_MAX} bytes"),

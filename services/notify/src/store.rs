@@ -131,36 +131,20 @@ impl Store {
         sqlx::any::install_default_drivers();
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let pool = options(CONNECTIONS_MAX, POSTGRES_SETUP).connect_lazy(url)?;
-            return Ok(Self {
-                reads: pool.clone(),
-                writes: pool,
-                engine: Engine::Postgres,
-            });
+            return Ok(Self { reads: pool.clone(), writes: pool, engine: Engine::Postgres });
         }
         let Some(path) = sqlite_path(url) else {
             return Err(StoreError::UnknownEngine);
         };
-        if let Some(folder) = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            std::fs::create_dir_all(folder).map_err(|error| StoreError::Folder {
-                path: folder.to_owned(),
-                error,
-            })?;
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| StoreError::Folder { path: folder.to_owned(), error })?;
         }
         let url = sqlite_url(&path);
         // SQLite has one writer: a second connection would only wait for the first one's lock.
-        let writes = options(1, SQLITE_SETUP)
-            .min_connections(1)
-            .connect(&url)
-            .await?;
+        let writes = options(1, SQLITE_SETUP).min_connections(1).connect(&url).await?;
         let reads = options(CONNECTIONS_MAX, SQLITE_SETUP).connect_lazy(&url)?;
-        Ok(Self {
-            reads,
-            writes,
-            engine: Engine::Sqlite,
-        })
+        Ok(Self { reads, writes, engine: Engine::Sqlite })
     }
 
     /// Brings the schema up to date; safe to run at every start and from several processes.
@@ -266,10 +250,7 @@ mod tests {
         ] {
             assert_eq!(sqlite_path(url), path.map(PathBuf::from), "{url}");
         }
-        assert_eq!(
-            sqlite_url(Path::new("/a b/100%.db")),
-            "sqlite:///a%20b/100%25.db?mode=rwc"
-        );
+        assert_eq!(sqlite_url(Path::new("/a b/100%.db")), "sqlite:///a%20b/100%25.db?mode=rwc");
     }
 
     #[test]

@@ -41,14 +41,8 @@ pub async fn run(
     options: SandboxOptions,
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
-    let smtp = listeners
-        .smtp
-        .local_addr()
-        .context("the SMTP listener has no address")?;
-    let web = listeners
-        .web
-        .local_addr()
-        .context("the web listener has no address")?;
+    let smtp = listeners.smtp.local_addr().context("the SMTP listener has no address")?;
+    let web = listeners.web.local_addr().context("the web listener has no address")?;
     let shared = Arc::new(Shared::new(options));
     tracing::info!(smtp.address = %smtp, web.address = %web, "sandbox is listening");
     let receiver = smtp::serve(listeners.smtp, Arc::clone(&shared), lifecycle.clone());

@@ -45,17 +45,9 @@ pub fn draft(
 ) -> Draft {
     let parsed = MessageParser::default().parse(&raw);
     let parsed = parsed.as_ref();
-    let from = parsed
-        .and_then(|mail| mail.from())
-        .map(addresses)
-        .filter(|from| !from.is_empty());
-    let body = parsed
-        .and_then(|mail| mail.body_text(0))
-        .map(|text| preview(&text));
-    let subject = parsed
-        .and_then(|mail| mail.subject())
-        .unwrap_or_default()
-        .to_owned();
+    let from = parsed.and_then(|mail| mail.from()).map(addresses).filter(|from| !from.is_empty());
+    let body = parsed.and_then(|mail| mail.body_text(0)).map(|text| preview(&text));
+    let subject = parsed.and_then(|mail| mail.subject()).unwrap_or_default().to_owned();
     Draft {
         channel: Channel::Email,
         from: from.unwrap_or_else(|| envelope.from.clone()),
@@ -91,10 +83,7 @@ pub fn view(email: &Email, to: &[String]) -> MailView {
 
 /// The HTML part as the sender wrote it, or nothing if there is none.
 pub fn html(email: &Email) -> Option<String> {
-    MessageParser::default()
-        .parse(&email.raw[..])
-        .as_ref()
-        .and_then(own_html)
+    MessageParser::default().parse(&email.raw[..]).as_ref().and_then(own_html)
 }
 
 /// The library offers each part converted to the other kind; only what was sent is shown.
@@ -115,9 +104,7 @@ fn own_html(mail: &Parsed<'_>) -> Option<String> {
 }
 
 fn headers(mail: &Parsed<'_>) -> Vec<(String, String)> {
-    mail.headers_raw()
-        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-        .collect()
+    mail.headers_raw().map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
 }
 
 fn attachments(mail: &Parsed<'_>) -> Vec<Attachment> {

@@ -103,12 +103,7 @@ pub struct WebLimits {
 
 impl Default for WebLimits {
     fn default() -> Self {
-        Self {
-            connections: 4_096,
-            body_bytes: 1024 * 1024,
-            live_viewers: 64,
-            webhook_names: 1_000,
-        }
+        Self { connections: 4_096, body_bytes: 1024 * 1024, live_viewers: 64, webhook_names: 1_000 }
     }
 }
 

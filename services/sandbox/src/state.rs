@@ -73,8 +73,6 @@ impl Shared {
     }
 
     fn secrets(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.webhook_secrets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.webhook_secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -40,11 +40,7 @@ impl TestSandbox {
             smtp: addresses.0,
             web: format!("http://{}", addresses.1),
             lifecycle,
-            client: reqwest::Client::builder()
-                .no_proxy()
-                .timeout(PATIENCE)
-                .build()
-                .unwrap(),
+            client: reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap(),
             task: Some(task),
         }
     }
@@ -57,24 +53,12 @@ impl TestSandbox {
     pub async fn stop(mut self) {
         self.lifecycle.soft.cancel();
         let task = self.task.take().unwrap();
-        tokio::time::timeout(PATIENCE, task)
-            .await
-            .expect("run did not drain")
-            .unwrap();
+        tokio::time::timeout(PATIENCE, task).await.expect("run did not drain").unwrap();
     }
 
     pub async fn get(&self, path: &str) -> Value {
-        let response = self
-            .client
-            .get(format!("{}{path}", self.web))
-            .send()
-            .await
-            .unwrap();
-        assert!(
-            response.status().is_success(),
-            "{path}: {}",
-            response.status()
-        );
+        let response = self.client.get(format!("{}{path}", self.web)).send().await.unwrap();
+        assert!(response.status().is_success(), "{path}: {}", response.status());
         response.json().await.unwrap()
     }
 
@@ -100,9 +84,7 @@ pub struct Talk {
 
 impl Talk {
     pub async fn open(smtp: SocketAddr) -> Self {
-        Self {
-            stream: TcpStream::connect(smtp).await.unwrap(),
-        }
+        Self { stream: TcpStream::connect(smtp).await.unwrap() }
     }
 
     /// Connected and past the greeting and EHLO.
@@ -136,11 +118,7 @@ impl Talk {
                 Ok(n) if n > 0 => text.push(char::from(octet[0])),
                 _ => return text,
             }
-            let last = text
-                .trim_end_matches("\r\n")
-                .rsplit("\r\n")
-                .next()
-                .unwrap_or_default();
+            let last = text.trim_end_matches("\r\n").rsplit("\r\n").next().unwrap_or_default();
             if text.ends_with("\r\n") && last.as_bytes().get(3) == Some(&b' ') {
                 return text;
             }

@@ -20,25 +20,11 @@ pub async fn wrong_addresses(api: &Api) -> Result<()> {
         "a@x..org",
         &format!("{}@x.org", "a".repeat(10_000)),
     ] {
-        let answer = post_raw(
-            api,
-            "application/json",
-            person("email", email).to_string().into(),
-        )
-        .await?;
-        ensure!(
-            answer.fields() == ["/to/email invalid_email"],
-            "{email}: {}",
-            answer.text
-        );
-        ensure!(
-            !answer.text.contains("Bcc"),
-            "the wrong value is repeated: {}",
-            answer.text
-        );
-        let answer = api
-            .put("/v1/recipients/x", &json!({"email": email}))
-            .await?;
+        let answer =
+            post_raw(api, "application/json", person("email", email).to_string().into()).await?;
+        ensure!(answer.fields() == ["/to/email invalid_email"], "{email}: {}", answer.text);
+        ensure!(!answer.text.contains("Bcc"), "the wrong value is repeated: {}", answer.text);
+        let answer = api.put("/v1/recipients/x", &json!({"email": email})).await?;
         ensure!(
             answer.status == 422 && answer.fields() == ["/email invalid_email"],
             "{email}: {}",
@@ -54,48 +40,26 @@ pub async fn wrong_addresses(api: &Api) -> Result<()> {
         "+1555\u{ff11}23456",
         "whatsapp:+15551234567",
     ] {
-        let answer = post_raw(
-            api,
-            "application/json",
-            person("phone", phone).to_string().into(),
-        )
-        .await?;
-        ensure!(
-            answer.fields() == ["/to/phone invalid_phone"],
-            "{phone}: {}",
-            answer.text
-        );
-        let answer = api
-            .put("/v1/recipients/x", &json!({"phone": phone}))
-            .await?;
+        let answer =
+            post_raw(api, "application/json", person("phone", phone).to_string().into()).await?;
+        ensure!(answer.fields() == ["/to/phone invalid_phone"], "{phone}: {}", answer.text);
+        let answer = api.put("/v1/recipients/x", &json!({"phone": phone})).await?;
         ensure!(
             answer.status == 422 && answer.fields() == ["/phone invalid_phone"],
             "{phone}: {}",
             answer.text
         );
     }
-    for url in [
-        "x.org",
-        "ftp://x.org",
-        "https://u:p@x.org/",
-        "http://",
-        "https://x.org/ a",
-    ] {
-        let answer = api
-            .put("/v1/recipients/x", &json!({"webhook_url": url}))
-            .await?;
+    for url in ["x.org", "ftp://x.org", "https://u:p@x.org/", "http://", "https://x.org/ a"] {
+        let answer = api.put("/v1/recipients/x", &json!({"webhook_url": url})).await?;
         ensure!(
             answer.status == 422 && answer.fields() == ["/webhook_url invalid_url"],
             "{url}: {}",
             answer.text
         );
     }
-    let answer = api
-        .put(
-            "/v1/templates/t",
-            &json!({"channels": {"sms": {"text": "{{ name"}}}),
-        )
-        .await?;
+    let answer =
+        api.put("/v1/templates/t", &json!({"channels": {"sms": {"text": "{{ name"}}})).await?;
     ensure!(
         answer.status == 422 && answer.fields() == ["/channels/sms/text invalid_template"],
         "{}",
@@ -126,26 +90,17 @@ pub async fn wrong_callers(platform: &Platform, api: &Api) -> Result<()> {
         &format!("Bearer {huge}"),
         &format!("Bearer {}", api.token("alice").await?),
     ] {
-        let answer = send(
-            api.anonymous(Method::POST, path)
-                .header(AUTHORIZATION, value)
-                .json(&good),
-        )
-        .await?;
+        let answer =
+            send(api.anonymous(Method::POST, path).header(AUTHORIZATION, value).json(&good))
+                .await?;
         check(&answer, 401, "unauthorized")
             .with_context(|| value.chars().take(40).collect::<String>())?;
     }
     for (role, refused) in [
-        (
-            "reader",
-            vec![(Method::POST, path), (Method::POST, "/v1/tokens")],
-        ),
+        ("reader", vec![(Method::POST, path), (Method::POST, "/v1/tokens")]),
         (
             "sender",
-            vec![
-                (Method::PUT, "/v1/recipients/x"),
-                (Method::DELETE, "/v1/templates/welcome"),
-            ],
+            vec![(Method::PUT, "/v1/recipients/x"), (Method::DELETE, "/v1/templates/welcome")],
         ),
     ] {
         let key = platform
@@ -156,12 +111,8 @@ pub async fn wrong_callers(platform: &Platform, api: &Api) -> Result<()> {
         let weak = api.with_key(key["key"]["api_key"].as_str().context("a key")?);
         weak.get("/v1/notifications").await?.expect(200)?;
         for (method, path) in refused {
-            check(
-                &send(weak.request(method, path).json(&good)).await?,
-                403,
-                "forbidden",
-            )
-            .context(role)?;
+            check(&send(weak.request(method, path).json(&good)).await?, 403, "forbidden")
+                .context(role)?;
         }
     }
     let read = send(
@@ -172,35 +123,16 @@ pub async fn wrong_callers(platform: &Platform, api: &Api) -> Result<()> {
     .await?;
     check(&read, 401, "unauthorized")?;
     let forged = send(
-        api.anonymous(
-            Method::POST,
-            "/v1/callbacks/twilio/dlv_019a3c1e5b0a8c3f8a1d2b3c4d5e6f70",
-        )
-        .header("X-Twilio-Signature", "AAAA")
-        .form(&[("MessageStatus", "delivered")]),
+        api.anonymous(Method::POST, "/v1/callbacks/twilio/dlv_019a3c1e5b0a8c3f8a1d2b3c4d5e6f70")
+            .header("X-Twilio-Signature", "AAAA")
+            .form(&[("MessageStatus", "delivered")]),
     )
     .await?;
     check(&forged, 403, "invalid_signature")?;
     check(&api.get("/v1/nothing").await?, 404, "not_found")?;
     check(&api.get("/v1/notifications/ntf_1").await?, 404, "not_found")?;
-    check(
-        &api.delete("/v1/notifications").await?,
-        405,
-        "method_not_allowed",
-    )?;
-    check(
-        &api.get("/v1/notifications?limit=0").await?,
-        400,
-        "invalid_parameter",
-    )?;
-    check(
-        &api.get("/v1/notifications?cursor=x").await?,
-        400,
-        "invalid_parameter",
-    )?;
-    check(
-        &api.get("/v1/notifications?colour=red").await?,
-        400,
-        "invalid_parameter",
-    )
+    check(&api.delete("/v1/notifications").await?, 405, "method_not_allowed")?;
+    check(&api.get("/v1/notifications?limit=0").await?, 400, "invalid_parameter")?;
+    check(&api.get("/v1/notifications?cursor=x").await?, 400, "invalid_parameter")?;
+    check(&api.get("/v1/notifications?colour=red").await?, 400, "invalid_parameter")
 }

@@ -16,11 +16,8 @@ const SOON: Duration = Duration::from_secs(20);
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_tokens_and_frames_are_refused_and_others_hear_nothing() {
     let platform = Platform::up(&[]).await.unwrap();
-    let (api, bus, url) = (
-        platform.api().unwrap(),
-        platform.bus().await.unwrap(),
-        platform.url("edge_ws"),
-    );
+    let (api, bus, url) =
+        (platform.api().unwrap(), platform.bus().await.unwrap(), platform.url("edge_ws"));
     let mut victim = platform.client("victim").await.unwrap();
     let before = stored(&bus).await.unwrap();
     tokens(&platform, &url).await.unwrap();
@@ -33,9 +30,7 @@ async fn bad_tokens_and_frames_are_refused_and_others_hear_nothing() {
 
 async fn connect_with(url: &str, token: &str) -> Result<Event> {
     let mut socket = Socket::open(url).await?;
-    socket
-        .send(&json!({"id": 1, "connect": {"token": token}}))
-        .await?;
+    socket.send(&json!({"id": 1, "connect": {"token": token}})).await?;
     socket.reply(1).await
 }
 
@@ -79,9 +74,7 @@ async fn tokens(platform: &Platform, url: &str) -> Result<()> {
         long_ago,
         &campana_identity::ConnectionSpec::default(),
     )?;
-    let Event::Line(reply) = connect_with(url, &expired).await? else {
-        anyhow::bail!("closed")
-    };
+    let Event::Line(reply) = connect_with(url, &expired).await? else { anyhow::bail!("closed") };
     ensure!(reply["error"]["code"] == 109, "{reply}");
     Ok(())
 }
@@ -94,16 +87,8 @@ async fn frames(api: &Api, url: &str) -> Result<()> {
         ("no JSON", Message::text("hello"), 3501),
         ("half a command", Message::text("{\"id\":"), 3501),
         ("a list", Message::text("[1,2]"), 3501),
-        (
-            "wrong types",
-            Message::text(r#"{"id":"x","subscribe":7}"#),
-            3501,
-        ),
-        (
-            "a second connect",
-            Message::text(r#"{"id":9,"connect":{"token":"x"}}"#),
-            3501,
-        ),
+        ("wrong types", Message::text(r#"{"id":"x","subscribe":7}"#), 3501),
+        ("a second connect", Message::text(r#"{"id":9,"connect":{"token":"x"}}"#), 3501),
         ("binary", Message::binary(vec![1_u8, 2, 3]), 3506),
         ("a huge message", Message::text("x".repeat(70_000)), 1009),
         ("a reserved opcode", Message::Frame(reserved), 1002),
@@ -111,13 +96,8 @@ async fn frames(api: &Api, url: &str) -> Result<()> {
     ];
     for (what, frame, code) in cases {
         let mut socket = Socket::open(url).await?;
-        socket
-            .send(&json!({"id": 1, "connect": {"token": api.token("mallory").await?}}))
-            .await?;
-        ensure!(
-            matches!(socket.reply(1).await?, Event::Line(_)),
-            "{what}: not connected"
-        );
+        socket.send(&json!({"id": 1, "connect": {"token": api.token("mallory").await?}})).await?;
+        ensure!(matches!(socket.reply(1).await?, Event::Line(_)), "{what}: not connected");
         socket.send_raw(frame).await?;
         let Event::Closed(closed, _) = socket.next(SOON).await.with_context(|| what.to_owned())?
         else {
@@ -126,13 +106,8 @@ async fn frames(api: &Api, url: &str) -> Result<()> {
         ensure!(closed == code, "{what}: {closed} instead of {code}");
     }
     let mut early = Socket::open(url).await?;
-    early
-        .send(&json!({"id": 1, "subscribe": {"channel": "inbox:#victim"}}))
-        .await?;
-    ensure!(
-        matches!(early.reply(1).await?, Event::Closed(3501, _)),
-        "a command before connect"
-    );
+    early.send(&json!({"id": 1, "subscribe": {"channel": "inbox:#victim"}})).await?;
+    ensure!(matches!(early.reply(1).await?, Event::Closed(3501, _)), "a command before connect");
     Ok(())
 }
 
@@ -143,11 +118,7 @@ async fn commands(api: &Api, url: &str) -> Result<()> {
     let other = "inbox:#victim";
     let cases: Vec<(&str, Value, u64)> = vec![
         ("subscribe", json!({"channel": other}), 103),
-        (
-            "subscribe",
-            json!({"channel": other, "token": "x.y.z"}),
-            103,
-        ),
+        ("subscribe", json!({"channel": other, "token": "x.y.z"}), 103),
         ("subscribe", json!({"channel": "inbox:*"}), 103),
         ("subscribe", json!({"channel": "inbox:>"}), 103),
         ("subscribe", json!({"channel": "inbox:#mallory"}), 105),
@@ -158,11 +129,7 @@ async fn commands(api: &Api, url: &str) -> Result<()> {
         ("subscribe", json!({"channel": "nowhere:x"}), 102),
         ("subscribe", json!({"channel": "*"}), 102),
         ("publish", json!({"channel": other, "data": {"x": 1}}), 103),
-        (
-            "publish",
-            json!({"channel": "inbox:#mallory", "data": {"x": 1}}),
-            103,
-        ),
+        ("publish", json!({"channel": "inbox:#mallory", "data": {"x": 1}}), 103),
         ("publish", json!({"channel": "nowhere:x", "data": {}}), 102),
         ("history", json!({"channel": other, "limit": 10}), 103),
         ("presence", json!({"channel": other}), 108),
@@ -171,14 +138,9 @@ async fn commands(api: &Api, url: &str) -> Result<()> {
     ];
     for (method, request, code) in cases {
         let text: String = request.to_string().chars().take(60).collect();
-        let reply = client
-            .call(method, request)
-            .await
-            .with_context(|| format!("{method} {text}"))?;
-        ensure!(
-            reply["error"]["code"] == code,
-            "{method} {text}: {reply} instead of {code}"
-        );
+        let reply =
+            client.call(method, request).await.with_context(|| format!("{method} {text}"))?;
+        ensure!(reply["error"]["code"] == code, "{method} {text}: {reply} instead of {code}");
     }
     Ok(())
 }

@@ -30,11 +30,7 @@ async fn the_pages_work_in_chromium() {
     let platform = Platform::up(&as_arguments(&ports)).await.unwrap();
     let mut script = start(&folder, &platform).unwrap();
     let mut printed = String::new();
-    let status = timeout(
-        ALL_CHECKS_MAX,
-        watch(&mut script, platform, &ports, &mut printed),
-    )
-    .await;
+    let status = timeout(ALL_CHECKS_MAX, watch(&mut script, platform, &ports, &mut printed)).await;
     match status {
         Ok(Ok(status)) => assert!(status.success(), "{status}\n{printed}"),
         Ok(Err(error)) => panic!("{error:#}\n{printed}"),
@@ -50,17 +46,9 @@ fn is_installed(folder: &Path) -> bool {
         Some(json.pointer(pointer)?.as_str()?.to_owned())
     };
     ["axe-core", "playwright-core"].into_iter().all(|package| {
-        let wanted = version(
-            folder.join("package.json"),
-            &format!("/devDependencies/{package}"),
-        );
-        let found = version(
-            folder
-                .join("node_modules")
-                .join(package)
-                .join("package.json"),
-            "/version",
-        );
+        let wanted = version(folder.join("package.json"), &format!("/devDependencies/{package}"));
+        let found =
+            version(folder.join("node_modules").join(package).join("package.json"), "/version");
         wanted.is_some() && wanted == found
     })
 }
@@ -72,11 +60,7 @@ fn as_arguments(texts: &[String]) -> Vec<&str> {
 fn start(folder: &Path, platform: &Platform) -> Result<Child> {
     Command::new("node")
         .arg(folder.join("run.mjs"))
-        .args([
-            platform.url("gateway"),
-            platform.url("sandbox"),
-            "--restart".to_owned(),
-        ])
+        .args([platform.url("gateway"), platform.url("sandbox"), "--restart".to_owned()])
         .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -92,17 +76,9 @@ async fn watch(
     ports: &[String],
     printed: &mut String,
 ) -> Result<ExitStatus> {
-    let mut answers = script
-        .stdin
-        .take()
-        .context("the script has a standard input")?;
-    let mut lines = BufReader::new(
-        script
-            .stdout
-            .take()
-            .context("the script has a standard output")?,
-    )
-    .lines();
+    let mut answers = script.stdin.take().context("the script has a standard input")?;
+    let mut lines =
+        BufReader::new(script.stdout.take().context("the script has a standard output")?).lines();
     while let Some(line) = lines.next_line().await? {
         printed.push_str(&line);
         printed.push('\n');
@@ -116,10 +92,7 @@ async fn watch(
         printed.contains(" passed, "),
         "the script did not come to its end ({status}); its errors are above"
     );
-    platform
-        .process
-        .must_run()
-        .context("the platform at the end of the checks")?;
+    platform.process.must_run().context("the platform at the end of the checks")?;
     Ok(status)
 }
 

@@ -41,20 +41,14 @@ async fn every_accepted_notification_arrives_once_although_everything_is_killed_
     // The same ports in every life, so that senders find the platform again; and a request whose gateway
     // died is soon free to be repeated.
     let mut arguments = campana_tests::platform::fixed_ports().unwrap();
-    arguments.extend([
-        "--set".to_owned(),
-        "gateway.idempotency_takeover_seconds=2".to_owned(),
-    ]);
+    arguments.extend(["--set".to_owned(), "gateway.idempotency_takeover_seconds=2".to_owned()]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut platform = Platform::up_in(&home, &arguments).await.unwrap();
     let progress = Arc::new(Progress::default());
+    let started = clock::monotonic();
     let mut senders = JoinSet::new();
     for sender in 0..SENDERS {
-        senders.spawn(send_all(
-            platform.api().unwrap(),
-            sender,
-            Arc::clone(&progress),
-        ));
+        senders.spawn(send_all(platform.api().unwrap(), sender, Arc::clone(&progress)));
     }
     for (threshold, kill) in plan(&mut random) {
         let what = format!("{threshold} accepted");
@@ -63,13 +57,12 @@ async fn every_accepted_notification_arrives_once_although_everything_is_killed_
         })
         .await
         .unwrap();
+        println!("{:?}: {kill:?} after {threshold}", started.elapsed());
         match kill {
             Kill::Nats => drop(
-                eventually("nats-server", ONE_WITHIN, async || {
-                    platform.kill_nats().map(Some)
-                })
-                .await
-                .unwrap(),
+                eventually("nats-server", ONE_WITHIN, async || platform.kill_nats().map(Some))
+                    .await
+                    .unwrap(),
             ),
             Kill::Platform => {
                 platform.kill().await.unwrap();
@@ -91,12 +84,7 @@ async fn every_accepted_notification_arrives_once_although_everything_is_killed_
     assert_eq!(ids.len(), SENDERS * EACH, "two keys share a notification");
     settled(&platform.api().unwrap(), &ids).await.unwrap();
     once_in_the_inboxes(&platform, &ids).await.unwrap();
-    let dead = home
-        .command(&["dlq", "list", "--json"])
-        .await
-        .unwrap()
-        .json()
-        .unwrap();
+    let dead = home.command(&["dlq", "list", "--json"]).await.unwrap().json().unwrap();
     assert_eq!(dead["dead_letters"], json!([]), "a kill is nobody's fault");
     platform.stop(process::Signal::TERM).await.unwrap();
 }
@@ -109,11 +97,8 @@ enum Kill {
 
 /// Which kill comes after how many accepted notifications.
 fn plan(random: &mut Random) -> Vec<(usize, Kill)> {
-    let mut kills = [
-        [Kill::Nats; NATS_KILLS].as_slice(),
-        &[Kill::Platform; PLATFORM_KILLS],
-    ]
-    .concat();
+    let mut kills =
+        [[Kill::Nats; NATS_KILLS].as_slice(), &[Kill::Platform; PLATFORM_KILLS]].concat();
     random.shuffle(&mut kills);
     let all = (SENDERS * EACH) as u64;
     let mut moments: Vec<usize> = kills
@@ -129,18 +114,10 @@ async fn send_all(api: Api, sender: usize, progress: Arc<Progress>) -> Result<()
         let key = format!("{sender}-{turn}");
         let person = format!("person-{}", (sender * EACH + turn) % PEOPLE);
         // Some also leave the house, so that the work queue of a channel is killed in the middle too.
-        let channels: &[&str] = if turn % 10 == 0 {
-            &["in_app", "email"]
-        } else {
-            &["in_app"]
-        };
+        let channels: &[&str] = if turn % 10 == 0 { &["in_app", "email"] } else { &["in_app"] };
         let body = json!({"to": {"id": person, "email": "person@example.com"}, "content": {"title": key}, "channels": channels});
         let id = send_until_accepted(&api, &key, &body, &progress).await?;
-        progress
-            .ids
-            .lock()
-            .expect("no sender panics")
-            .insert(key, id);
+        progress.ids.lock().expect("no sender panics").insert(key, id);
         progress.accepted.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
@@ -169,12 +146,7 @@ async fn send_until_accepted(
                 return id_of(&answer.body);
             }
             Ok(answer) => {
-                ensure!(
-                    answer.body["retryable"] == true,
-                    "{}: {}",
-                    answer.status,
-                    answer.text
-                );
+                ensure!(answer.body["retryable"] == true, "{}: {}", answer.status, answer.text);
                 last = answer.text;
             }
             Err(error) => last = format!("{error:#}"),
@@ -191,33 +163,19 @@ async fn settled(api: &Api, ids: &BTreeSet<String>) -> Result<()> {
         states = all_states(api).await?;
         let open = ids
             .iter()
-            .filter(|id| {
-                !states
-                    .get(*id)
-                    .is_some_and(|state| FINAL.contains(&state.as_str()))
-            })
+            .filter(|id| !states.get(*id).is_some_and(|state| FINAL.contains(&state.as_str())))
             .count();
         Ok((open == 0).then_some(()))
     });
     done.await.with_context(|| {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for id in ids {
-            *counts
-                .entry(states.get(id).map_or("unknown", String::as_str))
-                .or_default() += 1;
+            *counts.entry(states.get(id).map_or("unknown", String::as_str)).or_default() += 1;
         }
         format!("{counts:?}")
     })?;
-    ensure!(
-        states.len() == ids.len(),
-        "{} notifications of {} requests",
-        states.len(),
-        ids.len()
-    );
-    ensure!(
-        states.values().all(|state| state == "completed"),
-        "something failed: {states:?}"
-    );
+    ensure!(states.len() == ids.len(), "{} notifications of {} requests", states.len(), ids.len());
+    ensure!(states.values().all(|state| state == "completed"), "something failed: {states:?}");
     Ok(())
 }
 
@@ -226,10 +184,7 @@ async fn all_states(api: &Api) -> Result<BTreeMap<String, String>> {
     loop {
         let page = api.get(&path).await?.expect(200)?;
         for one in page["data"].as_array().into_iter().flatten() {
-            states.insert(
-                id_of(one)?,
-                one["status"].as_str().unwrap_or_default().to_owned(),
-            );
+            states.insert(id_of(one)?, one["status"].as_str().unwrap_or_default().to_owned());
         }
         let Some(cursor) = page["next_cursor"].as_str() else {
             return Ok(states);
@@ -245,23 +200,12 @@ async fn once_in_the_inboxes(platform: &Platform, ids: &BTreeSet<String>) -> Res
     for person in 0..PEOPLE {
         let subject =
             subjects::channel("default", &ChannelName::inbox(&format!("person-{person}"))?);
-        let page = bus
-            .fetch_after(topology::CHANNELS, &subject, 0, 1_000)
-            .await?;
-        ensure!(
-            page.pending == 0,
-            "an inbox with {} more messages",
-            page.pending
-        );
+        let page = bus.fetch_after(topology::CHANNELS, &subject, 0, 1_000).await?;
+        ensure!(page.pending == 0, "an inbox with {} more messages", page.pending);
         for message in page.messages {
             let data: Value = serde_json::from_slice(&message.payload)?;
             *seen
-                .entry(
-                    data["notification_id"]
-                        .as_str()
-                        .unwrap_or_default()
-                        .to_owned(),
-                )
+                .entry(data["notification_id"].as_str().unwrap_or_default().to_owned())
                 .or_default() += 1;
         }
     }
@@ -277,14 +221,10 @@ async fn once_in_the_inboxes(platform: &Platform, ids: &BTreeSet<String>) -> Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bell_rings_while_the_database_is_away() {
-    let mut roles = Roles::start(&["gateway", "dispatcher", "recorder", "edge"])
-        .await
-        .unwrap();
+    let mut roles = Roles::start(&["gateway", "dispatcher", "recorder", "edge"]).await.unwrap();
     let api = roles.api().unwrap();
     let token = api.token("alice").await.unwrap();
-    let mut bell = Client::connect(&roles.edge_ws().unwrap(), "alice", &token)
-        .await
-        .unwrap();
+    let mut bell = Client::connect(&roles.edge_ws().unwrap(), "alice", &token).await.unwrap();
     let before = api.ring("alice", "before").await.unwrap();
     bell.expect(&before).await.unwrap();
     api.status(&before, "completed").await.unwrap();
@@ -296,30 +236,18 @@ async fn the_bell_rings_while_the_database_is_away() {
         bell.expect(&id).await.unwrap();
         during.push(id);
     }
-    let asked = api
-        .get(&format!("/v1/notifications/{}", during[0]))
-        .await
-        .unwrap();
-    assert_eq!(
-        (asked.status, asked.code()),
-        (503, "store_unavailable"),
-        "{}",
-        asked.text
-    );
+    let asked = api.get(&format!("/v1/notifications/{}", during[0])).await.unwrap();
+    assert_eq!((asked.status, asked.code()), (503, "store_unavailable"), "{}", asked.text);
     let health = format!("{}/readyz", roles.http("recorder-ops").unwrap());
     let http = campana_tests::api::http().unwrap();
     assert_eq!(http.get(&health).send().await.unwrap().status(), 503);
 
     roles.postgres.restart().await.unwrap();
     for id in &during {
-        eventually(
-            "the status after the database came back",
-            DRAINED_WITHIN,
-            async || {
-                let answer = api.get(&format!("/v1/notifications/{id}")).await?;
-                Ok((answer.body["status"] == "completed").then_some(()))
-            },
-        )
+        eventually("the status after the database came back", DRAINED_WITHIN, async || {
+            let answer = api.get(&format!("/v1/notifications/{id}")).await?;
+            Ok((answer.body["status"] == "completed").then_some(()))
+        })
         .await
         .unwrap();
     }

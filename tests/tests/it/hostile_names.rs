@@ -56,18 +56,9 @@ async fn recipients_and_templates() {
     // All of that passed alice by.
     let id = api.ring("alice", "only this").await.unwrap();
     alice.expect(&id).await.unwrap();
-    let listed = api
-        .get("/v1/recipients?limit=200")
-        .await
-        .unwrap()
-        .expect(200)
-        .unwrap();
-    let known: Vec<&str> = listed["data"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|one| one["id"].as_str())
-        .collect();
+    let listed = api.get("/v1/recipients?limit=200").await.unwrap().expect(200).unwrap();
+    let known: Vec<&str> =
+        listed["data"].as_array().unwrap().iter().filter_map(|one| one["id"].as_str()).collect();
     for name in STRANGE {
         assert!(known.contains(&name), "{name:?} is missing in {known:?}");
     }
@@ -80,45 +71,21 @@ async fn refused_names(platform: &Platform, api: &Api) -> Result<()> {
     for (name, code) in REFUSED.into_iter().chain([(long.as_str(), "too_long")]) {
         let short: String = name.chars().take(20).collect();
         let text = json!({"title": "x"});
-        let one = api
-            .post("/v1/notifications", &json!({"to": name, "content": text}))
-            .await?;
-        ensure!(
-            one.fields() == [format!("/to {code}")],
-            "{short:?}: {}",
-            one.text
-        );
-        let described = api
-            .post(
-                "/v1/notifications",
-                &json!({"to": [{"id": name}], "content": text}),
-            )
-            .await?;
+        let one = api.post("/v1/notifications", &json!({"to": name, "content": text})).await?;
+        ensure!(one.fields() == [format!("/to {code}")], "{short:?}: {}", one.text);
+        let described =
+            api.post("/v1/notifications", &json!({"to": [{"id": name}], "content": text})).await?;
         ensure!(
             described.fields() == [format!("/to/0/id {code}")],
             "{short:?}: {}",
             described.text
         );
-        let template = api
-            .post(
-                "/v1/notifications",
-                &json!({"to": "alice", "template": name}),
-            )
-            .await?;
-        ensure!(
-            template.fields() == [format!("/template {code}")],
-            "{short:?}: {}",
-            template.text
-        );
+        let template =
+            api.post("/v1/notifications", &json!({"to": "alice", "template": name})).await?;
+        ensure!(template.fields() == [format!("/template {code}")], "{short:?}: {}", template.text);
         let token = api.post("/v1/tokens", &json!({"user": name})).await?;
-        ensure!(
-            token.fields() == [format!("/user {code}")],
-            "{short:?}: {}",
-            token.text
-        );
-        let stored = api
-            .put(&format!("/v1/recipients/{}", encoded(name)), &json!({}))
-            .await?;
+        ensure!(token.fields() == [format!("/user {code}")], "{short:?}: {}", token.text);
+        let stored = api.put(&format!("/v1/recipients/{}", encoded(name)), &json!({})).await?;
         ensure!(
             stored.status == 422 && stored.fields() == [format!("/id {code}")],
             "{short:?}: {}",
@@ -150,10 +117,7 @@ async fn tenants() {
     alice.expect(&secret).await.unwrap();
     api.status(&secret, "completed").await.unwrap();
     for tenant in ["*", ">", "default.>", "=64efault"] {
-        other_tenant(&platform, tenant, &secret)
-            .await
-            .with_context(|| tenant.to_owned())
-            .unwrap();
+        other_tenant(&platform, tenant, &secret).await.with_context(|| tenant.to_owned()).unwrap();
     }
     for tenant in ["", "a\nb", &"x".repeat(10_000)] {
         let made = platform
@@ -161,10 +125,7 @@ async fn tenants() {
             .command(&["keys", "create", "--name", "x", "--tenant", tenant])
             .await
             .unwrap();
-        assert!(
-            made.code != 0 && made.stdout.is_empty(),
-            "a key for tenant {tenant:?}"
-        );
+        assert!(made.code != 0 && made.stdout.is_empty(), "a key for tenant {tenant:?}");
     }
     let last = api.ring("alice", "only this").await.unwrap();
     alice.expect(&last).await.unwrap();
@@ -178,24 +139,15 @@ async fn other_tenant(platform: &Platform, tenant: &str, secret: &str) -> Result
         ])
         .await?
         .json()?;
-    let api = platform
-        .api()?
-        .with_key(made["key"]["api_key"].as_str().context("a key")?);
+    let api = platform.api()?.with_key(made["key"]["api_key"].as_str().context("a key")?);
     ensure!(
-        api.get(&format!("/v1/notifications/{secret}"))
-            .await?
-            .status
-            == 404,
+        api.get(&format!("/v1/notifications/{secret}")).await?.status == 404,
         "another tenant's notification is shown"
     );
     ensure!(api.get("/v1/notifications").await?.expect(200)?["data"] == json!([]));
     ensure!(api.get("/v1/recipients").await?.expect(200)?["data"] == json!([]));
-    let mut own = Client::connect(
-        &platform.url("edge_ws"),
-        "alice",
-        &api.token("alice").await?,
-    )
-    .await?;
+    let mut own =
+        Client::connect(&platform.url("edge_ws"), "alice", &api.token("alice").await?).await?;
     let id = api.ring("alice", "for her namesake").await?;
     own.expect(&id).await.map(drop)
 }
@@ -203,9 +155,7 @@ async fn other_tenant(platform: &Platform, tenant: &str, secret: &str) -> Result
 /// A strange recipient is stored, read, rung and connected under exactly that name.
 async fn recipient(platform: &Platform, api: &Api, name: &str) -> Result<()> {
     let path = format!("/v1/recipients/{}", encoded(name));
-    api.put(&path, &json!({"email": "strange@example.com"}))
-        .await?
-        .expect(201)?;
+    api.put(&path, &json!({"email": "strange@example.com"})).await?.expect(201)?;
     ensure!(api.get(&path).await?.expect(200)?["id"] == name);
     let token = api.token(name).await?;
     let mut bell = Client::connect(&platform.url("edge_ws"), name, &token).await?;
@@ -223,14 +173,9 @@ async fn recipient(platform: &Platform, api: &Api, name: &str) -> Result<()> {
 
 async fn template(api: &Api, name: &str) -> Result<()> {
     let path = format!("/v1/templates/{}", encoded(name));
-    api.put(&path, &json!({"channels": {"in_app": {"title": "T"}}}))
-        .await?
-        .expect(201)?;
+    api.put(&path, &json!({"channels": {"in_app": {"title": "T"}}})).await?.expect(201)?;
     ensure!(api.get(&path).await?.expect(200)?["key"] == name);
-    let id = id_of(
-        &api.notify(&json!({"to": {"id": "somebody"}, "template": name}))
-            .await?,
-    )?;
+    let id = id_of(&api.notify(&json!({"to": {"id": "somebody"}, "template": name})).await?)?;
     let status = api.status(&id, "completed").await?;
     ensure!(status["template"] == name, "{status}");
     api.delete(&path).await?.expect(204).map(drop)
@@ -242,9 +187,7 @@ async fn channels() {
     let platform = Platform::up(&["--set", rooms]).await.unwrap();
     let url = platform.url("edge_ws");
     let mut quiet = member(&platform, &url, "quiet").await.unwrap();
-    let joined = call(&mut quiet, "subscribe", json!({"channel": "room:victim"}))
-        .await
-        .unwrap();
+    let joined = call(&mut quiet, "subscribe", json!({"channel": "room:victim"})).await.unwrap();
     assert!(joined["error"].is_null(), "{joined}");
     let mut loud = member(&platform, &url, "loud").await.unwrap();
     for name in [
@@ -259,10 +202,7 @@ async fn channels() {
         "room:victim ",
         "room:a:b:c",
     ] {
-        strange_channel(&mut loud, name)
-            .await
-            .with_context(|| name.to_owned())
-            .unwrap();
+        strange_channel(&mut loud, name).await.with_context(|| name.to_owned()).unwrap();
     }
     for (name, code) in [
         ("room:a\nb", 107),
@@ -287,13 +227,9 @@ async fn channels() {
         }
     }
     // The victim's channel said nothing of that, and says this.
-    let sent = call(
-        &mut loud,
-        "publish",
-        json!({"channel": "room:victim", "data": {"n": 1}}),
-    )
-    .await
-    .unwrap();
+    let sent = call(&mut loud, "publish", json!({"channel": "room:victim", "data": {"n": 1}}))
+        .await
+        .unwrap();
     assert!(sent["error"].is_null(), "{sent}");
     let Event::Line(push) = quiet.next(Duration::from_secs(20)).await.unwrap() else {
         panic!("closed")
@@ -322,17 +258,10 @@ async fn call(socket: &mut Socket, method: &str, request: Value) -> Result<Value
 async fn strange_channel(socket: &mut Socket, name: &str) -> Result<()> {
     let joined = call(socket, "subscribe", json!({"channel": name})).await?;
     ensure!(joined["error"].is_null(), "{joined}");
-    let sent = call(
-        socket,
-        "publish",
-        json!({"channel": name, "data": {"to": name}}),
-    )
-    .await?;
+    let sent = call(socket, "publish", json!({"channel": name, "data": {"to": name}})).await?;
     ensure!(sent["error"].is_null(), "{sent}");
     let history = call(socket, "history", json!({"channel": name, "limit": 10})).await?;
-    let all = history["history"]["publications"]
-        .as_array()
-        .context("history")?;
+    let all = history["history"]["publications"].as_array().context("history")?;
     ensure!(all.len() == 1 && all[0]["data"]["to"] == name, "{history}");
     Ok(())
 }

@@ -32,29 +32,18 @@ async fn a_poison_request_harms_no_neighbour_and_can_be_redriven_or_discarded() 
             (&json!("REQUESTS"), &json!("template_failed")),
             "{letter}"
         );
-        assert!(
-            letter["error"].as_str().unwrap().contains("in_app"),
-            "{letter}"
-        );
+        assert!(letter["error"].as_str().unwrap().contains("in_app"), "{letter}");
     }
-    redriven(&platform, &api, &mut bell, &letters[0])
-        .await
-        .unwrap();
-    discarded(&platform, &api, &letters[1], &poisons)
-        .await
-        .unwrap();
+    redriven(&platform, &api, &mut bell, &letters[0]).await.unwrap();
+    discarded(&platform, &api, &letters[1], &poisons).await.unwrap();
     // The platform goes on.
     let id = api.ring("alice", "after all").await.unwrap();
     bell.expect(&id).await.unwrap();
 }
 
 async fn put_template(api: &Api, title: &str) -> Result<()> {
-    let answer = api
-        .put(
-            "/v1/templates/order",
-            &json!({"channels": {"in_app": {"title": title}}}),
-        )
-        .await?;
+    let answer =
+        api.put("/v1/templates/order", &json!({"channels": {"in_app": {"title": title}}})).await?;
     ensure!(answer.status < 300, "{}", answer.text);
     Ok(())
 }
@@ -64,31 +53,14 @@ async fn send_together(api: &Api) -> Result<(Vec<String>, Vec<String>)> {
     let good = |turn: usize| json!({"to": "alice", "content": {"title": format!("good {turn}")}});
     let poison = json!({"to": "alice", "template": "order", "data": {"place": "here"}});
     let all: Vec<Value> = (0..NEIGHBOURS)
-        .map(|turn| {
-            if POISONS.contains(&turn) {
-                poison.clone()
-            } else {
-                good(turn)
-            }
-        })
+        .map(|turn| if POISONS.contains(&turn) { poison.clone() } else { good(turn) })
         .collect();
-    let answer = api
-        .post("/v1/notifications/batch", &json!({"notifications": all}))
-        .await?
-        .expect(202)?;
+    let answer =
+        api.post("/v1/notifications/batch", &json!({"notifications": all})).await?.expect(202)?;
     ensure!(answer["accepted"] == NEIGHBOURS, "{answer}");
     let (mut poisons, mut neighbours) = (Vec::new(), Vec::new());
-    for (turn, one) in answer["results"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
-        let list = if POISONS.contains(&turn) {
-            &mut poisons
-        } else {
-            &mut neighbours
-        };
+    for (turn, one) in answer["results"].as_array().into_iter().flatten().enumerate() {
+        let list = if POISONS.contains(&turn) { &mut poisons } else { &mut neighbours };
         list.push(id_of(one)?);
     }
     Ok((poisons, neighbours))
@@ -97,25 +69,15 @@ async fn send_together(api: &Api) -> Result<(Vec<String>, Vec<String>)> {
 async fn failed(api: &Api, id: &str) -> Result<()> {
     let status = api.status(id, "failed").await?;
     ensure!(status["reason"] == "template_failed", "{status}");
-    ensure!(
-        status["timeline"].to_string().contains("rejected"),
-        "{status}"
-    );
+    ensure!(status["timeline"].to_string().contains("rejected"), "{status}");
     Ok(())
 }
 
 /// The dead letters, once there are so many.
 async fn parked(platform: &Platform, count: usize) -> Result<Vec<Value>> {
     eventually("the dead letters", SOON, async || {
-        let listed = platform
-            .home
-            .command(&["dlq", "list", "--json"])
-            .await?
-            .json()?;
-        let letters = listed["dead_letters"]
-            .as_array()
-            .cloned()
-            .context("a list")?;
+        let listed = platform.home.command(&["dlq", "list", "--json"]).await?.json()?;
+        let letters = listed["dead_letters"].as_array().cloned().context("a list")?;
         Ok((letters.len() == count).then_some(letters))
     })
     .await
@@ -127,27 +89,15 @@ async fn redriven(platform: &Platform, api: &Api, bell: &mut Client, letter: &Va
     put_template(api, "Order at {{ place }}").await?;
     let nothing = platform.home.command(&["dlq", "redrive"]).await?;
     ensure!(nothing.code == 2, "redriving all needs --all: {nothing:?}");
-    platform
-        .home
-        .command(&["dlq", "redrive", &id, "--dry-run", "--json"])
-        .await?
-        .json()?;
+    platform.home.command(&["dlq", "redrive", &id, "--dry-run", "--json"]).await?.json()?;
     parked(platform, POISONS.len()).await?;
-    let done = platform
-        .home
-        .command(&["dlq", "redrive", &id, "--json"])
-        .await?
-        .json()?;
+    let done = platform.home.command(&["dlq", "redrive", &id, "--json"]).await?.json()?;
     ensure!(done["redriven"] == 1, "{done}");
     let ring = bell.next(SOON).await?;
     ensure!(ring.data["title"] == "Order at here", "{}", ring.data);
     let notification = ring.data["notification_id"].as_str().context("an id")?;
     let status = api.status(notification, "completed").await?;
-    ensure!(
-        ring.data["trace_id"] == status["trace_id"],
-        "{} and {status}",
-        ring.data
-    );
+    ensure!(ring.data["trace_id"] == status["trace_id"], "{} and {status}", ring.data);
     parked(platform, POISONS.len() - 1).await.map(drop)
 }
 
@@ -159,27 +109,16 @@ async fn discarded(
     poisons: &[String],
 ) -> Result<()> {
     let id = letter["id"].to_string();
-    let shown = platform
-        .home
-        .command(&["dlq", "show", &id, "--json"])
-        .await?
-        .json()?;
-    let text = shown["dead_letter"]["body"]["text"]
-        .as_str()
-        .context("the body")?;
-    let body: Value = serde_json::from_str(text)?;
-    let notification = body["id"].as_str().context("the request's id")?;
-    ensure!(
-        poisons.iter().any(|poison| poison == notification),
-        "{body}"
-    );
+    let shown = platform.home.command(&["dlq", "show", &id, "--json"]).await?.json()?;
+    // An envelope of one: its id, a space, the request.
+    let text = shown["dead_letter"]["body"]["text"].as_str().context("the body")?;
+    let (notification, request) = text.split_once(' ').context("an id and a request")?;
+    let request: Value = serde_json::from_str(request)?;
+    ensure!(request["id"] == notification, "{request}");
+    ensure!(poisons.iter().any(|poison| poison == notification), "{text}");
     let unsure = platform.home.command(&["dlq", "discard", &id]).await?;
     ensure!(unsure.code == 2, "{unsure:?}");
-    let done = platform
-        .home
-        .command(&["dlq", "discard", &id, "--yes", "--json"])
-        .await?
-        .json()?;
+    let done = platform.home.command(&["dlq", "discard", &id, "--yes", "--json"]).await?.json()?;
     ensure!(done["discarded"] == 1, "{done}");
     parked(platform, 0).await?;
     failed(api, notification).await

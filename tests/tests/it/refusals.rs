@@ -9,26 +9,16 @@ use campana_tests::{Home, Platform, process};
 /// Runs `up`, which must refuse.
 async fn refused(home: &Home, arguments: &[String], says: &[&str]) -> Result<()> {
     let before = process::mentioning(&home.mark());
-    let Ended {
-        code,
-        stdout,
-        stderr,
-    } = command::run(home.path(), &[], arguments).await?;
+    let Ended { code, stdout, stderr } = command::run(home.path(), &[], arguments).await?;
     ensure!(code == 4, "exit code {code} of {arguments:?}: {stderr}");
     let lines: Vec<&str> = stderr.lines().collect();
-    ensure!(
-        lines.len() == 1 && lines[0].starts_with("campana: "),
-        "not one line: {stderr}"
-    );
+    ensure!(lines.len() == 1 && lines[0].starts_with("campana: "), "not one line: {stderr}");
     for word in says {
         ensure!(stderr.contains(word), "{word:?} is missing in: {stderr}");
     }
     ensure!(!stderr.contains("::"), "an inside name is shown: {stderr}");
     ensure!(stdout.is_empty(), "{stdout}");
-    ensure!(
-        process::mentioning(&home.mark()) == before,
-        "a process lives on after: {stderr}"
-    );
+    ensure!(process::mentioning(&home.mark()) == before, "a process lives on after: {stderr}");
     Ok(())
 }
 
@@ -40,23 +30,11 @@ fn up(home: &Home, more: &[&str]) -> Vec<String> {
 async fn wrong_options_are_refused() {
     let home = Home::new().unwrap();
     let cases: [(&[&str], &[&str]); 6] = [
-        (
-            &["--set", "nats.embeded.port=1"],
-            &["unknown option nats.embeded.port", "flag"],
-        ),
-        (
-            &["--set", "gateway.rate_burst=many"],
-            &["gateway.rate_burst", "flag"],
-        ),
+        (&["--set", "nats.embeded.port=1"], &["unknown option nats.embeded.port", "flag"]),
+        (&["--set", "gateway.rate_burst=many"], &["gateway.rate_burst", "flag"]),
         (&["--set", "nats.durability=hope"], &["nats.durability"]),
-        (
-            &["--set", "auth.token_secret=short"],
-            &["auth.token_secret", "32 bytes"],
-        ),
-        (
-            &["--config", "/nowhere.toml"],
-            &["/nowhere.toml does not exist"],
-        ),
+        (&["--set", "auth.token_secret=short"], &["auth.token_secret", "32 bytes"]),
+        (&["--config", "/nowhere.toml"], &["/nowhere.toml does not exist"]),
         (
             &["--set", "nats.embedded.free_bytes_min=9000000000000000"],
             &["the disk of", "is full", "free_bytes_min"],
@@ -71,9 +49,7 @@ async fn wrong_options_are_refused() {
 async fn the_environment_is_checked_and_names_itself() {
     let home = Home::new().unwrap();
     let environment = [("CAMPANA__LOG__LEVLE".to_owned(), "info".to_owned())];
-    let ended = command::run(home.path(), &environment, &["config", "check"])
-        .await
-        .unwrap();
+    let ended = command::run(home.path(), &environment, &["config", "check"]).await.unwrap();
     assert_eq!(ended.code, 4, "{}", ended.stderr);
     assert!(
         ended.stderr.contains("log.levle") && ended.stderr.contains("environment"),
@@ -82,27 +58,15 @@ async fn the_environment_is_checked_and_names_itself() {
     );
     // Texts that look like numbers are still texts.
     let environment = [
-        (
-            "CAMPANA__CHANNELS__TWILIO__SMS_FROM".to_owned(),
-            "+12025550199".to_owned(),
-        ),
+        ("CAMPANA__CHANNELS__TWILIO__SMS_FROM".to_owned(), "+12025550199".to_owned()),
         (
             "CAMPANA__CHANNELS__TWILIO__AUTH_TOKEN".to_owned(),
             "12345678901234567890123456789012".to_owned(),
         ),
     ];
-    let ended = command::run(home.path(), &environment, &["config", "show", "--json"])
-        .await
-        .unwrap();
-    assert!(
-        ended
-            .json()
-            .unwrap()
-            .to_string()
-            .contains("\"+12025550199\""),
-        "{}",
-        ended.stdout
-    );
+    let ended =
+        command::run(home.path(), &environment, &["config", "show", "--json"]).await.unwrap();
+    assert!(ended.json().unwrap().to_string().contains("\"+12025550199\""), "{}", ended.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,14 +80,8 @@ async fn an_unusable_nats_server_is_refused() {
     };
     let missing = home.path().join("missing").display().to_string();
     let cases = [
-        (
-            fake("old", "nats-server: v2.9.10"),
-            vec!["v2.9.10", "2.14 or newer is needed"],
-        ),
-        (
-            fake("other", "hello"),
-            vec!["hello", "2.14 or newer is needed"],
-        ),
+        (fake("old", "nats-server: v2.9.10"), vec!["v2.9.10", "2.14 or newer is needed"]),
+        (fake("other", "hello"), vec!["hello", "2.14 or newer is needed"]),
         (missing, vec!["missing", "cannot be run"]),
     ];
     for (path, says) in cases {
@@ -138,13 +96,7 @@ async fn a_busy_port_and_a_second_platform_are_refused() {
     let running = Platform::up(&[]).await.unwrap();
     // A second platform on the same data.
     let same = up(&running.home, &[]);
-    refused(
-        &running.home,
-        &same,
-        &["another campana is running on", "--data-dir"],
-    )
-    .await
-    .unwrap();
+    refused(&running.home, &same, &["another campana is running on", "--data-dir"]).await.unwrap();
     // Each port that somebody else has.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

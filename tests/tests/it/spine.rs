@@ -66,12 +66,8 @@ impl Site {
         self.story(&id).await.context("the timeline")?;
         self.replay(&mut bell, &id).await.context("the replay")?;
         self.template(&mut bell).await.context("the template")?;
-        self.scheduled(&mut bell)
-            .await
-            .context("the scheduled notification")?;
-        self.read(&mut bell, &token)
-            .await
-            .context("the read mark")?;
+        self.scheduled(&mut bell).await.context("the scheduled notification")?;
+        self.read(&mut bell, &token).await.context("the read mark")?;
         self.missed(&mut bell).await.context("the reconnect")
     }
 
@@ -80,20 +76,13 @@ impl Site {
             "email": "dana@example.com", "phone": "+12025550123", "whatsapp": "+12025550124",
             "webhook_url": format!("{}/webhook/dana", self.sandbox.url), "webhook_secret": SECRET,
         });
-        self.api
-            .put("/v1/recipients/dana", &recipient)
-            .await?
-            .expect(201)?;
+        self.api.put("/v1/recipients/dana", &recipient).await?.expect(201)?;
         self.sandbox.expect_signed("dana", SECRET).await?;
         let template = json!({"channels": {
             "in_app": {"title": "Order {{ order }}", "body": "Ready at {{ place }}."},
             "email": {"subject": "Your order {{ order }}", "text": "{{ place }}", "html": "<p>{{ place }}</p>"},
         }});
-        self.api
-            .put("/v1/templates/order", &template)
-            .await?
-            .expect(201)
-            .map(drop)
+        self.api.put("/v1/templates/order", &template).await?.expect(201).map(drop)
     }
 
     fn first(&self) -> reqwest::RequestBuilder {
@@ -108,11 +97,7 @@ impl Site {
     /// One request, five channels, one trace.
     async fn everywhere(&self, bell: &mut Client) -> Result<String> {
         let answer = send(self.first()).await?;
-        ensure!(
-            answer.header("traceparent").contains(TRACE),
-            "{:?}",
-            answer.headers
-        );
+        ensure!(answer.header("traceparent").contains(TRACE), "{:?}", answer.headers);
         ensure!(
             !answer.header("x-request-id").is_empty()
                 && !answer.header("ratelimit-remaining").is_empty()
@@ -134,9 +119,7 @@ impl Site {
         );
         ensure!(ring.data["trace_id"] == TRACE, "{}", ring.data);
         ensure!(
-            ring.tags["traceparent"]
-                .as_str()
-                .is_some_and(|text| text.contains(TRACE)),
+            ring.tags["traceparent"].as_str().is_some_and(|text| text.contains(TRACE)),
             "{}",
             ring.tags
         );
@@ -144,15 +127,11 @@ impl Site {
         let mail = self.sandbox.message("email", "dana@example.com").await?;
         ensure!(
             mail["subject"] == "Hello"
-                && mail["email"]["text"]
-                    .as_str()
-                    .is_some_and(|text| text.contains("It rings.")),
+                && mail["email"]["text"].as_str().is_some_and(|text| text.contains("It rings.")),
             "{mail}"
         );
         ensure!(
-            mail["email"]["message_id"]
-                .as_str()
-                .is_some_and(|id| id.contains("dlv_")),
+            mail["email"]["message_id"].as_str().is_some_and(|id| id.contains("dlv_")),
             "{mail}"
         );
         let sms = self.sandbox.message("sms", "2025550123").await?;
@@ -160,14 +139,10 @@ impl Site {
         self.sandbox.message("whatsapp", "2025550124").await?;
         let hook = self.sandbox.message("webhook", "dana").await?;
         ensure!(hook["verification"]["result"] == "verified", "{hook}");
-        let trace = hook["webhook"]["headers"]["traceparent"]
-            .as_str()
-            .unwrap_or_default();
+        let trace = hook["webhook"]["headers"]["traceparent"].as_str().unwrap_or_default();
         ensure!(
             trace.contains(TRACE)
-                && hook["webhook"]["body"]
-                    .as_str()
-                    .is_some_and(|body| body.contains(TRACE)),
+                && hook["webhook"]["body"].as_str().is_some_and(|body| body.contains(TRACE)),
             "{hook}"
         );
         Ok(id)
@@ -191,27 +166,17 @@ impl Site {
             "{body}"
         );
         ensure!(
-            body["deliveries"]
-                .as_array()
-                .is_some_and(|all| all.len() == CHANNELS.len()),
+            body["deliveries"].as_array().is_some_and(|all| all.len() == CHANNELS.len()),
             "{body}"
         );
-        for (channel, status) in [
-            ("in_app", "delivered"),
-            ("email", "sent"),
-            ("webhook", "delivered"),
-        ] {
-            ensure!(
-                delivery(&body, channel)["status"] == status,
-                "{channel}: {body}"
-            );
+        for (channel, status) in
+            [("in_app", "delivered"), ("email", "sent"), ("webhook", "delivered")]
+        {
+            ensure!(delivery(&body, channel)["status"] == status, "{channel}: {body}");
         }
         for channel in &CHANNELS[1..] {
             let attempts = &delivery(&body, channel)["attempts"];
-            ensure!(
-                attempts.as_array().is_some_and(|all| all.len() == 1),
-                "{channel}: {attempts}"
-            );
+            ensure!(attempts.as_array().is_some_and(|all| all.len() == 1), "{channel}: {attempts}");
             ensure!(
                 attempts[0]["attempt"] == 1 && attempts[0]["possible_duplicate"] == false,
                 "{channel}: {attempts}"
@@ -251,19 +216,11 @@ impl Site {
             .header("Idempotency-Key", "spine-1");
         let other =
             send(other.json(&json!({"to": "dana", "content": {"title": "Another"}}))).await?;
-        ensure!(
-            other.status == 422 && other.code() == "idempotency_key_reused",
-            "{}",
-            other.text
-        );
+        ensure!(other.status == 422 && other.code() == "idempotency_key_reused", "{}", other.text);
         // What comes next in the inbox is the next notification, not the first one again.
         let marker = self.api.ring("dana", "marker").await?;
         bell.expect(&marker).await?;
-        let mails = self
-            .sandbox
-            .messages("email", "dana@example.com")
-            .await?
-            .len();
+        let mails = self.sandbox.messages("email", "dana@example.com").await?.len();
         ensure!(mails == 1, "{mails} mails of one notification");
         Ok(())
     }
@@ -279,10 +236,7 @@ impl Site {
         );
         ensure!(ring.data["metadata"]["shop"] == "9", "{}", ring.data);
         let status = self.api.status(&id, "completed").await?;
-        ensure!(
-            status["template"] == "order" && status["metadata"]["shop"] == "9",
-            "{status}"
-        );
+        ensure!(status["template"] == "order" && status["metadata"]["shop"] == "9", "{status}");
         let mails = self.sandbox.messages("email", "dana@example.com").await?;
         ensure!(mails[0]["subject"] == "Your order 7", "{mails:?}");
         Ok(())
@@ -300,10 +254,7 @@ impl Site {
             .and_then(Micros::from_rfc3339)
             .context("created_at")?;
         let waited = clock::now().since(accepted);
-        ensure!(
-            (1_000_000..15_000_000).contains(&waited),
-            "it rang after {waited} µs"
-        );
+        ensure!((1_000_000..15_000_000).contains(&waited), "it rang after {waited} µs");
         let status = self.api.status(&later, "completed").await?;
         ensure!(status["scheduled_at"].is_string(), "{status}");
         let text = status["timeline"].to_string();
@@ -317,19 +268,11 @@ impl Site {
         let ring = bell.expect(&id).await?;
         let body = json!({"ids": [ring.data["id"]]});
         let mark = self.api.anonymous(Method::POST, "/v1/inbox/read");
-        let answer = send(mark.bearer_auth(token).json(&body))
-            .await?
-            .expect(200)?;
+        let answer = send(mark.bearer_auth(token).json(&body)).await?.expect(200)?;
         ensure!(answer["read"] == 1, "{answer}");
         let heard = bell.next(SOON).await?;
-        ensure!(
-            heard.data["type"] == "read" && heard.data["ids"] == body["ids"],
-            "{}",
-            heard.data
-        );
-        self.api
-            .status_when(&id, |body| delivery(body, "in_app")["read_at"].is_string())
-            .await?;
+        ensure!(heard.data["type"] == "read" && heard.data["ids"] == body["ids"], "{}", heard.data);
+        self.api.status_when(&id, |body| delivery(body, "in_app")["read_at"].is_string()).await?;
         Ok(())
     }
 
@@ -341,10 +284,7 @@ impl Site {
         }
         let last = ids.last().context("five were sent")?.clone();
         self.api.status(&last, "completed").await?;
-        eventually("the reconnect", SOON, async || {
-            bell.reconnect().await.map(Some)
-        })
-        .await?;
+        eventually("the reconnect", SOON, async || bell.reconnect().await.map(Some)).await?;
         ensure!(bell.recovered, "the edge could not recover");
         for id in ids {
             bell.expect(&id).await?;

@@ -29,18 +29,11 @@ async fn a_second_run_starts_quickly_and_continues_with_the_same_data() {
     let home = first.stop(Signal::TERM).await.unwrap();
 
     let second = Platform::up_in(&home, &[]).await.unwrap();
-    println!(
-        "ready on an existing data directory after {:?}",
-        second.ready_after
-    );
+    println!("ready on an existing data directory after {:?}", second.ready_after);
     assert!(second.ready_after < START_MAX, "{:?}", second.ready_after);
     assert_eq!(second.url("api_key"), key);
     let api = second.api().unwrap();
-    api.get("/v1/recipients/erin")
-        .await
-        .unwrap()
-        .expect(200)
-        .unwrap();
+    api.get("/v1/recipients/erin").await.unwrap().expect(200).unwrap();
     api.status(&id, "completed").await.unwrap();
     let mut bell = second.client("erin").await.unwrap();
     assert!(bell.offset >= offset, "the stream began anew");
@@ -53,19 +46,11 @@ async fn a_second_run_starts_quickly_and_continues_with_the_same_data() {
 async fn what_up_prints_works() {
     let platform = Platform::up(&[]).await.unwrap();
     let banner = platform.process.output();
-    for name in [
-        "gateway", "sandbox", "edge_ws", "api_key", "nats", "data_dir",
-    ] {
-        assert!(
-            banner.contains(&platform.url(name)),
-            "{name} is missing in {banner}"
-        );
+    for name in ["gateway", "sandbox", "edge_ws", "api_key", "nats", "data_dir"] {
+        assert!(banner.contains(&platform.url(name)), "{name} is missing in {banner}");
     }
-    let (gateway, sandbox, metrics) = (
-        platform.url("gateway"),
-        platform.url("sandbox"),
-        platform.url("metrics"),
-    );
+    let (gateway, sandbox, metrics) =
+        (platform.url("gateway"), platform.url("sandbox"), platform.url("metrics"));
     let http = campana_tests::api::http().unwrap();
     let pages = [
         format!("{gateway}/"),
@@ -77,33 +62,13 @@ async fn what_up_prints_works() {
         format!("{metrics}/readyz"),
     ];
     for page in pages {
-        assert_eq!(
-            http.get(&page).send().await.unwrap().status(),
-            200,
-            "{page}"
-        );
+        assert_eq!(http.get(&page).send().await.unwrap().status(), 200, "{page}");
     }
-    let names = http
-        .get(format!("{metrics}/metrics"))
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
-    assert!(
-        names
-            .lines()
-            .filter(|line| line.starts_with("campana_"))
-            .count()
-            > 20,
-        "{names}"
-    );
+    let names = http.get(format!("{metrics}/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(names.lines().filter(|line| line.starts_with("campana_")).count() > 20, "{names}");
     use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::metadata(platform.home.data().join("up.json"))
-        .unwrap()
-        .permissions()
-        .mode();
+    let mode =
+        std::fs::metadata(platform.home.data().join("up.json")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "up.json holds a key");
 
     // The printed curl, as a person pastes it.
@@ -114,18 +79,10 @@ async fn what_up_prints_works() {
         .collect::<Vec<_>>()
         .join("\n");
     let mut bell = platform.client("alice").await.unwrap();
-    let ran = std::process::Command::new("sh")
-        .args(["-c", &curl])
-        .output()
-        .unwrap();
+    let ran = std::process::Command::new("sh").args(["-c", &curl]).output().unwrap();
     let answer: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
     bell.expect(answer["id"].as_str().unwrap()).await.unwrap();
-    platform
-        .sandbox()
-        .unwrap()
-        .message("email", "alice@example.com")
-        .await
-        .unwrap();
+    platform.sandbox().unwrap().message("email", "alice@example.com").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,17 +97,9 @@ async fn seeded_people_can_be_reached_on_every_channel() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_platform_takes_nats_server_with_it_and_starts_again() {
     let mut platform = Platform::up(&[]).await.unwrap();
-    let id = platform
-        .api()
-        .unwrap()
-        .ring("frank", "before the kill")
-        .await
-        .unwrap();
+    let id = platform.api().unwrap().ring("frank", "before the kill").await.unwrap();
     platform.kill().await.unwrap();
-    assert_eq!(
-        process::mentioning(&platform.home.mark()),
-        Vec::<u32>::new()
-    );
+    assert_eq!(process::mentioning(&platform.home.mark()), Vec::<u32>::new());
     let again = Platform::up_in(&platform.home, &[]).await.unwrap();
     again.api().unwrap().status(&id, "completed").await.unwrap();
 }
@@ -179,18 +128,13 @@ async fn rings(bell: &mut Client, id: &str) -> Result<()> {
     if bell.expect(id).await.is_ok() {
         return Ok(());
     }
-    eventually("the reconnect", SOON, async || {
-        bell.reconnect().await.map(Some)
-    })
-    .await?;
+    eventually("the reconnect", SOON, async || bell.reconnect().await.map(Some)).await?;
     bell.expect(id).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_work_on_the_running_platform() {
-    let platform = Platform::up(&["--set", "gateway.key_cache_seconds=1"])
-        .await
-        .unwrap();
+    let platform = Platform::up(&["--set", "gateway.key_cache_seconds=1"]).await.unwrap();
     configuration(&platform.home).await.unwrap();
     topology(&platform).await.unwrap();
     tokens(&platform).await.unwrap();
@@ -208,85 +152,42 @@ async fn configuration(home: &Home) -> Result<()> {
     ];
     let shown = home.command(&arguments).await?;
     let json = shown.json()?;
-    ensure!(
-        json["schema_version"] == 1 && json["options"].is_array(),
-        "{json}"
-    );
-    ensure!(
-        !shown.stdout.contains("a very secret secret"),
-        "a secret is shown"
-    );
-    ensure!(
-        shown.stdout.contains("auth.token_secret"),
-        "{}",
-        shown.stdout
-    );
+    ensure!(json["schema_version"] == 1 && json["options"].is_array(), "{json}");
+    ensure!(!shown.stdout.contains("a very secret secret"), "a secret is shown");
+    ensure!(shown.stdout.contains("auth.token_secret"), "{}", shown.stdout);
     home.command(&["config", "check"]).await?.text()?;
-    ensure!(
-        home.command(&["config", "doc"])
-            .await?
-            .text()?
-            .contains("[nats.embedded]")
-    );
+    ensure!(home.command(&["config", "doc"]).await?.text()?.contains("[nats.embedded]"));
     Ok(())
 }
 
 async fn topology(platform: &Platform) -> Result<()> {
     let home = &platform.home;
-    let shown = home
-        .command(&["topology", "show", "--json"])
-        .await?
-        .json()?;
+    let shown = home.command(&["topology", "show", "--json"]).await?.json()?;
     let names: Vec<&str> = shown["topology"]["streams"]
         .as_array()
         .into_iter()
         .flatten()
         .filter_map(|one| one["name"].as_str())
         .collect();
-    for name in [
-        "REQUESTS",
-        "DELIVERIES",
-        "OUTCOMES",
-        "CHANNELS",
-        "EVENTS",
-        "DLQ",
-    ] {
+    for name in ["REQUESTS", "DELIVERIES", "OUTCOMES", "CHANNELS", "EVENTS", "DLQ"] {
         ensure!(names.contains(&name), "{name} is missing in {names:?}");
     }
-    let none = home
-        .command(&["topology", "diff", "--json"])
-        .await?
-        .json()?;
-    ensure!(
-        none["differences"].as_array().is_some_and(Vec::is_empty),
-        "{none}"
-    );
+    let none = home.command(&["topology", "diff", "--json"]).await?.json()?;
+    ensure!(none["differences"].as_array().is_some_and(Vec::is_empty), "{none}");
     let bus = platform.bus().await?;
-    let mut changed = bus
-        .jetstream()
-        .get_stream("CHANNELS")
-        .await?
-        .cached_info()
-        .config
-        .clone();
+    let mut changed = bus.jetstream().get_stream("CHANNELS").await?.cached_info().config.clone();
     changed.max_messages_per_subject = 7;
     bus.jetstream().update_stream(changed).await?;
     let differs = home.command(&["topology", "diff", "--json"]).await?;
-    ensure!(
-        differs.code == 1 && differs.stdout.contains("CHANNELS"),
-        "{differs:?}"
-    );
+    ensure!(differs.code == 1 && differs.stdout.contains("CHANNELS"), "{differs:?}");
     home.command(&["topology", "apply"]).await?.text()?;
     home.command(&["topology", "diff"]).await?.text()?;
     Ok(())
 }
 
 async fn tokens(platform: &Platform) -> Result<()> {
-    let minted = platform
-        .home
-        .command(&["token", "mint", "--user", "heidi", "--json"])
-        .await?
-        .json()?;
+    let minted =
+        platform.home.command(&["token", "mint", "--user", "heidi", "--json"]).await?.json()?;
     let token = minted["token"]["token"].as_str().context("a token")?;
     let mut bell = Client::connect(&platform.url("edge_ws"), "heidi", token).await?;
     let id = platform.api()?.ring("heidi", "minted").await?;
@@ -296,9 +197,7 @@ async fn tokens(platform: &Platform) -> Result<()> {
 async fn keys(platform: &Platform) -> Result<()> {
     let home = &platform.home;
     let created = home
-        .command(&[
-            "keys", "create", "--name", "e2e", "--role", "reader", "--json",
-        ])
+        .command(&["keys", "create", "--name", "e2e", "--role", "reader", "--json"])
         .await?
         .json()?;
     let (key, id) = (
@@ -319,25 +218,14 @@ async fn keys(platform: &Platform) -> Result<()> {
         Ok((answer.status == 401 && answer.code() == "unauthorized").then_some(()))
     })
     .await?;
-    ensure!(
-        home.command(&["keys", "revoke", id]).await?.code == 1,
-        "a key is revoked once"
-    );
+    ensure!(home.command(&["keys", "revoke", id]).await?.code == 1, "a key is revoked once");
     Ok(())
 }
 
 async fn notifications(platform: &Platform) -> Result<()> {
     let sent = platform
         .home
-        .command(&[
-            "notify",
-            "send",
-            "--to",
-            "alice",
-            "--title",
-            "From the shell",
-            "--json",
-        ])
+        .command(&["notify", "send", "--to", "alice", "--title", "From the shell", "--json"])
         .await?
         .json()?;
     let id = sent["notification"]["id"].as_str().context("an id")?;

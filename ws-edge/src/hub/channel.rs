@@ -43,11 +43,7 @@ impl Channel {
             dead: false,
             _feed: None,
         };
-        Self {
-            key,
-            ready: tokio::sync::OnceCell::new(),
-            state: Mutex::new(state),
-        }
+        Self { key, ready: tokio::sync::OnceCell::new(), state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -72,11 +68,7 @@ impl Channel {
             return None;
         }
         state.idle_since = None;
-        if !state
-            .subscribers
-            .iter()
-            .any(|one| Arc::ptr_eq(one, mailbox))
-        {
+        if !state.subscribers.iter().any(|one| Arc::ptr_eq(one, mailbox)) {
             state.subscribers.push(Arc::clone(mailbox));
         }
         Some((state.sequencer.position(), state.floor))
@@ -106,10 +98,7 @@ impl Channel {
 
     pub(super) fn fetched(&self, messages: Vec<Arc<Published>>) {
         let mut state = self.lock();
-        let messages = messages
-            .into_iter()
-            .map(|message| (message.offset, message))
-            .collect();
+        let messages = messages.into_iter().map(|message| (message.offset, message)).collect();
         let out = state.sequencer.fetched(messages);
         state.deliver(out);
     }
@@ -142,9 +131,7 @@ impl Channel {
     }
 
     pub(super) fn is_idle(&self, linger: Duration, now: Instant) -> bool {
-        self.lock()
-            .idle_since
-            .is_some_and(|since| now.duration_since(since) >= linger)
+        self.lock().idle_since.is_some_and(|since| now.duration_since(since) >= linger)
     }
 
     /// Nobody may join any more; gives those who must be told.

@@ -31,12 +31,7 @@ pub(super) async fn of_channel(
     }
     let unavailable =
         |error: async_nats::SubscribeError| FetchError::Unavailable(error.to_string());
-    let mut messages = inner
-        .bus
-        .client()
-        .subscribe(filter.clone())
-        .await
-        .map_err(unavailable)?;
+    let mut messages = inner.bus.client().subscribe(filter.clone()).await.map_err(unavailable)?;
     let end = CancellationToken::new();
     let (ended, stopped, weak) = (end.clone(), inner.stop.clone(), Arc::downgrade(inner));
     inner.lifecycle.spawn("edge feed", async move {
@@ -52,9 +47,7 @@ pub(super) async fn of_channel(
             dispatch(&inner, &message);
         }
     });
-    let feed = Arc::new(Feed {
-        _end: end.drop_guard(),
-    });
+    let feed = Arc::new(Feed { _end: end.drop_guard() });
     feeds.insert(filter, Arc::downgrade(&feed));
     Ok(feed)
 }
@@ -84,13 +77,8 @@ fn dispatch(inner: &Arc<Inner>, message: &Message) {
     };
     let previous = headers::get_number::<u64>(head, "Nats-Last-Sequence").unwrap_or(0);
     let stored_at = headers::get(head, "Nats-Time-Stamp").and_then(Micros::from_rfc3339);
-    let publication = Arc::new(Published::new(
-        &channel.key,
-        sequence,
-        Some(head),
-        &message.payload,
-        stored_at,
-    ));
+    let publication =
+        Arc::new(Published::new(&channel.key, sequence, Some(head), &message.payload, stored_at));
     if let Some(trace) = headers::trace(head) {
         tracing::debug!(
             trace_id = trace.trace_id(),
@@ -106,9 +94,5 @@ fn dispatch(inner: &Arc<Inner>, message: &Message) {
 
 /// Forgets feeds that ended with their last channel.
 pub(super) async fn sweep(inner: &Inner) {
-    inner
-        .feeds
-        .lock()
-        .await
-        .retain(|_, feed| feed.strong_count() > 0);
+    inner.feeds.lock().await.retain(|_, feed| feed.strong_count() > 0);
 }

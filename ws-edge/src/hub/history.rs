@@ -20,30 +20,19 @@ pub(super) async fn answer(inner: &Inner, question: &History) -> Result<Found, R
         tracing::warn!(error = %why, "history cannot be read");
         error::INTERNAL
     };
-    let stream = inner
-        .position(POSITION_AGE_MAX)
-        .await
-        .map_err(unavailable)?;
+    let stream = inner.position(POSITION_AGE_MAX).await.map_err(unavailable)?;
     let since = question.since.as_ref();
     if since.is_some_and(|since| !since.epoch.is_empty() && since.epoch != stream.epoch) {
         return Err(error::UNRECOVERABLE_POSITION);
     }
-    let last = inner
-        .bus
-        .last(CHANNELS, &question.key.subject)
-        .await
-        .map_err(unavailable)?;
+    let last = inner.bus.last(CHANNELS, &question.key.subject).await.map_err(unavailable)?;
     let last = last.map_or(0, |message| message.sequence);
     let top = last.max(stream.last);
     let mut publications = Vec::new();
     if question.limit > 0 && last > 0 {
         publications = read(inner, question, last).await.map_err(unavailable)?;
     }
-    Ok(Found {
-        publications,
-        top,
-        epoch: stream.epoch.as_str().into(),
-    })
+    Ok(Found { publications, top, epoch: stream.epoch.as_str().into() })
 }
 
 async fn read(
@@ -58,17 +47,9 @@ async fn read(
     let since = question.since.as_ref().map(|since| since.offset);
     let (from, before) = if question.reverse {
         let before = since.unwrap_or(end).min(end);
-        (
-            start_of(inner, subject, question.limit as u64, before)
-                .await?
-                .max(oldest),
-            before,
-        )
+        (start_of(inner, subject, question.limit as u64, before).await?.max(oldest), before)
     } else {
-        (
-            since.map_or(oldest, |offset| offset.saturating_add(1).max(oldest)),
-            end,
-        )
+        (since.map_or(oldest, |offset| offset.saturating_add(1).max(oldest)), end)
     };
     let mut found = collect(inner, question, from, before).await?;
     if question.reverse {
@@ -91,10 +72,7 @@ async fn collect(
     let mut after = from.saturating_sub(1);
     while found.len() < question.limit && after.saturating_add(1) < before {
         let limit = (question.limit - found.len()).min(inner.options.recovery_page_messages);
-        let page = inner
-            .bus
-            .fetch_after(CHANNELS, &question.key.subject, after, limit)
-            .await?;
+        let page = inner.bus.fetch_after(CHANNELS, &question.key.subject, after, limit).await?;
         let Some(newest) = page.messages.last() else {
             break;
         };
@@ -143,10 +121,7 @@ async fn start_of(
 
 /// The first message with at least this sequence, and how many there are from it on.
 async fn count_from(inner: &Inner, subject: &str, sequence: u64) -> Result<(u64, u64), FetchError> {
-    let page = inner
-        .bus
-        .fetch_after(CHANNELS, subject, sequence.saturating_sub(1), 1)
-        .await?;
+    let page = inner.bus.fetch_after(CHANNELS, subject, sequence.saturating_sub(1), 1).await?;
     Ok(match page.messages.first() {
         Some(message) => (message.sequence, page.pending + 1),
         None => (sequence, 0),

@@ -22,19 +22,8 @@ const CHECKS_IN_FLIGHT: usize = 64;
 pub(super) async fn run(inner: Arc<Inner>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let connects = |inner: &Inner| {
-        inner
-            .bus
-            .client()
-            .statistics()
-            .connects
-            .load(Ordering::Relaxed)
-    };
-    let mut state = State {
-        connects: connects(&inner),
-        epoch: None,
-        unchecked: Vec::new(),
-    };
+    let connects = |inner: &Inner| inner.bus.client().statistics().connects.load(Ordering::Relaxed);
+    let mut state = State { connects: connects(&inner), epoch: None, unchecked: Vec::new() };
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -43,11 +32,8 @@ pub(super) async fn run(inner: Arc<Inner>) {
         let connected = connects(&inner);
         if connected != state.connects {
             state.connects = connected;
-            state.unchecked = inner
-                .channels
-                .iter()
-                .map(|entry| Arc::clone(entry.value()))
-                .collect();
+            state.unchecked =
+                inner.channels.iter().map(|entry| Arc::clone(entry.value())).collect();
             tracing::info!(
                 channels = state.unchecked.len(),
                 "reconnected to NATS: comparing channels with the stream"
@@ -78,24 +64,13 @@ async fn tick(inner: &Arc<Inner>, state: &mut State) -> Result<(), FetchError> {
         state.unchecked.clear();
         return Ok(());
     }
-    let age_max = if state.unchecked.is_empty() {
-        Duration::from_secs(5)
-    } else {
-        Duration::ZERO
-    };
+    let age_max = if state.unchecked.is_empty() { Duration::from_secs(5) } else { Duration::ZERO };
     let stream = inner.position(age_max).await?;
-    if state
-        .epoch
-        .replace(stream.epoch.clone())
-        .is_some_and(|known| known != stream.epoch)
-    {
+    if state.epoch.replace(stream.epoch.clone()).is_some_and(|known| known != stream.epoch) {
         // Another stream under the same name: every position is void.
         state.unchecked.clear();
-        let all: Vec<Arc<Channel>> = inner
-            .channels
-            .iter()
-            .map(|entry| Arc::clone(entry.value()))
-            .collect();
+        let all: Vec<Arc<Channel>> =
+            inner.channels.iter().map(|entry| Arc::clone(entry.value())).collect();
         tracing::warn!(
             channels = all.len(),
             "the stream was created anew: all subscribers begin anew"
@@ -122,10 +97,7 @@ async fn check(inner: &Arc<Inner>, channels: Vec<Arc<Channel>>) -> Vec<Arc<Chann
     let checks = channels.into_iter().map(|channel| async move {
         match inner.bus.last(CHANNELS, &channel.key.subject).await {
             Ok(last) => {
-                if channel.checked(
-                    last.map_or(0, |message| message.sequence),
-                    clock::monotonic(),
-                ) {
+                if channel.checked(last.map_or(0, |message| message.sequence), clock::monotonic()) {
                     crate::metrics::hole();
                     inner.repair(&channel);
                 }

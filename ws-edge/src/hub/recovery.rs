@@ -37,14 +37,9 @@ pub(super) fn publish(key: &Arc<ChannelKey>, message: &StoredMessage) -> Arc<Pub
 /// One page of the channel's messages after a position.
 async fn page(inner: &Inner, key: &Arc<ChannelKey>, after: u64) -> Result<Page, FetchError> {
     let limit = inner.options.recovery_page_messages;
-    let found = inner
-        .bus
-        .fetch_after(CHANNELS, &key.subject, after, limit)
-        .await?;
-    let mut page = Page {
-        publications: Vec::with_capacity(found.messages.len()),
-        more: found.pending > 0,
-    };
+    let found = inner.bus.fetch_after(CHANNELS, &key.subject, after, limit).await?;
+    let mut page =
+        Page { publications: Vec::with_capacity(found.messages.len()), more: found.pending > 0 };
     let mut bytes = 0;
     for message in &found.messages {
         bytes += message.payload.len();
@@ -74,9 +69,9 @@ pub(super) async fn next_page(
         tokio::time::sleep(LAG_PAUSE).await;
     }
     match inner.bus.last(CHANNELS, &key.subject).await? {
-        Some(last) if last.sequence >= at_least => Err(FetchError::Unavailable(
-            "stored messages do not show up".to_owned(),
-        )),
+        Some(last) if last.sequence >= at_least => {
+            Err(FetchError::Unavailable("stored messages do not show up".to_owned()))
+        }
         _ => Ok(None),
     }
 }
@@ -99,10 +94,7 @@ pub(super) async fn recover(
     if (nothing_missed && (position..=stream.last.max(position)).contains(&since.offset))
         || is_recoverable(inner, key, since.offset, position).await?
     {
-        Ok(Recovery::Page {
-            from: since.offset,
-            page,
-        })
+        Ok(Recovery::Page { from: since.offset, page })
     } else {
         Ok(Recovery::Lost(LostReason::Gap))
     }
@@ -205,11 +197,7 @@ async fn step(
     if page.more {
         return Ok(Step::More);
     }
-    Ok(if channel.finish() {
-        Step::Lagging
-    } else {
-        Step::Done
-    })
+    Ok(if channel.finish() { Step::Lagging } else { Step::Done })
 }
 
 #[cfg(test)]
@@ -258,10 +246,7 @@ mod tests {
     #[test]
     fn without_a_limit_per_channel_only_age_counts() {
         for max_per_subject in [-1, 0] {
-            let stream = StreamPosition {
-                max_per_subject,
-                ..stream(1, 100)
-            };
+            let stream = StreamPosition { max_per_subject, ..stream(1, 100) };
             assert!(kept(Some(13), 50, 90).reaches_back_to(4, &stream));
         }
     }

@@ -37,12 +37,7 @@ pub(super) enum Verdict<T> {
 impl<T> Sequencer<T> {
     /// Messages wait until [`Sequencer::start`].
     pub(super) fn new() -> Self {
-        Self {
-            position: 0,
-            waiting: true,
-            held: Vec::new(),
-            forgotten_upto: 0,
-        }
+        Self { position: 0, waiting: true, held: Vec::new(), forgotten_upto: 0 }
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -72,16 +67,8 @@ impl<T> Sequencer<T> {
             self.forgotten_upto = self.held.last().map_or(0, |last| last.sequence);
             self.held.clear();
         }
-        self.held.push(Held {
-            sequence,
-            previous,
-            message,
-        });
-        if std::mem::replace(&mut self.waiting, true) {
-            Verdict::Nothing
-        } else {
-            Verdict::Repair
-        }
+        self.held.push(Held { sequence, previous, message });
+        if std::mem::replace(&mut self.waiting, true) { Verdict::Nothing } else { Verdict::Repair }
     }
 
     /// The stream holds messages after the position: begins to wait. False if it waits already.

@@ -26,36 +26,21 @@ async fn fixture(options: EdgeOptions) -> Fixture {
     let bus = nats.bus_with_topology("edge-test").await.unwrap();
     let lifecycle = Lifecycle::new();
     let hub = Hub::start(bus.clone(), &lifecycle, &options);
-    Fixture {
-        nats,
-        bus,
-        lifecycle,
-        hub,
-    }
+    Fixture { nats, bus, lifecycle, hub }
 }
 
 impl Fixture {
     async fn publish(&self, key: &ChannelKey, number: u64) -> u64 {
         let body = Bytes::from(number.to_string());
-        let message = Outgoing::new(
-            key.subject.as_str(),
-            format!("{}-{number}", key.subject),
-            body,
-        );
+        let message =
+            Outgoing::new(key.subject.as_str(), format!("{}-{number}", key.subject), body);
         self.bus.publish(message).await.unwrap().sequence
     }
 
     async fn join(&self, key: &Arc<ChannelKey>, since: Option<u64>) -> (Arc<Mailbox>, Joined) {
         let mailbox = Arc::new(Mailbox::new(1 << 20));
-        let since = since.map(|offset| Since {
-            offset,
-            epoch: String::new(),
-        });
-        let join = Join {
-            ticket: 1,
-            key: Arc::clone(key),
-            since,
-        };
+        let since = since.map(|offset| Since { offset, epoch: String::new() });
+        let join = Join { ticket: 1, key: Arc::clone(key), since };
         let joined = self.hub.join(&join, &mailbox).await.unwrap();
         (mailbox, joined)
     }
@@ -87,9 +72,7 @@ async fn offsets(mailbox: &Mailbox, count: usize) -> Vec<u64> {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), waiting)
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap();
     found
 }
 
@@ -105,12 +88,8 @@ fn page_of(joined: &Joined) -> Option<Vec<u64>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_subscribers_of_a_channel_share_one_subscription_and_see_the_same() {
     for interest in [Interest::Channel, Interest::Namespace] {
-        let fixture = fixture(EdgeOptions {
-            interest,
-            linger_ms: 0,
-            ..EdgeOptions::default()
-        })
-        .await;
+        let fixture =
+            fixture(EdgeOptions { interest, linger_ms: 0, ..EdgeOptions::default() }).await;
         let (mine, other) = (key("t", "room:a.*.>"), key("u", "room:a.*.>"));
         let first = fixture.publish(&mine, 0).await;
         let (one, joined) = fixture.join(&mine, None).await;
@@ -135,20 +114,15 @@ async fn all_subscribers_of_a_channel_share_one_subscription_and_see_the_same() 
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), gone)
-            .await
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap();
         fixture.end().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_missed_is_found_or_known_to_be_gone() {
-    let fixture = fixture(EdgeOptions {
-        recovery_page_messages: 10,
-        ..EdgeOptions::default()
-    })
-    .await;
+    let fixture =
+        fixture(EdgeOptions { recovery_page_messages: 10, ..EdgeOptions::default() }).await;
     let room = key("t", "room:a");
     let mut stored = Vec::new();
     for number in 0..25 {
@@ -156,40 +130,19 @@ async fn what_was_missed_is_found_or_known_to_be_gone() {
     }
     let (_, joined) = fixture.join(&room, Some(stored[4])).await;
     assert_eq!(page_of(&joined).unwrap(), stored[5..15]);
-    let more = More {
-        ticket: 1,
-        key: Arc::clone(&room),
-        after: stored[14],
-        at_least: 0,
-    };
+    let more = More { ticket: 1, key: Arc::clone(&room), after: stored[14], at_least: 0 };
     let rest = fixture.hub.more(&more).await.unwrap();
-    assert_eq!(
-        rest.publications
-            .iter()
-            .map(|one| one.offset)
-            .collect::<Vec<_>>(),
-        stored[15..25]
-    );
+    assert_eq!(rest.publications.iter().map(|one| one.offset).collect::<Vec<_>>(), stored[15..25]);
     assert!(!rest.more);
     let (_, joined) = fixture.join(&room, Some(stored[24])).await;
     assert_eq!(page_of(&joined), Some(vec![]));
     let (_, joined) = fixture.join(&room, Some(stored[24] + 1_000)).await;
     assert!(matches!(joined.recovery, Recovery::Lost(LostReason::Gap)));
     let mailbox = Arc::new(Mailbox::new(1 << 20));
-    let since = Some(Since {
-        offset: 1,
-        epoch: "_".to_owned(),
-    });
+    let since = Some(Since { offset: 1, epoch: "_".to_owned() });
     let joined = fixture
         .hub
-        .join(
-            &Join {
-                ticket: 1,
-                key: Arc::clone(&room),
-                since,
-            },
-            &mailbox,
-        )
+        .join(&Join { ticket: 1, key: Arc::clone(&room), since }, &mailbox)
         .await
         .unwrap();
     assert!(matches!(joined.recovery, Recovery::Lost(LostReason::Epoch)));
@@ -197,10 +150,7 @@ async fn what_was_missed_is_found_or_known_to_be_gone() {
     let busy = key("t", "room:busy");
     let first = fixture.publish(&busy, 0).await;
     let all = (1..=1_005).map(|number| fixture.publish(&busy, number));
-    futures::stream::iter(all)
-        .buffer_unordered(256)
-        .collect::<Vec<_>>()
-        .await;
+    futures::stream::iter(all).buffer_unordered(256).collect::<Vec<_>>().await;
     let (_, joined) = fixture.join(&busy, Some(first)).await;
     assert!(matches!(joined.recovery, Recovery::Lost(LostReason::Gap)));
     fixture.end().await;
@@ -219,10 +169,7 @@ async fn history_reads_forwards_and_backwards() {
         command: 1,
         key: Arc::clone(&room),
         limit,
-        since: since.map(|offset| Since {
-            offset,
-            epoch: String::new(),
-        }),
+        since: since.map(|offset| Since { offset, epoch: String::new() }),
         reverse,
         reach,
         age_seconds_max: 0,
@@ -230,31 +177,15 @@ async fn history_reads_forwards_and_backwards() {
     let read = async |question: crate::session::History| {
         let found = fixture.hub.history(&question).await.unwrap();
         assert!(found.top >= stored[39]);
-        found
-            .publications
-            .iter()
-            .map(|one| one.offset)
-            .collect::<Vec<_>>()
+        found.publications.iter().map(|one| one.offset).collect::<Vec<_>>()
     };
     let reversed = |range: &[u64]| range.iter().rev().copied().collect::<Vec<_>>();
     assert_eq!(read(ask(5, None, false, 1_000)).await, stored[..5]);
-    assert_eq!(
-        read(ask(5, Some(stored[9]), false, 1_000)).await,
-        stored[10..15]
-    );
+    assert_eq!(read(ask(5, Some(stored[9]), false, 1_000)).await, stored[10..15]);
     assert_eq!(read(ask(300, None, false, 1_000)).await, stored);
-    assert_eq!(
-        read(ask(5, None, true, 1_000)).await,
-        reversed(&stored[35..])
-    );
-    assert_eq!(
-        read(ask(5, Some(stored[9]), true, 1_000)).await,
-        reversed(&stored[4..9])
-    );
-    assert_eq!(
-        read(ask(5, Some(stored[2]), true, 1_000)).await,
-        reversed(&stored[..2])
-    );
+    assert_eq!(read(ask(5, None, true, 1_000)).await, reversed(&stored[35..]));
+    assert_eq!(read(ask(5, Some(stored[9]), true, 1_000)).await, reversed(&stored[4..9]));
+    assert_eq!(read(ask(5, Some(stored[2]), true, 1_000)).await, reversed(&stored[..2]));
     assert_eq!(read(ask(300, None, false, 7)).await, stored[33..]);
     assert_eq!(read(ask(300, None, true, 7)).await, reversed(&stored[33..]));
     assert_eq!(read(ask(0, None, true, 7)).await, Vec::<u64>::new());
@@ -271,10 +202,7 @@ async fn a_hole_is_repaired_before_the_next_message() {
     assert_eq!(offsets(&mailbox, 1).await, [first]);
     // Pretend that two live messages got lost by hiding the channel while they are published.
     let (_, channel) = fixture.hub.0.channels.remove(&room.subject).unwrap();
-    let lost = [
-        fixture.publish(&room, 2).await,
-        fixture.publish(&room, 3).await,
-    ];
+    let lost = [fixture.publish(&room, 2).await, fixture.publish(&room, 3).await];
     fixture.bus.client().flush().await.unwrap();
     let probe = key("t", "room:probe");
     let (probe_mailbox, _) = fixture.join(&probe, None).await;

@@ -49,12 +49,7 @@ impl Session {
         let key = Arc::new(ChannelKey::new(who.tenant.as_str(), channel));
         let data = Bytes::copy_from_slice(data.as_bytes());
         self.reserve()?;
-        out.push(Effect::Run(Operation::Publish(Publish {
-            command: id,
-            key,
-            data,
-            info,
-        })));
+        out.push(Effect::Run(Operation::Publish(Publish { command: id, key, data, info })));
         Ok(())
     }
 
@@ -74,11 +69,7 @@ impl Session {
         if self.find(&request.channel).is_none() {
             return Err(error::PERMISSION_DENIED.into());
         }
-        let most = self
-            .rules
-            .options
-            .history_messages_max
-            .min(namespace.history_size);
+        let most = self.rules.options.history_messages_max.min(namespace.history_size);
         let limit = usize::try_from(request.limit).map_or(most, |asked| asked.min(most));
         let operation = History {
             command: id,
@@ -104,26 +95,21 @@ impl Session {
         let Some(who) = &self.who else {
             return Err(Denial::Close(disconnect::BAD_REQUEST));
         };
-        let claims = self
-            .rules
-            .keys
-            .verify_connection(token, now.unix, &self.rules.policy)
-            .map_err(|why| {
-                Denial::Close(match why {
-                    TokenError::Expired => disconnect::EXPIRED,
-                    TokenError::Invalid(_) => disconnect::INVALID_TOKEN,
-                })
-            })?;
+        let claims =
+            self.rules.keys.verify_connection(token, now.unix, &self.rules.policy).map_err(
+                |why| {
+                    Denial::Close(match why {
+                        TokenError::Expired => disconnect::EXPIRED,
+                        TokenError::Invalid(_) => disconnect::INVALID_TOKEN,
+                    })
+                },
+            )?;
         if claims.user != who.user || claims.tenant != who.tenant {
             return Err(Denial::Close(disconnect::INVALID_TOKEN));
         }
         let left = claims.expires_at.map(|at| at.saturating_sub(now.unix));
-        let reply = encode::refreshed(
-            id,
-            "refresh",
-            Some((&self.client, &self.rules.version)),
-            left,
-        );
+        let reply =
+            encode::refreshed(id, "refresh", Some((&self.client, &self.rules.version)), left);
         self.timers.expires_at = moment(claims.expires_at, now);
         out.push(Effect::Send(reply));
         Ok(())

@@ -27,11 +27,7 @@ impl Session {
             return self.close(disconnect::BAD_REQUEST, out);
         }
         let claims =
-            match self
-                .rules
-                .keys
-                .verify_connection(&request.token, now.unix, &self.rules.policy)
-            {
+            match self.rules.keys.verify_connection(&request.token, now.unix, &self.rules.policy) {
                 Ok(claims) => claims,
                 Err(TokenError::Expired) => {
                     return self.refuse_connect(id, Denial::Reply(error::TOKEN_EXPIRED), out);
@@ -46,10 +42,7 @@ impl Session {
                     tenant: claims.tenant,
                     info: claims.info,
                 }));
-                self.state = State::Connecting {
-                    command: id,
-                    held: Vec::new(),
-                };
+                self.state = State::Connecting { command: id, held: Vec::new() };
                 self.operations += 1;
                 out.push(Effect::Run(Operation::Join(joins)));
             }
@@ -90,24 +83,16 @@ impl Session {
         for name in names {
             let (channel, namespace) = rules.channel(name)?;
             let key = Arc::new(ChannelKey::new(claims.tenant.as_str(), channel));
-            let standing = standings
-                .get(name)
-                .filter(|standing| standing.recover && namespace.recovers());
-            let since = standing.map(|one| Since {
-                offset: one.offset,
-                epoch: one.epoch.clone(),
-            });
+            let standing =
+                standings.get(name).filter(|standing| standing.recover && namespace.recovers());
+            let since = standing.map(|one| Since { offset: one.offset, epoch: one.epoch.clone() });
             let mut subscription = Subscription::new(Arc::clone(&key), self.ticket());
             subscription.server_side = true;
             if let Some(options) = claims.subs.get(name) {
                 subscription.info = options.info.as_deref().map(Into::into);
                 subscription.data = options.data.as_deref().map(Into::into);
             }
-            joins.push(Join {
-                ticket: subscription.ticket,
-                key,
-                since,
-            });
+            joins.push(Join { ticket: subscription.ticket, key, since });
             self.subscriptions.push(subscription);
         }
         Ok(joins)
@@ -129,15 +114,10 @@ impl Session {
         if results.iter().any(|(_, result)| result.is_err()) {
             return self.close(disconnect::SERVER_ERROR, out);
         }
-        for (ticket, joined) in results
-            .into_iter()
-            .filter_map(|(ticket, result)| Some((ticket, result.ok()?)))
+        for (ticket, joined) in
+            results.into_iter().filter_map(|(ticket, result)| Some((ticket, result.ok()?)))
         {
-            let Some(at) = self
-                .subscriptions
-                .iter()
-                .position(|one| one.ticket == ticket)
-            else {
+            let Some(at) = self.subscriptions.iter().position(|one| one.ticket == ticket) else {
                 continue;
             };
             let mut encoded = String::new();

@@ -19,10 +19,9 @@ const REJECT_UNRECOVERED: u64 = 2;
 /// Up to where a client is after the answer to its subscription, and whether more pages follow.
 pub(super) fn reached(joined: &Joined) -> (u64, bool) {
     match &joined.recovery {
-        Recovery::Page { from, page } => (
-            page.publications.last().map_or(*from, |last| last.offset),
-            page.more,
-        ),
+        Recovery::Page { from, page } => {
+            (page.publications.last().map_or(*from, |last| last.offset), page.more)
+        }
         Recovery::None | Recovery::Lost(_) => (joined.top, false),
     }
 }
@@ -55,10 +54,7 @@ impl Session {
         )?;
         let key = Arc::new(ChannelKey::new(who.tenant.as_str(), channel));
         let recovers = namespace.recovers() && request.recover;
-        let since = recovers.then_some(Since {
-            offset: request.offset,
-            epoch: request.epoch,
-        });
+        let since = recovers.then_some(Since { offset: request.offset, epoch: request.epoch });
         self.reserve()?;
         let mut subscription = Subscription::new(Arc::clone(&key), self.ticket());
         subscription.command = Some(id);
@@ -76,9 +72,7 @@ impl Session {
     }
 
     pub(super) fn find(&self, channel: &str) -> Option<usize> {
-        self.subscriptions
-            .iter()
-            .position(|one| one.key.name.as_str() == channel)
+        self.subscriptions.iter().position(|one| one.key.name.as_str() == channel)
     }
 
     /// Channels are joined: the answer, then what waited.
@@ -93,23 +87,13 @@ impl Session {
         }
         for (ticket, result) in results {
             // The client may have unsubscribed meanwhile.
-            let Some(at) = self
-                .subscriptions
-                .iter()
-                .position(|one| one.ticket == ticket)
-            else {
+            let Some(at) = self.subscriptions.iter().position(|one| one.ticket == ticket) else {
                 continue;
             };
             let Some(id) = self.subscriptions[at].command.take() else {
                 continue;
             };
-            let lost = matches!(
-                result,
-                Ok(Joined {
-                    recovery: Recovery::Lost(_),
-                    ..
-                })
-            );
+            let lost = matches!(result, Ok(Joined { recovery: Recovery::Lost(_), .. }));
             match result {
                 Err(()) => self.drop_subscription(at, id, error::INTERNAL, out),
                 Ok(_) if lost && self.subscriptions[at].all_or_nothing => {
@@ -155,9 +139,7 @@ impl Session {
             data: subscription.data.as_deref(),
             ..SubscribeResult::default()
         };
-        out.push(Effect::Report(Report::Subscribed(Arc::clone(
-            &subscription.key,
-        ))));
+        out.push(Effect::Report(Report::Subscribed(Arc::clone(&subscription.key))));
         match &joined.recovery {
             Recovery::None => {}
             Recovery::Lost(why) => {
@@ -176,11 +158,7 @@ impl Session {
 
     /// Everything up to `cursor` is out: asks for the next page, or lets the live ones go.
     pub(super) fn release(&mut self, ticket: u32, cursor: u64, more: bool, out: &mut Vec<Effect>) {
-        let Some(one) = self
-            .subscriptions
-            .iter_mut()
-            .find(|one| one.ticket == ticket)
-        else {
+        let Some(one) = self.subscriptions.iter_mut().find(|one| one.ticket == ticket) else {
             return;
         };
         match one.caught_up(cursor, more) {
@@ -199,11 +177,7 @@ impl Session {
 
     /// The next page of a recovery came.
     pub(super) fn on_more(&mut self, ticket: u32, result: Result<Page, ()>, out: &mut Vec<Effect>) {
-        let Some(at) = self
-            .subscriptions
-            .iter()
-            .position(|one| one.ticket == ticket)
-        else {
+        let Some(at) = self.subscriptions.iter().position(|one| one.ticket == ticket) else {
             return;
         };
         let Phase::CatchingUp { mut cursor, .. } = self.subscriptions[at].phase else {
@@ -242,11 +216,7 @@ impl Session {
         if self.is_closed() {
             return;
         }
-        if let Some(at) = self
-            .subscriptions
-            .iter()
-            .position(|one| one.key.subject == key.subject)
-        {
+        if let Some(at) = self.subscriptions.iter().position(|one| one.key.subject == key.subject) {
             self.lost_at(at, out);
         }
     }
@@ -264,13 +234,8 @@ impl Session {
             return self.drop_subscription(at, id, error::INTERNAL, out);
         }
         let subscription = self.subscriptions.swap_remove(at);
-        out.push(Effect::Report(Report::Unsubscribed(Arc::clone(
-            &subscription.key,
-        ))));
-        out.push(Effect::Send(encode::unsubscribe_push(
-            subscription.key.name.as_str(),
-            why,
-        )));
+        out.push(Effect::Report(Report::Unsubscribed(Arc::clone(&subscription.key))));
+        out.push(Effect::Send(encode::unsubscribe_push(subscription.key.name.as_str(), why)));
         out.push(Effect::Run(Operation::Leave(subscription.key)));
     }
 
@@ -285,9 +250,9 @@ impl Session {
             let subscription = self.subscriptions.swap_remove(at);
             match subscription.command {
                 Some(pending) => self.refuse(pending, error::BAD_REQUEST, out),
-                None => out.push(Effect::Report(Report::Unsubscribed(Arc::clone(
-                    &subscription.key,
-                )))),
+                None => {
+                    out.push(Effect::Report(Report::Unsubscribed(Arc::clone(&subscription.key))))
+                }
             }
             out.push(Effect::Run(Operation::Leave(subscription.key)));
         }
@@ -305,9 +270,7 @@ impl Session {
         let Some(who) = &self.who else {
             return Err(Denial::Close(disconnect::BAD_REQUEST));
         };
-        let at = self
-            .find(&request.channel)
-            .ok_or(error::PERMISSION_DENIED)?;
+        let at = self.find(&request.channel).ok_or(error::PERMISSION_DENIED)?;
         let grant = self.rules.subscription_token(
             who,
             &self.client,
@@ -317,12 +280,7 @@ impl Session {
         )?;
         let left = grant.expires_at.map(|at| at.saturating_sub(now.unix));
         self.subscriptions[at].expires_at = moment(grant.expires_at, now);
-        out.push(Effect::Send(encode::refreshed(
-            id,
-            "sub_refresh",
-            None,
-            left,
-        )));
+        out.push(Effect::Send(encode::refreshed(id, "sub_refresh", None, left)));
         Ok(())
     }
 }

@@ -13,19 +13,14 @@ mod recovery;
 use super::*;
 use crate::options::{EdgeOptions, NamespaceOptions, PublishAccess, SubscribeAccess};
 
-const NOW: Now = Now {
-    ms: 1_000,
-    unix: 1_800_000_000,
-};
+const NOW: Now = Now { ms: 1_000, unix: 1_800_000_000 };
 
 fn keys() -> TokenKeys {
     TokenKeys::new(&[7; 32], None).unwrap()
 }
 
 fn token(ttl: i64) -> String {
-    keys()
-        .mint_connection("alice", "acme", ttl, NOW.unix, &ConnectionSpec::default())
-        .unwrap()
+    keys().mint_connection("alice", "acme", ttl, NOW.unix, &ConnectionSpec::default()).unwrap()
 }
 
 fn options() -> EdgeOptions {
@@ -85,9 +80,9 @@ impl World {
             assert_eq!(self.closed, None, "{effect:?} after the close");
             match effect {
                 Effect::Send(text) => self.sent.push(serde_json::from_str(text.as_str()).unwrap()),
-                Effect::Push(publication) => self
-                    .sent
-                    .push(serde_json::from_str(publication.push.as_str()).unwrap()),
+                Effect::Push(publication) => {
+                    self.sent.push(serde_json::from_str(publication.push.as_str()).unwrap())
+                }
                 Effect::Run(operation) => self.waiting.push(operation),
                 Effect::Close(why) => self.closed = Some(why.code),
                 Effect::Report(report) => self.reports.push(report),
@@ -115,21 +110,14 @@ impl World {
     fn answer(&mut self) {
         for operation in std::mem::take(&mut self.waiting) {
             let done = match operation {
-                Operation::Join(joins) => Done::Joined(
-                    joins
-                        .iter()
-                        .map(|join| (join.ticket, Ok(fresh())))
-                        .collect(),
-                ),
+                Operation::Join(joins) => {
+                    Done::Joined(joins.iter().map(|join| (join.ticket, Ok(fresh()))).collect())
+                }
                 Operation::More(more) => Done::More(more.ticket, Ok(Page::default())),
                 Operation::Leave(_) => Done::Left,
                 Operation::Publish(message) => Done::Published(message.command, Ok(())),
                 Operation::History(question) => {
-                    let found = Found {
-                        publications: Vec::new(),
-                        top: 10,
-                        epoch: "e".into(),
-                    };
+                    let found = Found { publications: Vec::new(), top: 10, epoch: "e".into() };
                     Done::History(question.command, Ok(found))
                 }
             };
@@ -139,16 +127,12 @@ impl World {
 
     fn publish(&mut self, channel: &str, offset: u64) {
         let mut out = Vec::new();
-        self.session
-            .on_publication(publication(channel, offset), &mut out);
+        self.session.on_publication(publication(channel, offset), &mut out);
         self.take(out);
     }
 
     fn at(&mut self, ms: u64) {
-        self.now = Now {
-            ms,
-            unix: NOW.unix + i64::try_from(ms - NOW.ms).unwrap() / 1_000,
-        };
+        self.now = Now { ms, unix: NOW.unix + i64::try_from(ms - NOW.ms).unwrap() / 1_000 };
         let mut out = Vec::new();
         self.session.on_timer(self.now, &mut out);
         self.take(out);
@@ -163,41 +147,20 @@ impl World {
     }
 
     fn offsets(&self, channel: &str) -> Vec<u64> {
-        let pushes = self
-            .sent
-            .iter()
-            .filter(|line| line["push"]["channel"] == channel);
-        pushes
-            .filter_map(|line| line["push"]["pub"]["offset"].as_u64())
-            .collect()
+        let pushes = self.sent.iter().filter(|line| line["push"]["channel"] == channel);
+        pushes.filter_map(|line| line["push"]["pub"]["offset"].as_u64()).collect()
     }
 }
 
 fn fresh() -> Joined {
-    Joined {
-        top: 10,
-        epoch: "e".into(),
-        recovery: Recovery::None,
-    }
+    Joined { top: 10, epoch: "e".into(), recovery: Recovery::None }
 }
 
 fn publication(channel: &str, offset: u64) -> Arc<Published> {
-    let key = Arc::new(ChannelKey::new(
-        "acme",
-        ChannelName::parse(channel).unwrap(),
-    ));
-    Arc::new(Published::new(
-        &key,
-        offset,
-        None,
-        offset.to_string().as_bytes(),
-        None,
-    ))
+    let key = Arc::new(ChannelKey::new("acme", ChannelName::parse(channel).unwrap()));
+    Arc::new(Published::new(&key, offset, None, offset.to_string().as_bytes(), None))
 }
 
 fn page(channel: &str, offsets: &[u64], more: bool) -> Page {
-    Page {
-        publications: offsets.iter().map(|at| publication(channel, *at)).collect(),
-        more,
-    }
+    Page { publications: offsets.iter().map(|at| publication(channel, *at)).collect(), more }
 }

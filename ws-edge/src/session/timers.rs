@@ -52,18 +52,9 @@ impl Session {
             return NEVER;
         }
         let grace = self.rules.options.expiry_grace_ms;
-        let ends = self
-            .subscriptions
-            .iter()
-            .map(|one| one.expires_at)
-            .min()
-            .unwrap_or(NEVER);
+        let ends = self.subscriptions.iter().map(|one| one.expires_at).min().unwrap_or(NEVER);
         let expiry = self.timers.expires_at.min(ends).saturating_add(grace);
-        self.timers
-            .connect_by
-            .min(self.timers.ping_at)
-            .min(self.timers.pong_by)
-            .min(expiry)
+        self.timers.connect_by.min(self.timers.ping_at).min(self.timers.pong_by).min(expiry)
     }
 
     /// The time has come, or has not: does what is due.
@@ -79,10 +70,8 @@ impl Session {
         if due(self.timers.expires_at.saturating_add(grace)) {
             return self.close(disconnect::EXPIRED, out);
         }
-        while let Some(at) = self
-            .subscriptions
-            .iter()
-            .position(|one| due(one.expires_at.saturating_add(grace)))
+        while let Some(at) =
+            self.subscriptions.iter().position(|one| due(one.expires_at.saturating_add(grace)))
         {
             if self.subscriptions[at].server_side {
                 return self.close(disconnect::SUBSCRIPTION_EXPIRED, out);
@@ -102,10 +91,7 @@ impl Session {
         if self.timers.pong_by == NEVER {
             return self.close(disconnect::BAD_REQUEST, out);
         }
-        let sent_at = self
-            .timers
-            .pong_by
-            .saturating_sub(self.rules.options.pong_timeout_ms);
+        let sent_at = self.timers.pong_by.saturating_sub(self.rules.options.pong_timeout_ms);
         self.timers.pong_by = NEVER;
         out.push(Effect::Report(Report::Pong(now.ms.saturating_sub(sent_at))));
     }

@@ -35,11 +35,7 @@ async fn every_bad_frame_has_its_close_code_and_harms_nobody() {
             text("{\"id\":1,\"connect\":{\"token\":\"eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.\"}}"),
             3500,
         ),
-        (
-            "a binary frame",
-            Message::Binary(Bytes::from_static(b"{}")),
-            3506,
-        ),
+        ("a binary frame", Message::Binary(Bytes::from_static(b"{}")), 3506),
         ("a frame above the limit", text(&"x".repeat(70_000)), 1009),
         ("control characters", text("\u{0}\u{1}\u{2}"), 3501),
     ];
@@ -67,16 +63,10 @@ async fn broken_websocket_frames_are_refused() {
         ("a reserved bit", masked(0xC1, b"{}"), 1002),
         ("a reserved opcode", masked(0x83, b"{}"), 1002),
         ("text that is not UTF-8", masked(0x81, &[0xFF, 0xFE]), 1007),
-        (
-            "a length of 2^63",
-            [&[0x81, 0xFF, 0x7F][..], &[0xFF; 7], &[0; 4]].concat(),
-            1009,
-        ),
+        ("a length of 2^63", [&[0x81, 0xFF, 0x7F][..], &[0xFF; 7], &[0; 4]].concat(), 1009),
     ];
     for (name, bytes, code) in table {
-        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", edge.port))
-            .await
-            .unwrap();
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", edge.port)).await.unwrap();
         let request = "GET /connection/websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut head = Vec::new();
@@ -87,11 +77,7 @@ async fn broken_websocket_frames_are_refused() {
         stream.write_all(&bytes).await.unwrap();
         let mut answer = [0_u8; 4];
         stream.read_exact(&mut answer).await.unwrap();
-        assert_eq!(
-            (answer[0], u16::from_be_bytes([answer[2], answer[3]])),
-            (0x88, code),
-            "{name}"
-        );
+        assert_eq!((answer[0], u16::from_be_bytes([answer[2], answer[3]])), (0x88, code), "{name}");
     }
     edge.stop().await;
 }
@@ -108,13 +94,9 @@ async fn upgrades_are_refused_before_they_cost_anything() {
         })
         .await;
     let attempt = async |origin: Option<&str>, query: &str| {
-        let mut request = format!("{}{query}", edge.url())
-            .into_client_request()
-            .unwrap();
+        let mut request = format!("{}{query}", edge.url()).into_client_request().unwrap();
         if let Some(origin) = origin {
-            request
-                .headers_mut()
-                .insert(ORIGIN, origin.parse().unwrap());
+            request.headers_mut().insert(ORIGIN, origin.parse().unwrap());
         }
         match tokio_tungstenite::connect_async(request).await {
             Ok((socket, _)) => (101, Some(socket)),
@@ -123,12 +105,7 @@ async fn upgrades_are_refused_before_they_cost_anything() {
         }
     };
     assert_eq!(attempt(Some("https://evil.example"), "").await.0, 403);
-    assert_eq!(
-        attempt(Some("https://app.example"), "?cf_protocol=protobuf")
-            .await
-            .0,
-        400
-    );
+    assert_eq!(attempt(Some("https://app.example"), "?cf_protocol=protobuf").await.0, 400);
     let (status, _held) = attempt(Some("https://app.example"), "").await;
     assert_eq!(status, 101);
     assert_eq!(attempt(None, "").await.0, 503);
@@ -161,14 +138,8 @@ async fn smuggled_names_reach_nothing_of_others() {
         ("room:a b\u{a0}c", 0),
     ];
     for (id, (name, code)) in (2..).zip(table) {
-        let reply = mallory
-            .ask(&json!({"id": id, "subscribe": {"channel": name}}))
-            .await;
-        assert_eq!(
-            reply["error"]["code"].as_u64().unwrap_or(0),
-            code,
-            "{name}: {reply}"
-        );
+        let reply = mallory.ask(&json!({"id": id, "subscribe": {"channel": name}})).await;
+        assert_eq!(reply["error"]["code"].as_u64().unwrap_or(0), code, "{name}: {reply}");
     }
     world.publish("inbox:#bob", 1).await;
     world.publish("room:anything", 2).await;
@@ -195,22 +166,17 @@ async fn tenants_do_not_see_each_other() {
         .unwrap();
     let mut there = Client::open(&edge).await;
     assert_eq!(
-        there
-            .ask(&json!({"id": 1, "connect": {"token": other}}))
-            .await["connect"]["subs"]["inbox:#alice"]["recoverable"],
+        there.ask(&json!({"id": 1, "connect": {"token": other}})).await["connect"]["subs"]["inbox:#alice"]
+            ["recoverable"],
         true
     );
     for client in [&mut here, &mut there] {
         assert!(
-            client
-                .ask(&json!({"id": 2, "subscribe": {"channel": "room:a"}}))
-                .await["subscribe"]
+            client.ask(&json!({"id": 2, "subscribe": {"channel": "room:a"}})).await["subscribe"]
                 .is_object()
         );
     }
-    there
-        .ask(&json!({"id": 3, "publish": {"channel": "room:a", "data": 7}}))
-        .await;
+    there.ask(&json!({"id": 3, "publish": {"channel": "room:a", "data": 7}})).await;
     world.publish("inbox:#alice", 1).await;
     world.publish("room:a", 2).await;
     let first = here.next().await.unwrap();
@@ -222,9 +188,6 @@ async fn tenants_do_not_see_each_other() {
     let own = there.next().await.unwrap();
     assert_eq!(own["push"]["pub"]["data"], 7);
     assert_eq!(own["push"]["pub"]["info"]["user"], "alice");
-    assert_eq!(
-        there.ask(&json!({"id": 4, "ping": {}})).await["ping"],
-        json!({})
-    );
+    assert_eq!(there.ask(&json!({"id": 4, "ping": {}})).await["ping"], json!({}));
     edge.stop().await;
 }

@@ -30,11 +30,7 @@ impl Inbox {
 
     fn take(&mut self, list: &[(u64, u64)]) {
         for (data, offset) in list {
-            assert!(
-                *offset > self.offset,
-                "offset {offset} after {}",
-                self.offset
-            );
+            assert!(*offset > self.offset, "offset {offset} after {}", self.offset);
             self.offset = *offset;
             self.data.push(*data);
         }
@@ -87,35 +83,23 @@ async fn a_publication_reaches_subscribers_with_its_trace_and_publisher() {
     world.bus.publish(message).await.unwrap();
     let push = alice.next().await.unwrap();
     assert_eq!(push["push"]["pub"]["data"], json!({"title": "x"}));
-    assert_eq!(
-        push["push"]["pub"]["tags"]["traceparent"],
-        trace.to_string()
-    );
+    assert_eq!(push["push"]["pub"]["tags"]["traceparent"], trace.to_string());
     let (mut bob, _) = Client::connect(&edge, "bob", json!({})).await;
     for client in [&mut alice, &mut bob] {
-        client
-            .ask(&json!({"id": 2, "subscribe": {"channel": "room:a"}}))
-            .await;
+        client.ask(&json!({"id": 2, "subscribe": {"channel": "room:a"}})).await;
     }
-    let answer = bob
-        .ask(&json!({"id": 3, "publish": {"channel": "room:a", "data": {"n": [1, 2]}}}))
-        .await;
+    let answer =
+        bob.ask(&json!({"id": 3, "publish": {"channel": "room:a", "data": {"n": [1, 2]}}})).await;
     assert_eq!(answer, json!({"id": 3, "publish": {}}));
     let push = alice.next().await.unwrap();
     assert_eq!(
-        (
-            &push["push"]["pub"]["data"],
-            &push["push"]["pub"]["info"]["user"]
-        ),
+        (&push["push"]["pub"]["data"], &push["push"]["pub"]["info"]["user"]),
         (&json!({"n": [1, 2]}), &json!("bob"))
     );
     let history = alice
         .ask(&json!({"id": 4, "history": {"channel": INBOX, "limit": 10, "reverse": true}}))
         .await;
-    assert_eq!(
-        history["history"]["publications"][0]["data"],
-        json!({"title": "x"})
-    );
+    assert_eq!(history["history"]["publications"][0]["data"], json!({"title": "x"}));
     edge.stop().await;
 }
 
@@ -126,10 +110,7 @@ async fn bursts_arrive_in_order_and_share_frames() {
     let (mut alice, connect) = Client::connect(&edge, "alice", json!({})).await;
     let mut inbox = Inbox::new(&connect);
     let publishes = (0..600).map(|number| world.publish(INBOX, number));
-    let sequences: Vec<u64> = futures::stream::iter(publishes)
-        .buffered(256)
-        .collect()
-        .await;
+    let sequences: Vec<u64> = futures::stream::iter(publishes).buffered(256).collect().await;
     assert_eq!(sequences.len(), 600);
     inbox.read(&mut alice, 600).await;
     assert_eq!(inbox.offset, *sequences.iter().max().unwrap());
@@ -211,10 +192,7 @@ async fn a_restarted_nats_loses_nothing() {
         world.nats.restart().unwrap();
         let (start, end) = (round * 300 + 150, round * 300 + 300);
         let until = usize::try_from(end).unwrap();
-        tokio::join!(
-            inbox.read(&mut client, until),
-            publish_all(&world, start..end)
-        );
+        tokio::join!(inbox.read(&mut client, until), publish_all(&world, start..end));
     }
     assert_eq!(inbox.data, (0..600).collect::<Vec<_>>());
     edge.stop().await;

@@ -11,19 +11,12 @@ use crate::support::{Client, Edge, World, options};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_is_cut_and_others_are_not_held_up() {
     let world = World::start().await;
-    let edge = world
-        .edge(EdgeOptions {
-            queue_bytes_max: 256 * 1024,
-            ..options()
-        })
-        .await;
+    let edge = world.edge(EdgeOptions { queue_bytes_max: 256 * 1024, ..options() }).await;
     let (mut slow, _) = Client::connect(&edge, "slow", json!({})).await;
     let (mut quick, _) = Client::connect(&edge, "quick", json!({})).await;
     for client in [&mut slow, &mut quick] {
         assert!(
-            client
-                .ask(&json!({"id": 2, "subscribe": {"channel": "room:big"}}))
-                .await["subscribe"]
+            client.ask(&json!({"id": 2, "subscribe": {"channel": "room:big"}})).await["subscribe"]
                 .is_object()
         );
     }
@@ -71,35 +64,19 @@ async fn silence_ends_a_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_node_sends_everybody_away_and_takes_nobody() {
     let world = World::start().await;
-    let edge = world
-        .edge(EdgeOptions {
-            drain_window_ms: 1_000,
-            ..options()
-        })
-        .await;
+    let edge = world.edge(EdgeOptions { drain_window_ms: 1_000, ..options() }).await;
     let clients = (0..200).map(|number| {
         let edge = &edge;
-        async move {
-            Client::connect(edge, &format!("user-{number}"), json!({}))
-                .await
-                .0
-        }
+        async move { Client::connect(edge, &format!("user-{number}"), json!({})).await.0 }
     });
-    let clients: Vec<Client> = futures::stream::iter(clients)
-        .buffer_unordered(20)
-        .collect()
-        .await;
+    let clients: Vec<Client> = futures::stream::iter(clients).buffer_unordered(20).collect().await;
     let url = edge.url();
-    let ends = clients
-        .into_iter()
-        .map(|mut client| async move { client.close_code().await });
+    let ends = clients.into_iter().map(|mut client| async move { client.close_code().await });
     let ends = futures::future::join_all(ends);
-    let ((), ends) = tokio::time::timeout(
-        Duration::from_secs(30),
-        futures::future::join(edge.stop(), ends),
-    )
-    .await
-    .unwrap();
+    let ((), ends) =
+        tokio::time::timeout(Duration::from_secs(30), futures::future::join(edge.stop(), ends))
+            .await
+            .unwrap();
     assert!(ends.iter().all(|code| *code == 3001), "{ends:?}");
     assert!(tokio_tungstenite::connect_async(url).await.is_err());
 }

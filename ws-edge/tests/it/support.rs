@@ -28,9 +28,7 @@ pub fn keys() -> TokenKeys {
 
 pub fn token(user: &str) -> String {
     let now = campana_bus::clock::now().0 / 1_000_000;
-    keys()
-        .mint_connection(user, "default", 3_600, now, &ConnectionSpec::default())
-        .unwrap()
+    keys().mint_connection(user, "default", 3_600, now, &ConnectionSpec::default()).unwrap()
 }
 
 pub fn options() -> EdgeOptions {
@@ -65,11 +63,8 @@ impl World {
     /// Publishes as a service does: `data` is the number.
     pub async fn publish(&self, channel: &str, number: u64) -> u64 {
         let subject = subjects::channel("default", &ChannelName::parse(channel).unwrap());
-        let message = Outgoing::new(
-            subject,
-            format!("{channel}-{number}"),
-            number.to_string().into(),
-        );
+        let message =
+            Outgoing::new(subject, format!("{channel}-{number}"), number.to_string().into());
         self.bus.publish(message).await.unwrap().sequence
     }
 }
@@ -90,18 +85,9 @@ impl Edge {
         let port = listener.local_addr().unwrap().port();
         let bus = nats.bus("edge").await.unwrap();
         let lifecycle = Lifecycle::new();
-        let task = tokio::spawn(campana_ws_edge::run(
-            listener,
-            options,
-            bus,
-            keys(),
-            lifecycle.clone(),
-        ));
-        Self {
-            port,
-            lifecycle,
-            task,
-        }
+        let task =
+            tokio::spawn(campana_ws_edge::run(listener, options, bus, keys(), lifecycle.clone()));
+        Self { port, lifecycle, task }
     }
 
     pub fn url(&self) -> String {
@@ -118,11 +104,7 @@ impl Edge {
     /// The orderly end.
     pub async fn stop(self) {
         self.lifecycle.soft.cancel();
-        tokio::time::timeout(TIMEOUT, self.task)
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(TIMEOUT, self.task).await.unwrap().unwrap().unwrap();
         assert!(self.lifecycle.stop(TIMEOUT).await);
     }
 }
@@ -138,19 +120,13 @@ pub struct Client {
 impl Client {
     pub async fn open(edge: &Edge) -> Self {
         let (socket, _) = tokio_tungstenite::connect_async(edge.url()).await.unwrap();
-        Self {
-            socket,
-            lines: VecDeque::new(),
-            frames: Vec::new(),
-        }
+        Self { socket, lines: VecDeque::new(), frames: Vec::new() }
     }
 
     /// Connects as a user; gives the client and the connect reply.
     pub async fn connect(edge: &Edge, user: &str, subs: Value) -> (Self, Value) {
         let mut client = Self::open(edge).await;
-        client
-            .send(&json!({"id": 1, "connect": {"token": token(user), "subs": subs}}))
-            .await;
+        client.send(&json!({"id": 1, "connect": {"token": token(user), "subs": subs}})).await;
         let reply = client.next().await.unwrap();
         assert_eq!(reply["id"], 1, "{reply}");
         (client, reply["connect"].clone())
@@ -185,15 +161,10 @@ impl Client {
             if let Some(line) = self.lines.pop_front() {
                 return Ok(line);
             }
-            match tokio::time::timeout(TIMEOUT, self.socket.next())
-                .await
-                .unwrap()
-            {
+            match tokio::time::timeout(TIMEOUT, self.socket.next()).await.unwrap() {
                 Some(Ok(Message::Text(text))) => {
-                    let lines: Vec<Value> = text
-                        .lines()
-                        .map(|line| serde_json::from_str(line).unwrap())
-                        .collect();
+                    let lines: Vec<Value> =
+                        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
                     self.frames.push(lines.len());
                     self.lines.extend(lines);
                 }
@@ -231,19 +202,11 @@ impl Client {
 
 /// Data and offset of a publication.
 pub fn datum(publication: &Value) -> (u64, u64) {
-    (
-        publication["data"].as_u64().unwrap(),
-        publication["offset"].as_u64().unwrap(),
-    )
+    (publication["data"].as_u64().unwrap(), publication["offset"].as_u64().unwrap())
 }
 
 /// The publications inside a subscribe result.
 pub fn recovered(result: &Value) -> Vec<(u64, u64)> {
     assert_eq!(result["recovered"], true, "{result}");
-    result["publications"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(datum)
-        .collect()
+    result["publications"].as_array().into_iter().flatten().map(datum).collect()
 }

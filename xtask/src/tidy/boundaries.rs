@@ -35,11 +35,8 @@ static AMBIENT: Rule = Rule {
     why: "time, randomness and tasks that come from nowhere cannot be tested, nor stopped",
     fix: "use campana_bus::clock, campana_bus::ids or Lifecycle::spawn, or take it as a parameter",
 };
-static EXCEPTIONS: Rule = Rule {
-    name: "ambient",
-    why: "the list of exceptions may only shrink",
-    fix: "remove the line",
-};
+static EXCEPTIONS: Rule =
+    Rule { name: "ambient", why: "the list of exceptions may only shrink", fix: "remove the line" };
 
 const SERVICE: &str = "services/notify/src";
 const ROLE_NAMES: [&str; 4] = ["gateway", "dispatcher", "channels", "recorder"];
@@ -48,10 +45,7 @@ const AMBIENT_LIST: &str = "xtask/tidy/ambient.txt";
 /// Every rule of this module.
 pub fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (file, rust) in tree
-        .product_rust()
-        .filter(|(file, _)| !file.is_under("xtask"))
-    {
+    for (file, rust) in tree.product_rust().filter(|(file, _)| !file.is_under("xtask")) {
         roles(file, rust, &mut findings);
         sql(file, rust, &mut findings);
         subjects(file, rust, &mut findings);
@@ -80,16 +74,10 @@ fn roles(file: &File, rust: &RustText, findings: &mut Vec<Finding>) {
 }
 
 fn sql(file: &File, rust: &RustText, findings: &mut Vec<Finding>) {
-    if ["store", "migrations", "sqlx"]
-        .into_iter()
-        .any(|part| file.has_part(part))
-    {
+    if ["store", "migrations", "sqlx"].into_iter().any(|part| file.has_part(part)) {
         return;
     }
-    for (line, code) in rust
-        .product_lines()
-        .filter(|(_, code)| has_word(code, "sqlx::"))
-    {
+    for (line, code) in rust.product_lines().filter(|(_, code)| has_word(code, "sqlx::")) {
         findings.push(SQL.broken(file, line, format!("`{}`", code.trim())));
     }
     for literal in rust.literals.iter().filter(|literal| is_sql(&literal.text)) {
@@ -115,19 +103,13 @@ fn is_sql(text: &str) -> bool {
 const SUBJECT_STARTS: [&str; 6] = ["notify.", "ch.", "live.", "dlq.", "_delay", "_retry"];
 
 fn subjects(file: &File, rust: &RustText, findings: &mut Vec<Finding>) {
-    let owners = [
-        "bus/src/subjects",
-        "bus/src/subjects.rs",
-        "bus/src/topology",
-        "bus/src/topology.rs",
-    ];
+    let owners =
+        ["bus/src/subjects", "bus/src/subjects.rs", "bus/src/topology", "bus/src/topology.rs"];
     if owners.into_iter().any(|owner| file.is_under(owner)) {
         return;
     }
     for literal in &rust.literals {
-        let start = SUBJECT_STARTS
-            .into_iter()
-            .find(|start| literal.text.starts_with(start));
+        let start = SUBJECT_STARTS.into_iter().find(|start| literal.text.starts_with(start));
         if start.is_some() && !rust.is_test_line(literal.line) {
             let what = format!("a subject in a string: \"{}\"", literal.text);
             findings.push(SUBJECTS.broken(file, literal.line, what));
@@ -199,13 +181,9 @@ fn ambient(tree: &Tree, findings: &mut Vec<Finding>) {
     let mut used = vec![false; exceptions.len()];
     for (file, rust) in tree.product_rust() {
         for (line, code) in rust.product_lines() {
-            let words = AMBIENT_WORDS
-                .into_iter()
-                .filter(|word| has_word(code, word));
+            let words = AMBIENT_WORDS.into_iter().filter(|word| has_word(code, word));
             for word in words.filter(|word| !is_testable_instant(word, code, rust)) {
-                let allowed = exceptions
-                    .iter()
-                    .position(|exception| exception.covers(file, word));
+                let allowed = exceptions.iter().position(|exception| exception.covers(file, word));
                 match allowed {
                     Some(index) => used[index] = true,
                     None => findings.push(AMBIENT.broken(file, line, format!("`{word}`"))),
@@ -215,9 +193,7 @@ fn ambient(tree: &Tree, findings: &mut Vec<Finding>) {
     }
     let Some(list) = list else { return };
     for (exception, used) in exceptions.iter().zip(used) {
-        let Exception {
-            line, path, word, ..
-        } = *exception;
+        let Exception { line, path, word, .. } = *exception;
         if !used {
             findings.push(EXCEPTIONS.broken(
                 list,
@@ -236,28 +212,17 @@ fn is_testable_instant(word: &str, code: &str, rust: &RustText) -> bool {
         && (code.contains("tokio::time::Instant::now")
             || rust.code.iter().any(|line| {
                 line.contains("use tokio::time::")
-                    && line
-                        .split(|c: char| !c.is_alphanumeric())
-                        .any(|name| name == "Instant")
+                    && line.split(|c: char| !c.is_alphanumeric()).any(|name| name == "Instant")
             }))
 }
 
 fn exceptions(list: &File) -> Vec<Exception<'_>> {
-    let lines = list
-        .text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.starts_with('#'));
+    let lines = list.text.lines().enumerate().filter(|(_, line)| !line.starts_with('#'));
     lines
         .filter_map(|(index, line)| {
             let mut words = line.split_whitespace();
             let (path, word) = (words.next()?, words.next()?);
-            Some(Exception {
-                line: index + 1,
-                path,
-                word,
-                has_reason: words.next().is_some(),
-            })
+            Some(Exception { line: index + 1, path, word, has_reason: words.next().is_some() })
         })
         .collect()
 }
@@ -303,18 +268,9 @@ mod tests {
         let path = "services/notify/src/gateway/send.rs";
         one(path, "use crate::{contracts, recorder::Row};");
         one(path, "fn a() { crate::dispatcher::plan() }");
-        clean(
-            path,
-            "use crate::gateway::problem; use crate::store::Store; // crate::recorder",
-        );
-        clean(
-            "services/notify/src/lib.rs",
-            "use crate::recorder::Recorder;",
-        );
-        clean(
-            path,
-            "#[cfg(test)]\nmod tests { use crate::recorder::Row; }",
-        );
+        clean(path, "use crate::gateway::problem; use crate::store::Store; // crate::recorder");
+        clean("services/notify/src/lib.rs", "use crate::recorder::Recorder;");
+        clean(path, "#[cfg(test)]\nmod tests { use crate::recorder::Row; }");
     }
 
     #[test]
@@ -323,10 +279,7 @@ mod tests {
         one(path, "let q = \"SELECT id FROM notifications\";");
         one(path, "use sqlx::Row;");
         clean(path, "let text = \"SELECT a channel\"; // SELECT a FROM b");
-        clean(
-            "services/notify/src/store/keys.rs",
-            "use sqlx::Row; f(\"DELETE FROM x\")",
-        );
+        clean("services/notify/src/store/keys.rs", "use sqlx::Row; f(\"DELETE FROM x\")");
         clean("services/notify/src/store.rs", "use sqlx::Row;");
     }
 
@@ -335,35 +288,20 @@ mod tests {
         one("ws-edge/src/hub.rs", "format!(\"live.ch.{x}\")");
         one("services/notify/src/x.rs", "let s = \"_delay.a\";");
         clean("bus/src/subjects.rs", "const A: &str = \"notify.request\";");
-        clean(
-            "ws-edge/src/hub.rs",
-            "#[cfg(test)]\nmod tests { const A: &str = \"ch.x\"; }",
-        );
+        clean("ws-edge/src/hub.rs", "#[cfg(test)]\nmod tests { const A: &str = \"ch.x\"; }");
         clean("tests/tests/it.rs", "const A: &str = \"dlq.x\";");
     }
 
     #[test]
     fn only_the_recorder_writes_status() {
-        one(
-            "services/notify/src/gateway/get.rs",
-            "use crate::store::{self, status::upsert};",
-        );
-        clean(
-            "services/notify/src/recorder/mod.rs",
-            "use crate::store::status;",
-        );
-        clean(
-            "services/notify/src/gateway/get.rs",
-            "use crate::store::statuses;",
-        );
+        one("services/notify/src/gateway/get.rs", "use crate::store::{self, status::upsert};");
+        clean("services/notify/src/recorder/mod.rs", "use crate::store::status;");
+        clean("services/notify/src/gateway/get.rs", "use crate::store::statuses;");
     }
 
     #[test]
     fn decisions_are_pure() {
-        one(
-            "services/notify/src/dispatcher/plan.rs",
-            "use tokio::sync::Mutex;",
-        );
+        one("services/notify/src/dispatcher/plan.rs", "use tokio::sync::Mutex;");
         one("ws-edge/src/session.rs", "async fn run() {}");
         clean(
             "ws-edge/src/session.rs",
@@ -378,14 +316,8 @@ mod tests {
         one("bus/src/x.rs", "tokio::spawn(task)");
         one("bus/src/x.rs", "let t = std::time::Instant::now();");
         clean("bus/src/x.rs", "let t = tokio::time::Instant::now();");
-        clean(
-            "bus/src/x.rs",
-            "use tokio::time::{Duration, Instant}; let t = Instant::now();",
-        );
-        clean(
-            "bus/src/x.rs",
-            "my_tokio::spawn(task); tracker.spawn(task); // tokio::spawn(x)",
-        );
+        clean("bus/src/x.rs", "use tokio::time::{Duration, Instant}; let t = Instant::now();");
+        clean("bus/src/x.rs", "my_tokio::spawn(task); tracker.spawn(task); // tokio::spawn(x)");
     }
 
     #[test]

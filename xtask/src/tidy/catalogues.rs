@@ -45,10 +45,10 @@ fn dashboards(tree: &Tree, findings: &mut Vec<Finding>) {
         }
         for (index, line) in file.text.lines().enumerate() {
             for word in words(line).filter(|word| is_own_metric(word)) {
-                if !["", "_bucket", "_sum", "_count"].iter().any(|part| {
-                    word.strip_suffix(part)
-                        .is_some_and(|name| known.contains(name))
-                }) {
+                if !["", "_bucket", "_sum", "_count"]
+                    .iter()
+                    .any(|part| word.strip_suffix(part).is_some_and(|name| known.contains(name)))
+                {
                     findings.push(DASHBOARDS.broken(
                         file,
                         index + 1,
@@ -106,11 +106,7 @@ fn problem_codes(tree: &Tree) -> Vec<(&File, usize, String)> {
     let mut codes = Vec::new();
     for (file, rust) in files {
         let mut line_before = 0;
-        for literal in rust
-            .literals
-            .iter()
-            .filter(|literal| !rust.is_test_line(literal.line))
-        {
+        for literal in rust.literals.iter().filter(|literal| !rust.is_test_line(literal.line)) {
             let first_on_line = literal.line != line_before;
             line_before = literal.line;
             if first_on_line && is_row(&rust.code[literal.line - 1]) && is_code(&literal.text) {
@@ -125,13 +121,9 @@ fn problem_codes(tree: &Tree) -> Vec<(&File, usize, String)> {
 /// `Name, "code", 404, …` of a problem, or `Name, "code";` of a wrong field.
 fn is_row(line: &str) -> bool {
     let line = line.trim();
-    let (line, field) = line
-        .strip_suffix(';')
-        .map_or((line, false), |rest| (rest, true));
+    let (line, field) = line.strip_suffix(';').map_or((line, false), |rest| (rest, true));
     let mut cells = line.split(',').map(str::trim);
-    let named = cells
-        .next()
-        .is_some_and(|name| !name.is_empty() && name.chars().all(is_word));
+    let named = cells.next().is_some_and(|name| !name.is_empty() && name.chars().all(is_word));
     let coded = cells.next() == Some("\"\"");
     let status = cells.next();
     let is_status =
@@ -141,9 +133,7 @@ fn is_row(line: &str) -> bool {
 
 fn is_code(text: &str) -> bool {
     !text.is_empty()
-        && text
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 #[cfg(test)]
@@ -158,12 +148,8 @@ mod tests {
 
     #[test]
     fn dashboards_name_only_what_exists() {
-        let found = |query: &str| {
-            places(&check(&Tree::sample(&[
-                METRICS,
-                ("dashboards/a.json", query),
-            ])))
-        };
+        let found =
+            |query: &str| places(&check(&Tree::sample(&[METRICS, ("dashboards/a.json", query)])));
         assert!(found("sum(rate(campana_a_total[5m])) / campana:a:ratio").is_empty());
         assert!(found("histogram_quantile(0.9, campana_b_seconds_bucket{x=\"1\"})").is_empty());
         assert_eq!(found("\n\"campana_gone_total\""), ["dashboards/a.json:2"]);
@@ -171,14 +157,8 @@ mod tests {
 
     #[test]
     fn metrics_have_a_meaning() {
-        let bare = (
-            "bus/src/telemetry.rs",
-            "//! A\npub const A: &str = \"campana_a_total\";",
-        );
-        assert_eq!(
-            places(&check(&Tree::sample(&[bare]))),
-            ["bus/src/telemetry.rs:2"]
-        );
+        let bare = ("bus/src/telemetry.rs", "//! A\npub const A: &str = \"campana_a_total\";");
+        assert_eq!(places(&check(&Tree::sample(&[bare]))), ["bus/src/telemetry.rs:2"]);
     }
 
     #[test]
@@ -189,17 +169,11 @@ mod tests {
         );
         let page = |name: &'static str| (name, "# Page");
         let tree = |files: &[(&str, &str)]| places(&check(&Tree::sample(files)));
-        let pages = [
-            page("docs/errors/not_found.md"),
-            page("docs/errors/README.md"),
-        ];
+        let pages = [page("docs/errors/not_found.md"), page("docs/errors/README.md")];
         assert!(tree(&[problems, pages[0], pages[1]]).is_empty());
         assert_eq!(
             tree(&[problems, page("docs/errors/gone.md")]),
-            [
-                "services/notify/src/gateway/problem.rs:2",
-                "docs/errors/gone.md:1"
-            ]
+            ["services/notify/src/gateway/problem.rs:2", "docs/errors/gone.md:1"]
         );
     }
 }

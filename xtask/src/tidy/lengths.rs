@@ -37,9 +37,8 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
             if function.lines <= FUNCTION_LINES_MAX || is_table(file, rust, function.line) {
                 continue;
             }
-            let entry = entries
-                .iter()
-                .find(|entry| entry.path == file.path && entry.name == function.name);
+            let entry =
+                entries.iter().find(|entry| entry.path == file.path && entry.name == function.name);
             if let Some(entry) = entry.filter(|entry| entry.lines >= function.lines) {
                 used.push((entry.line, function.lines));
                 continue;
@@ -62,16 +61,9 @@ fn is_table(file: &File, rust: &RustText, line: usize) -> bool {
 
 /// An entry that allows more than is needed.
 fn stale(list: &File, entry: &Entry, used: &[(usize, usize)]) -> Option<Finding> {
-    let actual = used
-        .iter()
-        .filter(|(line, _)| *line == entry.line)
-        .map(|(_, lines)| lines)
-        .max();
+    let actual = used.iter().filter(|(line, _)| *line == entry.line).map(|(_, lines)| lines).max();
     let what = match actual {
-        None => format!(
-            "`{}` in {} is not that long any more",
-            entry.name, entry.path
-        ),
+        None => format!("`{}` in {} is not that long any more", entry.name, entry.path),
         Some(&lines) if lines < entry.lines => {
             format!("`{}` in {} has {lines} lines now", entry.name, entry.path)
         }
@@ -110,19 +102,12 @@ fn functions(code: &[String]) -> Vec<Function> {
             if line[..column].chars().next_back().is_some_and(is_word) {
                 continue;
             }
-            let name: String = line[column + 3..]
-                .trim_start()
-                .chars()
-                .take_while(|&c| is_word(c))
-                .collect();
+            let name: String =
+                line[column + 3..].trim_start().chars().take_while(|&c| is_word(c)).collect();
             if !name.is_empty()
                 && let Some(end) = body_end(code, index, column)
             {
-                found.push(Function {
-                    name,
-                    line: index + 1,
-                    lines: end - index + 1,
-                });
+                found.push(Function { name, line: index + 1, lines: end - index + 1 });
             }
         }
     }
@@ -159,31 +144,18 @@ mod tests {
     use super::*;
 
     fn long(name: &str, lines: usize) -> String {
-        format!(
-            "fn {name}(\n) {{\n{}}}\n",
-            "    let x = \"{\"; // }\n".repeat(lines - 3)
-        )
+        format!("fn {name}(\n) {{\n{}}}\n", "    let x = \"{\"; // }\n".repeat(lines - 3))
     }
 
     fn found(source: &str, list: &str) -> Vec<String> {
-        places(&check(&Tree::sample(&[
-            ("a/src/x.rs", source),
-            (LIST, list),
-        ])))
+        places(&check(&Tree::sample(&[("a/src/x.rs", source), (LIST, list)])))
     }
 
     #[test]
     fn lines_are_counted_from_name_to_closing_brace() {
-        let source = format!(
-            "trait T {{ fn a(x: [u8; 2]); }}\nimpl S {{\n{}}}",
-            long("b", 9)
-        );
+        let source = format!("trait T {{ fn a(x: [u8; 2]); }}\nimpl S {{\n{}}}", long("b", 9));
         let code = super::super::rust_text::RustText::of(&source).code;
-        let expected = Function {
-            name: "b".to_owned(),
-            line: 3,
-            lines: 9,
-        };
+        let expected = Function { name: "b".to_owned(), line: 3, lines: 9 };
         assert_eq!(functions(&code), [expected]);
     }
 

@@ -33,15 +33,9 @@ const ALLOWED: [(&str, &[&str]); 8] = [
 
 /// Crates from outside that a folder's own manifest must not name.
 const BANNED: [(&str, &[&str]); 3] = [
-    (
-        "bus/Cargo.toml",
-        &["sqlx", "axum", "lettre", "reqwest", "hyper", "rusqlite"],
-    ),
+    ("bus/Cargo.toml", &["sqlx", "axum", "lettre", "reqwest", "hyper", "rusqlite"]),
     ("ws-edge/Cargo.toml", &["sqlx", "lettre", "rusqlite"]),
-    (
-        "identity/Cargo.toml",
-        &["sqlx", "axum", "lettre", "reqwest", "tokio", "async-nats"],
-    ),
+    ("identity/Cargo.toml", &["sqlx", "axum", "lettre", "reqwest", "tokio", "async-nats"]),
 ];
 
 pub fn check(tree: &Tree) -> Vec<Finding> {
@@ -76,19 +70,12 @@ struct Dependency {
 impl<'a> Manifest<'a> {
     /// Reads the plain subset of TOML that our manifests use: one key a line.
     fn of(file: &'a File) -> Self {
-        let mut manifest = Self {
-            file,
-            name: String::new(),
-            dependencies: Vec::new(),
-            inherits_lints: false,
-        };
+        let mut manifest =
+            Self { file, name: String::new(), dependencies: Vec::new(), inherits_lints: false };
         let mut section = String::new();
         for (index, line) in file.text.lines().enumerate() {
             let line = line.trim();
-            if let Some(header) = line
-                .strip_prefix('[')
-                .and_then(|rest| rest.strip_suffix(']'))
-            {
+            if let Some(header) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 section = header.trim_matches(['[', ']']).to_owned();
             } else if let Some((key, value)) = line.split_once('=')
                 && !line.starts_with('#')
@@ -109,23 +96,11 @@ impl<'a> Manifest<'a> {
             let (name, attribute) = key.split_once('.').unwrap_or((key, ""));
             let inherited = attribute == "workspace"
                 || (value.starts_with('{') && value.replace(' ', "").contains("workspace=true"));
-            self.dependencies.push(Dependency {
-                line,
-                name: name.to_owned(),
-                inherited,
-            });
+            self.dependencies.push(Dependency { line, name: name.to_owned(), inherited });
         } else if section.contains("dependencies.") && matches!(key, "version" | "path" | "git") {
-            self.dependencies.push(Dependency {
-                line,
-                name: last.to_owned(),
-                inherited: false,
-            });
+            self.dependencies.push(Dependency { line, name: last.to_owned(), inherited: false });
         } else if section.contains("dependencies.") && key == "workspace" {
-            self.dependencies.push(Dependency {
-                line,
-                name: last.to_owned(),
-                inherited: true,
-            });
+            self.dependencies.push(Dependency { line, name: last.to_owned(), inherited: true });
         }
     }
 
@@ -139,17 +114,13 @@ impl<'a> Manifest<'a> {
 }
 
 fn arrows(manifest: &Manifest<'_>, all: &[Manifest<'_>], findings: &mut Vec<Finding>) {
-    let allowed = ALLOWED
-        .iter()
-        .find(|(top, _)| *top == manifest.top())
-        .map(|(_, allowed)| *allowed);
+    let allowed =
+        ALLOWED.iter().find(|(top, _)| *top == manifest.top()).map(|(_, allowed)| *allowed);
     for dependency in &manifest.dependencies {
         let Some(target) = all.iter().find(|other| other.name == dependency.name) else {
             continue;
         };
-        let inside = target
-            .folder()
-            .starts_with(&format!("{}/", manifest.folder()))
+        let inside = target.folder().starts_with(&format!("{}/", manifest.folder()))
             || target.folder() == manifest.folder();
         if !inside && !allowed.unwrap_or_default().contains(&target.top()) {
             let what = format!("{} must not depend on {}", manifest.name, target.name);
@@ -176,11 +147,7 @@ fn inherited(manifest: &Manifest<'_>, findings: &mut Vec<Finding>) {
             "the workspace's lints are not inherited",
         ));
     }
-    for dependency in manifest
-        .dependencies
-        .iter()
-        .filter(|dependency| !dependency.inherited)
-    {
+    for dependency in manifest.dependencies.iter().filter(|dependency| !dependency.inherited) {
         let what = format!("`{}` says its own version or place", dependency.name);
         findings.push(INHERITED.broken(manifest.file, dependency.line, what));
     }
@@ -191,10 +158,8 @@ mod tests {
     use super::super::tree::places;
     use super::*;
 
-    const BUS: (&str, &str) = (
-        "bus/Cargo.toml",
-        "[package]\nname = \"c-bus\"\n[lints]\nworkspace = true\n",
-    );
+    const BUS: (&str, &str) =
+        ("bus/Cargo.toml", "[package]\nname = \"c-bus\"\n[lints]\nworkspace = true\n");
     const NOTIFY: (&str, &str) = (
         "services/notify/Cargo.toml",
         "[package]\nname = \"c-notify\"\n[lints]\nworkspace = true\n[dependencies]\nc-bus.workspace = true\nsqlx = { workspace = true, features = [\"any\"] }\n",
@@ -217,51 +182,27 @@ mod tests {
             "loadtest/Cargo.toml",
             "tests/Cargo.toml",
         ] {
-            assert_eq!(
-                found(path, "c-notify.workspace = true"),
-                [format!("{path}:6")]
-            );
+            assert_eq!(found(path, "c-notify.workspace = true"), [format!("{path}:6")]);
         }
-        assert_eq!(
-            found("loadtest/Cargo.toml", "c-bus.workspace = true").len(),
-            1
-        );
+        assert_eq!(found("loadtest/Cargo.toml", "c-bus.workspace = true").len(), 1);
         assert!(
-            found(
-                "bus/sqlx/Cargo.toml",
-                "c-bus.workspace = true\nsqlx.workspace = true"
-            )
-            .is_empty()
+            found("bus/sqlx/Cargo.toml", "c-bus.workspace = true\nsqlx.workspace = true")
+                .is_empty()
         );
     }
 
     #[test]
     fn some_crates_do_without() {
-        assert_eq!(
-            found("ws-edge/Cargo.toml", "sqlx.workspace = true"),
-            ["ws-edge/Cargo.toml:6"]
-        );
+        assert_eq!(found("ws-edge/Cargo.toml", "sqlx.workspace = true"), ["ws-edge/Cargo.toml:6"]);
         assert!(found("ws-edge/Cargo.toml", "axum.workspace = true").is_empty());
-        assert_eq!(
-            found("identity/Cargo.toml", "tokio.workspace = true").len(),
-            1
-        );
+        assert_eq!(found("identity/Cargo.toml", "tokio.workspace = true").len(), 1);
     }
 
     #[test]
     fn versions_and_lints_are_inherited() {
-        assert_eq!(
-            found("ws-edge/Cargo.toml", "axum = \"1\""),
-            ["ws-edge/Cargo.toml:6"]
-        );
-        assert_eq!(
-            found("ws-edge/Cargo.toml", "axum = { version = \"1\" }").len(),
-            1
-        );
-        assert_eq!(
-            found("ws-edge/Cargo.toml", "[dependencies.axum]\nversion = \"1\"").len(),
-            1
-        );
+        assert_eq!(found("ws-edge/Cargo.toml", "axum = \"1\""), ["ws-edge/Cargo.toml:6"]);
+        assert_eq!(found("ws-edge/Cargo.toml", "axum = { version = \"1\" }").len(), 1);
+        assert_eq!(found("ws-edge/Cargo.toml", "[dependencies.axum]\nversion = \"1\"").len(), 1);
         let bare = Tree::sample(&[("a/Cargo.toml", "[package]\nname = \"a\"\n")]);
         assert_eq!(places(&check(&bare)), ["a/Cargo.toml:1"]);
     }

@@ -26,22 +26,13 @@ pub fn command() -> Result<()> {
         println!("tidy: {} files, nothing found", tree.files.len());
         return Ok(());
     }
-    bail!(
-        "tidy found {} in {} files",
-        count(&findings),
-        tree.files.len()
-    )
+    bail!("tidy found {} in {} files", count(&findings), tree.files.len())
 }
 
 /// Every rule, in order of path and line.
 fn check(tree: &Tree) -> Vec<Finding> {
-    let rules = [
-        text_rules::check,
-        lengths::check,
-        manifests::check,
-        boundaries::check,
-        catalogues::check,
-    ];
+    let rules =
+        [text_rules::check, lengths::check, manifests::check, boundaries::check, catalogues::check];
     let mut findings: Vec<Finding> = rules.iter().flat_map(|rule| rule(tree)).collect();
     findings.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     findings

@@ -23,12 +23,7 @@ pub struct RustText {
 
 impl RustText {
     pub fn of(text: &str) -> Self {
-        let mut lexer = Lexer {
-            chars: text.chars().collect(),
-            at: 0,
-            line: 1,
-            ..Lexer::default()
-        };
+        let mut lexer = Lexer { chars: text.chars().collect(), at: 0, line: 1, ..Lexer::default() };
         lexer.run();
         let code: Vec<String> = lexer.code.split('\n').map(str::to_owned).collect();
         let mut in_test = vec![false; code.len()];
@@ -40,28 +35,18 @@ impl RustText {
             }
             in_test[region].fill(true);
         }
-        Self {
-            code,
-            literals: lexer.literals,
-            in_test,
-            test_modules,
-        }
+        Self { code, literals: lexer.literals, in_test, test_modules }
     }
 
     /// Whether the 1-based line is test code.
     pub fn is_test_line(&self, line: usize) -> bool {
-        line.checked_sub(1)
-            .and_then(|index| self.in_test.get(index))
-            .copied()
-            .unwrap_or(false)
+        line.checked_sub(1).and_then(|index| self.in_test.get(index)).copied().unwrap_or(false)
     }
 
     /// Lines of code outside tests, 1-based.
     pub fn product_lines(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines = self.code.iter().zip(&self.in_test).enumerate();
-        lines
-            .filter(|(_, (_, test))| !**test)
-            .map(|(index, (line, _))| (index + 1, line.as_str()))
+        lines.filter(|(_, (_, test))| !**test).map(|(index, (line, _))| (index + 1, line.as_str()))
     }
 }
 
@@ -223,13 +208,8 @@ fn test_regions(code: &[String]) -> Vec<std::ops::Range<usize>> {
 
 /// Where a test attribute on this line ends, in bytes.
 fn test_attribute_end(line: &str) -> Option<usize> {
-    const STARTS: [&str; 5] = [
-        "#[cfg(test)]",
-        "#[cfg(all(test,",
-        "#[cfg(any(test,",
-        "#[test]",
-        "#[tokio::test",
-    ];
+    const STARTS: [&str; 5] =
+        ["#[cfg(test)]", "#[cfg(all(test,", "#[cfg(any(test,", "#[test]", "#[tokio::test"];
     let start = STARTS.iter().find_map(|attribute| line.find(attribute))?;
     line[start..].find(']').map(|end| start + end + 1)
 }
@@ -271,10 +251,7 @@ pub fn crate_paths(code: &[String]) -> Vec<(usize, String)> {
     let text = code.join("\n");
     let mut found = Vec::new();
     for (start, _) in text.match_indices("crate::") {
-        if text[..start]
-            .chars()
-            .next_back()
-            .is_some_and(|before| is_word(before) || before == ':')
+        if text[..start].chars().next_back().is_some_and(|before| is_word(before) || before == ':')
         {
             continue;
         }
@@ -291,9 +268,7 @@ fn expand(text: &str, prefix: &str, line: usize, found: &mut Vec<(usize, String)
         let mut line = line;
         while at < text.len() && !text[at..].starts_with('}') {
             let skipped = text[at..].len()
-                - text[at..]
-                    .trim_start_matches(|c: char| c.is_whitespace() || c == ',')
-                    .len();
+                - text[at..].trim_start_matches(|c: char| c.is_whitespace() || c == ',').len();
             line += text[at..at + skipped].matches('\n').count();
             at += skipped;
             if text[at..].starts_with('}') {
@@ -305,10 +280,7 @@ fn expand(text: &str, prefix: &str, line: usize, found: &mut Vec<(usize, String)
         }
         return at + 1;
     }
-    let name: String = text
-        .chars()
-        .take_while(|&c| is_word(c) || c == '*')
-        .collect();
+    let name: String = text.chars().take_while(|&c| is_word(c) || c == '*').collect();
     if name.is_empty() {
         return 0;
     }
@@ -332,30 +304,17 @@ mod tests {
     #[test]
     fn comments_and_strings_are_emptied_and_lines_kept() {
         assert_eq!(code("a /* x /* y */\n z */ b // c\nd"), "a \n b \nd");
-        assert_eq!(
-            code(r#"f("a \" // b", 'x', '\'', '\u{1F600}')"#),
-            r#"f("", '', '', '')"#
-        );
-        assert_eq!(
-            code("r#\"one\n\"two\"#; br\"x\"; rest"),
-            "\"\n\"; \"\"; rest"
-        );
+        assert_eq!(code(r#"f("a \" // b", 'x', '\'', '\u{1F600}')"#), r#"f("", '', '', '')"#);
+        assert_eq!(code("r#\"one\n\"two\"#; br\"x\"; rest"), "\"\n\"; \"\"; rest");
         assert_eq!(code("fn f<'a>(x: &'a str) {}"), "fn f<'a>(x: &'a str) {}");
-        assert_eq!(
-            code("let r#type = bar; for r in c {}"),
-            "let r#type = bar; for r in c {}"
-        );
+        assert_eq!(code("let r#type = bar; for r in c {}"), "let r#type = bar; for r in c {}");
     }
 
     #[test]
     fn literals_know_their_line() {
         let text = RustText::of("a\n\"one\"; // \"no\"\nb(r#\"two\"#)");
         let expected = [(2, "one"), (3, "two")];
-        let found: Vec<_> = text
-            .literals
-            .iter()
-            .map(|l| (l.line, l.text.as_str()))
-            .collect();
+        let found: Vec<_> = text.literals.iter().map(|l| (l.line, l.text.as_str())).collect();
         assert_eq!(found, expected);
     }
 
@@ -364,10 +323,7 @@ mod tests {
         let text = RustText::of(
             "fn a() {}\n#[cfg(test)]\nmod tests {\n  fn b() {}\n}\nfn c() {}\n#[cfg(test)]\nmod fakes;\nfn d() {}",
         );
-        assert_eq!(
-            text.in_test,
-            [false, true, true, true, true, false, true, true, false]
-        );
+        assert_eq!(text.in_test, [false, true, true, true, true, false, true, true, false]);
         assert_eq!(text.test_modules, ["fakes"]);
     }
 
@@ -385,10 +341,7 @@ mod tests {
             (3, "crate::g::h"),
             (3, "crate::i"),
         ];
-        let found: Vec<_> = found
-            .iter()
-            .map(|(line, path)| (*line, path.as_str()))
-            .collect();
+        let found: Vec<_> = found.iter().map(|(line, path)| (*line, path.as_str())).collect();
         assert_eq!(found, expected);
     }
 }

@@ -80,12 +80,8 @@ fn unfinished(file: &File, findings: &mut Vec<Finding>) {
 }
 
 /// Put together here so that this file does not break its own rule.
-const FOLDERS: [&str; 4] = [
-    concat!("/ho", "me/"),
-    concat!("/wo", "rk/"),
-    concat!("/ro", "ot/"),
-    concat!("/Use", "rs/"),
-];
+const FOLDERS: [&str; 4] =
+    [concat!("/ho", "me/"), concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/Use", "rs/")];
 const HOSTS: [&str; 6] = [
     concat!("index.crates", ".io"),
     concat!("static.crates", ".io"),
@@ -155,13 +151,7 @@ mod tests {
             found("a.rs", "//! A\n#[test]\n#[ignore]\nfn a() { todo!() }"),
             ["a.rs:3", "a.rs:4"]
         );
-        assert!(
-            found(
-                "a.rs",
-                "//! todo!() and #[ignore]\nfn a() { b(\"todo!()\") }"
-            )
-            .is_empty()
-        );
+        assert!(found("a.rs", "//! todo!() and #[ignore]\nfn a() { b(\"todo!()\") }").is_empty());
         assert_eq!(found("x.test.ts", "test.only('a')\n"), ["x.test.ts:1"]);
         assert!(found("x.ts", "list.skip(1)\n").is_empty());
     }
@@ -171,15 +161,8 @@ mod tests {
         let home = format!("a\nsee {}me/x", "/ho");
         assert_eq!(found("a.md", &home), ["a.md:2"]);
         assert!(
-            found(
-                "a.md",
-                &format!("target{}rk/x and site.example{}me/", "/wo", "/ho")
-            )
-            .is_empty()
+            found("a.md", &format!("target{}rk/x and site.example{}me/", "/wo", "/ho")).is_empty()
         );
-        assert_eq!(
-            found("l.json", &format!("https://registry.npm{}", "js.org/x")),
-            ["l.json:1"]
-        );
+        assert_eq!(found("l.json", &format!("https://registry.npm{}", "js.org/x")), ["l.json:1"]);
     }
 }

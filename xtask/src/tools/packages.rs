@@ -34,8 +34,7 @@ fn ensure_npm_in(folder: &Path, name: &str) -> Result<()> {
     system::require_npm()?;
     eprintln!("installing npm packages of {name}");
     let mut npm = Command::new("npm");
-    npm.current_dir(folder)
-        .args(["ci", "--no-audit", "--no-fund", "--loglevel", "error"]);
+    npm.current_dir(folder).args(["ci", "--no-audit", "--no-fund", "--loglevel", "error"]);
     let done = shell::capture(&mut npm)?;
     if !done.success {
         bail!("npm ci in {name} failed: {}", explain_npm(&done.stderr));
@@ -54,11 +53,7 @@ fn explain_npm(stderr: &str) -> String {
         return "the package registry cannot be reached: check the network and run this again"
             .to_owned();
     }
-    let reasons: Vec<&str> = stderr
-        .lines()
-        .filter(|line| line.contains("error"))
-        .take(4)
-        .collect();
+    let reasons: Vec<&str> = stderr.lines().filter(|line| line.contains("error")).take(4).collect();
     reasons.join("; ")
 }
 
@@ -80,26 +75,12 @@ pub fn ensure_venv() -> Result<Option<PathBuf>> {
         bail!("python3 cannot create a virtual environment (Debian: apt-get install python3-venv)");
     }
     let mut pip = Command::new(venv.join("bin/python3"));
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ])
-    .args([
-        "--require-hashes",
-        "--only-binary",
-        ":all:",
-        "--requirement",
-    ])
-    .arg(repo::root().join(REQUIREMENTS));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        .args(["--require-hashes", "--only-binary", ":all:", "--requirement"])
+        .arg(repo::root().join(REQUIREMENTS));
     let done = shell::capture(&mut pip)?;
     if !done.success {
-        bail!(
-            "cannot install {REQUIREMENTS}: {}",
-            wheel::explain_pip(&done.stderr)
-        );
+        bail!("cannot install {REQUIREMENTS}: {}", wheel::explain_pip(&done.stderr));
     }
     write_stamp(&stamp, &wanted)?;
     Ok(Some(venv))
@@ -121,10 +102,7 @@ mod tests {
     fn failures_of_npm_become_one_line() {
         assert!(explain_npm("npm error code ENOSPC").starts_with("the disk is full"));
         assert!(explain_npm("npm error code EAI_AGAIN").contains("cannot be reached"));
-        assert_eq!(
-            explain_npm("warn x\nnpm error a\nnpm error b\n"),
-            "npm error a; npm error b"
-        );
+        assert_eq!(explain_npm("warn x\nnpm error a\nnpm error b\n"), "npm error a; npm error b");
     }
 
     #[test]

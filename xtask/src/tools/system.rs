@@ -51,9 +51,7 @@ pub fn ensure_chromium() -> Result<PathBuf> {
 }
 
 fn find_chromium() -> Option<PathBuf> {
-    ["chromium", "chromium-browser", "google-chrome"]
-        .into_iter()
-        .find_map(shell::find_program)
+    ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(shell::find_program)
 }
 
 /// node and npm are the machine's own; a fresh Debian machine for this project has them.
@@ -92,8 +90,7 @@ fn privileged() -> Option<Vec<String>> {
         return Some(Vec::new());
     }
     let sudo = shell::capture(Command::new("sudo").args(["-n", "true"])).ok()?;
-    sudo.success
-        .then(|| vec!["sudo".to_owned(), "-n".to_owned()])
+    sudo.success.then(|| vec!["sudo".to_owned(), "-n".to_owned()])
 }
 
 /// The package lists may be old or absent on a fresh machine; once a run is enough.
@@ -111,16 +108,11 @@ fn update_once(prefix: &[String]) -> Result<()> {
 fn apt(words: &[String]) -> Result<()> {
     let (program, args) = words.split_first().context("a command has a first word")?;
     let mut command = Command::new("env");
-    command
-        .arg("DEBIAN_FRONTEND=noninteractive")
-        .arg(program)
-        .args(args);
+    command.arg("DEBIAN_FRONTEND=noninteractive").arg(program).args(args);
     if program == "sudo" {
         // sudo drops the environment, so the setting goes behind it.
         command = Command::new("sudo");
-        command
-            .args(["-n", "env", "DEBIAN_FRONTEND=noninteractive"])
-            .args(&args[1..]);
+        command.args(["-n", "env", "DEBIAN_FRONTEND=noninteractive"]).args(&args[1..]);
     }
     let done = shell::capture(&mut command)?;
     if done.success {
@@ -136,12 +128,7 @@ fn apt(words: &[String]) -> Result<()> {
         bail!("the package registry cannot be reached: check the network and run this again");
     }
     let reason = done.stderr.lines().find(|line| line.starts_with("E:"));
-    bail!(
-        "apt-get says: {}",
-        reason
-            .or(done.stderr.lines().next_back())
-            .unwrap_or("nothing")
-    )
+    bail!("apt-get says: {}", reason.or(done.stderr.lines().next_back()).unwrap_or("nothing"))
 }
 
 #[cfg(test)]

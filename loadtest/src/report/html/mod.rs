@@ -38,9 +38,7 @@ pub fn render(run: &Run) -> String {
 /// The step that the headline speaks of: 500 if it ran, else the largest.
 fn spoken_of(run: &Run) -> Option<&Step> {
     let all = || run.steps.iter();
-    all()
-        .find(|step| step.n == 500)
-        .or_else(|| all().max_by_key(|step| step.n))
+    all().find(|step| step.n == 500).or_else(|| all().max_by_key(|step| step.n))
 }
 
 fn headline(run: &Run) -> String {
@@ -48,11 +46,7 @@ fn headline(run: &Run) -> String {
         return "<h1>Campana load test</h1><p class=\"headline\">No step was finished</p>"
             .to_owned();
     };
-    let notifications = if step.n == 1 {
-        "notification"
-    } else {
-        "notifications at once"
-    };
+    let notifications = if step.n == 1 { "notification" } else { "notifications at once" };
     let claim = if step.latency_ms.max > 0.0 {
         format!(
             "{} {notifications}: <span>half within <b>{}&nbsp;ms</b>, 99&nbsp;% within <b class=\"tail\">{}&nbsp;ms</b></span>",
@@ -61,10 +55,7 @@ fn headline(run: &Run) -> String {
             number(step.latency_ms.p99)
         )
     } else {
-        format!(
-            "{} {notifications}: none arrived",
-            grouped(u64::from(step.n))
-        )
+        format!("{} {notifications}: none arrived", grouped(u64::from(step.n)))
     };
     format!(
         "<h1>Campana load test</h1>\n<p class=\"headline\">{claim}</p>\n\
@@ -78,12 +69,7 @@ fn headline(run: &Run) -> String {
 
 fn machine(run: &Run) -> String {
     let cores = run.environment.cores;
-    if run
-        .environment
-        .processes
-        .iter()
-        .any(|process| process.name == "campana")
-    {
+    if run.environment.processes.iter().any(|process| process.name == "campana") {
         format!("Platform and load generator share {cores} cores")
     } else {
         format!("The platform runs elsewhere, the load generator has {cores} cores")
@@ -104,42 +90,25 @@ fn durability(run: &Run) -> &'static str {
 
 fn tiles(run: &Run, step: &Step) -> String {
     let single = run.steps.iter().find(|step| step.n == 1);
-    let platform: f64 = step
-        .cpu_s_per_1000
-        .iter()
-        .filter(|(name, _)| *name != "generator")
-        .map(|(_, s)| s)
-        .sum();
+    let platform: f64 =
+        step.cpu_s_per_1000.iter().filter(|(name, _)| *name != "generator").map(|(_, s)| s).sum();
     let mut tiles = vec![
         (
             "received exactly once",
-            format!(
-                "{} <small>of {}</small>",
-                grouped(step.received_once),
-                grouped(step.sent)
-            ),
+            format!("{} <small>of {}</small>", grouped(step.received_once), grouped(step.sent)),
         ),
-        (
-            "failures, 95 % bound",
-            format!("≤ {}", percent(step.failure_upper_bound_95)),
-        ),
+        ("failures, 95 % bound", format!("≤ {}", percent(step.failure_upper_bound_95))),
         (
             "last receipt of a wave",
             format!("{} <small>ms, median</small>", number(step.makespan_ms.p50)),
         ),
-        (
-            "platform CPU",
-            format!("{} <small>ms each</small>", number(platform)),
-        ),
+        ("platform CPU", format!("{} <small>ms each</small>", number(platform))),
     ];
     if let Some(single) = single.filter(|single| single.n != step.n && single.latency_ms.max > 0.0)
     {
         tiles.push((
             "one at a time",
-            format!(
-                "{} <small>ms, median</small>",
-                number(single.latency_ms.p50)
-            ),
+            format!("{} <small>ms, median</small>", number(single.latency_ms.p50)),
         ));
     }
     let items: String = tiles
@@ -167,11 +136,7 @@ fn warnings(run: &Run) -> String {
     }
     let debug = |profile: &str| profile == "debug";
     if debug(&run.environment.profile)
-        || run
-            .environment
-            .campana_profile
-            .as_deref()
-            .is_some_and(debug)
+        || run.environment.campana_profile.as_deref().is_some_and(debug)
     {
         lines.push("A debug build took part: these figures say nothing about speed.".to_owned());
     }
@@ -179,10 +144,7 @@ fn warnings(run: &Run) -> String {
         lines.push("Stopped by hand: later steps are missing.".to_owned());
     }
     if run.late > 0 {
-        lines.push(format!(
-            "{} receipts came after their step had been judged.",
-            run.late
-        ));
+        lines.push(format!("{} receipts came after their step had been judged.", run.late));
     }
     if let Some(error) = &run.error {
         lines.push(format!("The run broke off: {}", escape(error)));
@@ -198,17 +160,10 @@ fn figure_section(run: &Run) -> String {
     let processes: String = process_names(run)
         .iter()
         .map(|name| {
-            format!(
-                "<li class=\"square {}\"><i></i>{} CPU</li>",
-                process_class(name),
-                escape(name)
-            )
+            format!("<li class=\"square {}\"><i></i>{} CPU</li>", process_class(name), escape(name))
         })
         .collect();
-    let few = run
-        .steps
-        .iter()
-        .any(|step| step.spread_ms.kind == SpreadKind::Extremes);
+    let few = run.steps.iter().any(|step| step.spread_ms.kind == SpreadKind::Extremes);
     let whiskers = if few {
         "Whiskers span the lowest and the highest wave (for fewer than five waves), else a 95 % \
          bootstrap interval over waves."
@@ -236,10 +191,7 @@ fn curve_section(run: &Run) -> String {
     let legend: String = chosen
         .iter()
         .map(|(class, step)| {
-            format!(
-                "<li class=\"{class}\"><i></i>{} at once</li>",
-                grouped(u64::from(step.n))
-            )
+            format!("<li class=\"{class}\"><i></i>{} at once</li>", grouped(u64::from(step.n)))
         })
         .collect();
     format!(

@@ -26,17 +26,9 @@ pub(super) fn ledger(run: &Run) -> String {
         .steps
         .iter()
         .flat_map(|step| {
-            step.statuses
-                .iter()
-                .chain(&step.failures)
-                .map(|(cause, count)| {
-                    format!(
-                        "<li>{} at once: {} × {}</li>",
-                        step.n,
-                        grouped(*count),
-                        escape(cause)
-                    )
-                })
+            step.statuses.iter().chain(&step.failures).map(|(cause, count)| {
+                format!("<li>{} at once: {} × {}</li>", step.n, grouped(*count), escape(cause))
+            })
         })
         .collect();
     let details = if details.is_empty() {
@@ -130,26 +122,16 @@ pub(super) fn cost(run: &Run) -> String {
     let names = process_names(run);
     let mut head = vec!["at once".to_owned()];
     for unit in ["CPU s / 1,000", "% of one core", "MiB"] {
-        head.extend(
-            names
-                .iter()
-                .map(|name| format!("{}<br>{unit}", escape(name))),
-        );
+        head.extend(names.iter().map(|name| format!("{}<br>{unit}", escape(name))));
     }
     let rows: String = run
         .steps
         .iter()
         .map(|step| {
-            let cpu = names
-                .iter()
-                .map(|name| step.cpu_s_per_1000.get(name).copied());
-            let share = names
-                .iter()
-                .map(|name| step.cpu_percent_of_core.get(name).copied());
+            let cpu = names.iter().map(|name| step.cpu_s_per_1000.get(name).copied());
+            let share = names.iter().map(|name| step.cpu_percent_of_core.get(name).copied());
             let memory = names.iter().map(|name| {
-                step.rss_bytes
-                    .get(name)
-                    .map(|bytes| *bytes as f64 / f64::from(1 << 20))
+                step.rss_bytes.get(name).map(|bytes| *bytes as f64 / f64::from(1 << 20))
             });
             row(step, cpu.chain(share).chain(memory))
         })
@@ -172,10 +154,7 @@ fn row(step: &Step, figures: impl Iterator<Item = Option<f64>>) -> String {
 
 /// Heads are written by this file and may hold a line break.
 fn table(head: &[&str], rows: &str) -> String {
-    let cells: String = head
-        .iter()
-        .map(|name| format!("<th scope=\"col\">{name}</th>"))
-        .collect();
+    let cells: String = head.iter().map(|name| format!("<th scope=\"col\">{name}</th>")).collect();
     format!(
         "<div class=\"card scroll\"><table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
@@ -189,22 +168,14 @@ pub(super) fn thresholds(run: &Run) -> String {
         .thresholds
         .iter()
         .map(|judgement| {
-            let actual = judgement
-                .actual
-                .map_or_else(|| "no figure".to_owned(), number);
-            let (class, word) = if judgement.pass {
-                ("held", "held")
-            } else {
-                ("missed", "missed")
-            };
+            let actual = judgement.actual.map_or_else(|| "no figure".to_owned(), number);
+            let (class, word) =
+                if judgement.pass { ("held", "held") } else { ("missed", "missed") };
             format!(
                 "<tr><td>{}</td><td>{actual}</td><td class=\"{class}\">{word}</td></tr>",
                 escape(&judgement.expr)
             )
         })
         .collect();
-    format!(
-        "<h2>Thresholds</h2>\n{}",
-        table(&["threshold", "worst", ""], &rows)
-    )
+    format!("<h2>Thresholds</h2>\n{}", table(&["threshold", "worst", ""], &rows))
 }

@@ -29,12 +29,7 @@ const fn row(
     provider: ProviderAction,
     wait_seconds: u64,
 ) -> Row {
-    Row {
-        message,
-        recipient,
-        provider,
-        wait_seconds,
-    }
+    Row { message, recipient, provider, wait_seconds }
 }
 
 /// No answer, and the provider cannot have the message.
@@ -56,22 +51,14 @@ struct SmtpRow {
 }
 
 const fn smtp_row(code: Option<u16>, enhanced: Option<&'static str>, row: Row) -> SmtpRow {
-    SmtpRow {
-        code,
-        enhanced,
-        row,
-    }
+    SmtpRow { code, enhanced, row }
 }
 
 static SMTP: &[SmtpRow] = &[
     // Daily quota of the account: nothing is wrong with message or recipient.
     smtp_row(Some(550), Some("5.4.5"), row(Hold, NO_NEWS, Slow, 3_600)),
     // Greylisting: come back later with the same envelope.
-    smtp_row(
-        Some(451),
-        Some("4.7.1"),
-        row(RetrySlow, NO_NEWS, WORKS, 600),
-    ),
+    smtp_row(Some(451), Some("4.7.1"), row(RetrySlow, NO_NEWS, WORKS, 600)),
     // Authentication: ours to repair; no attempt is burnt.
     smtp_row(Some(454), Some("4.7.0"), row(Hold, NO_NEWS, Breaker, 60)),
     smtp_row(Some(530), None, row(Hold, NO_NEWS, Breaker, 60)),
@@ -117,14 +104,9 @@ pub(super) fn smtp(code: u16, enhanced: Option<Enhanced>) -> &'static Row {
                 enhanced.is_some_and(|enhanced| fits_pattern(pattern, enhanced))
             })
     };
-    SMTP.iter().find(fits).map_or(
-        if code < 500 {
-            &SMTP_TRANSIENT
-        } else {
-            &SMTP_PERMANENT
-        },
-        |found| &found.row,
-    )
+    SMTP.iter()
+        .find(fits)
+        .map_or(if code < 500 { &SMTP_TRANSIENT } else { &SMTP_PERMANENT }, |found| &found.row)
 }
 
 fn fits_pattern(pattern: &str, Enhanced(class, subject, detail): Enhanced) -> bool {

@@ -130,20 +130,9 @@ pub fn classify(signal: &Signal) -> Class {
         Signal::Webhook { status } => {
             class(classes::webhook(*status), format!("http_{status}"), false)
         }
-        Signal::Lost {
-            protocol,
-            unconfirmed,
-        } => {
-            let row = if *unconfirmed {
-                &classes::LOST_UNCONFIRMED
-            } else {
-                &classes::LOST
-            };
-            let end = if *unconfirmed {
-                UNCONFIRMED
-            } else {
-                "_no_answer"
-            };
+        Signal::Lost { protocol, unconfirmed } => {
+            let row = if *unconfirmed { &classes::LOST_UNCONFIRMED } else { &classes::LOST };
+            let end = if *unconfirmed { UNCONFIRMED } else { "_no_answer" };
             class(row, format!("{protocol}{end}"), *unconfirmed)
         }
         Signal::Refused(reason) => class(&classes::REFUSED, (*reason).to_owned(), false),
@@ -168,19 +157,14 @@ fn class(row: &Row, reason: String, unconfirmed: bool) -> Class {
 /// The first enhanced code in the text of a reply.
 #[must_use]
 pub fn find_enhanced(text: &str) -> Option<Enhanced> {
-    text.split(|c: char| !(c.is_ascii_digit() || c == '.'))
-        .find_map(|token| {
-            let mut parts = token.split('.');
-            let (class, subject, detail) = (parts.next()?, parts.next()?, parts.next()?);
-            let number = |part: &str| {
-                (1..=3)
-                    .contains(&part.len())
-                    .then(|| part.parse().ok())
-                    .flatten()
-            };
-            let known = matches!(class, "2" | "4" | "5") && parts.next().is_none();
-            known.then_some(Enhanced(number(class)?, number(subject)?, number(detail)?))
-        })
+    text.split(|c: char| !(c.is_ascii_digit() || c == '.')).find_map(|token| {
+        let mut parts = token.split('.');
+        let (class, subject, detail) = (parts.next()?, parts.next()?, parts.next()?);
+        let number =
+            |part: &str| (1..=3).contains(&part.len()).then(|| part.parse().ok()).flatten();
+        let known = matches!(class, "2" | "4" | "5") && parts.next().is_none();
+        known.then_some(Enhanced(number(class)?, number(subject)?, number(detail)?))
+    })
 }
 
 #[cfg(test)]

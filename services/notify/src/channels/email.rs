@@ -33,10 +33,8 @@ impl EmailSender {
     /// # Errors
     /// If the sender is not an address or the certificate file is bad.
     pub fn new(options: &EmailOptions) -> Result<Self, String> {
-        let from: Mailbox = options
-            .from
-            .parse()
-            .map_err(|_| "`from` is not a mailbox".to_owned())?;
+        let from: Mailbox =
+            options.from.parse().map_err(|_| "`from` is not a mailbox".to_owned())?;
         let hello = if options.hello_name.is_empty() {
             ClientId::default()
         } else {
@@ -51,10 +49,7 @@ impl EmailSender {
         };
         let tls = tls::Tls::new(options.tls, &options.host, options.ca_file.as_deref())?;
         let connector = dialogue::Connector::new(options, hello, tls, limits);
-        Ok(Self {
-            pool: Pool::new(connector, options),
-            from,
-        })
+        Ok(Self { pool: Pool::new(connector, options), from })
     }
 
     /// Sends one delivery.
@@ -69,10 +64,7 @@ impl EmailSender {
         let now = campana_bus::clock::now();
         let body = message::compose(delivery, &self.from, to.clone(), now)
             .map_err(|error| Refusal::new(Signal::Refused("bad_message"), error))?;
-        let envelope = Envelope {
-            from: self.from.email.clone(),
-            to,
-        };
+        let envelope = Envelope { from: self.from.email.clone(), to };
         match self.pool.send(&envelope, &body).await {
             Ok(reply) => Ok(Accepted {
                 // 250 means that the relay took responsibility, not that the message arrived.
@@ -87,50 +79,26 @@ impl EmailSender {
 
 fn refusal(failure: &SmtpFailure) -> Refusal {
     match failure {
-        SmtpFailure::Reply {
-            code,
-            enhanced,
-            text,
-            stage,
-        } => Refusal::new(
-            Signal::Smtp {
-                code: *code,
-                enhanced: *enhanced,
-            },
+        SmtpFailure::Reply { code, enhanced, text, stage } => Refusal::new(
+            Signal::Smtp { code: *code, enhanced: *enhanced },
             format!("{stage}: {code} {text}"),
         ),
-        SmtpFailure::Silent {
-            stage: Stage::Tls,
-            what,
-        } => Refusal::new(
-            Signal::Misconfigured("smtp_tls_failed"),
-            format!("tls: {what}"),
-        ),
-        SmtpFailure::Silent {
-            stage: Stage::Auth,
-            what,
-        } => Refusal::new(
-            Signal::Misconfigured("smtp_auth_failed"),
-            format!("auth: {what}"),
-        ),
+        SmtpFailure::Silent { stage: Stage::Tls, what } => {
+            Refusal::new(Signal::Misconfigured("smtp_tls_failed"), format!("tls: {what}"))
+        }
+        SmtpFailure::Silent { stage: Stage::Auth, what } => {
+            Refusal::new(Signal::Misconfigured("smtp_auth_failed"), format!("auth: {what}"))
+        }
         SmtpFailure::Silent { stage, what } => {
             let unconfirmed = stage.is_ambiguous();
-            Refusal::new(
-                Signal::Lost {
-                    protocol: "smtp",
-                    unconfirmed,
-                },
-                format!("{stage}: {what}"),
-            )
+            Refusal::new(Signal::Lost { protocol: "smtp", unconfirmed }, format!("{stage}: {what}"))
         }
-        SmtpFailure::NoTls => Refusal::new(
-            Signal::Misconfigured("smtp_no_tls"),
-            "the relay does not offer STARTTLS",
-        ),
-        SmtpFailure::NoUtf8 => Refusal::new(
-            Signal::Refused("smtp_no_utf8"),
-            "the relay does not take this address",
-        ),
+        SmtpFailure::NoTls => {
+            Refusal::new(Signal::Misconfigured("smtp_no_tls"), "the relay does not offer STARTTLS")
+        }
+        SmtpFailure::NoUtf8 => {
+            Refusal::new(Signal::Refused("smtp_no_utf8"), "the relay does not take this address")
+        }
     }
 }
 

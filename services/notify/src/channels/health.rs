@@ -36,9 +36,7 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn new() -> Self {
-        Self {
-            circuits: Mutex::new(Cache::new(CIRCUITS_MAX)),
-        }
+        Self { circuits: Mutex::new(Cache::new(CIRCUITS_MAX)) }
     }
 
     fn with<T>(&self, key: &str, change: impl FnOnce(&mut Circuit) -> T) -> T {
@@ -96,17 +94,12 @@ impl Health {
 
 /// How long the circuit opens; `None` leaves it as it is.
 fn pause(circuit: &mut Circuit, class: &Class, retry_after: Option<Duration>) -> Option<Duration> {
-    let step = OPEN_FIRST
-        .saturating_mul(1 << circuit.opened.min(6))
-        .min(OPEN_MAX);
+    let step = OPEN_FIRST.saturating_mul(1 << circuit.opened.min(6)).min(OPEN_MAX);
     match class.provider {
         ProviderAction::None => None,
-        ProviderAction::Slow => Some(
-            retry_after
-                .unwrap_or(step)
-                .max(class.wait)
-                .min(Duration::from_secs(3_600)),
-        ),
+        ProviderAction::Slow => {
+            Some(retry_after.unwrap_or(step).max(class.wait).min(Duration::from_secs(3_600)))
+        }
         ProviderAction::Breaker if class.message == MessageAction::Hold => {
             Some(step.max(class.wait))
         }
@@ -127,21 +120,14 @@ mod tests {
     fn five_failures_open_and_one_probe_closes() {
         let health = Health::new();
         let start = campana_bus::clock::monotonic();
-        let lost = classify(&Signal::Lost {
-            protocol: "smtp",
-            unconfirmed: false,
-        });
+        let lost = classify(&Signal::Lost { protocol: "smtp", unconfirmed: false });
         for _ in 0..4 {
             assert_eq!(health.report("a", Some(&lost), None, start), 0);
         }
         assert_eq!(health.admit("a", start), Ok(()));
         assert_eq!(health.report("a", Some(&lost), None, start), 2);
         assert_eq!(health.admit("a", start), Err(OPEN_FIRST));
-        assert_eq!(
-            health.admit("b", start),
-            Ok(()),
-            "another host is not concerned"
-        );
+        assert_eq!(health.admit("b", start), Ok(()), "another host is not concerned");
 
         let later = start + OPEN_FIRST;
         assert_eq!(health.admit("a", later), Ok(()), "the probe");
@@ -167,10 +153,7 @@ mod tests {
         let busy = classify(&Signal::Webhook { status: 429 });
         health.report("a", Some(&busy), Some(Duration::from_secs(7)), start);
         assert_eq!(health.admit("a", start), Err(Duration::from_secs(7)));
-        let login = classify(&Signal::Twilio {
-            status: 401,
-            code: Some(20_003),
-        });
+        let login = classify(&Signal::Twilio { status: 401, code: Some(20_003) });
         health.report("b", Some(&login), None, start);
         assert_eq!(health.admit("b", start), Err(Duration::from_secs(60)));
     }
@@ -179,10 +162,7 @@ mod tests {
     fn answers_that_were_under_way_do_not_move_an_open_circuit() {
         let health = Health::new();
         let start = campana_bus::clock::monotonic();
-        let lost = classify(&Signal::Lost {
-            protocol: "smtp",
-            unconfirmed: true,
-        });
+        let lost = classify(&Signal::Lost { protocol: "smtp", unconfirmed: true });
         for _ in 0..20 {
             health.report("a", Some(&lost), None, start);
         }
@@ -195,10 +175,7 @@ mod tests {
     fn a_refused_message_says_nothing_about_the_provider() {
         let health = Health::new();
         let start = campana_bus::clock::monotonic();
-        let refused = classify(&Signal::Smtp {
-            code: 550,
-            enhanced: None,
-        });
+        let refused = classify(&Signal::Smtp { code: 550, enhanced: None });
         for _ in 0..100 {
             health.report("a", Some(&refused), None, start);
         }

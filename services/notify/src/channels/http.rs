@@ -38,13 +38,7 @@ pub(super) fn lost(protocol: &'static str, error: &reqwest::Error) -> Refusal {
     } else {
         "the connection broke"
     };
-    Refusal::new(
-        Signal::Lost {
-            protocol,
-            unconfirmed,
-        },
-        what,
-    )
+    Refusal::new(Signal::Lost { protocol, unconfirmed }, what)
 }
 
 /// `Retry-After` in seconds or as a date (RFC 9110).
@@ -77,11 +71,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, text.parse().unwrap());
-            assert_eq!(
-                retry_after(&headers, now),
-                expected.map(Duration::from_secs),
-                "{text}"
-            );
+            assert_eq!(retry_after(&headers, now), expected.map(Duration::from_secs), "{text}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }

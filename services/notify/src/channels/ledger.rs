@@ -41,9 +41,7 @@ pub(super) async fn look(
     let mut outcomes: Vec<Outcome> = Vec::new();
     let mut after = 0;
     for _ in 0..PAGES_MAX {
-        let page = bus
-            .fetch_after(topology::OUTCOMES, &subject, after, PAGE)
-            .await?;
+        let page = bus.fetch_after(topology::OUTCOMES, &subject, after, PAGE).await?;
         let Some(last) = page.messages.last() else {
             break;
         };
@@ -74,10 +72,8 @@ fn judge(outcomes: &[Outcome], delivery: &Delivery, generation: u32, attempt: u3
                 if report.status.is_final() {
                     return Entry::Settled;
                 }
-                unconfirmed |= report
-                    .reason
-                    .as_deref()
-                    .is_some_and(|reason| reason.ends_with(UNCONFIRMED));
+                unconfirmed |=
+                    report.reason.as_deref().is_some_and(|reason| reason.ends_with(UNCONFIRMED));
                 known = known || report.attempt + 1 >= attempt;
                 // Two copies of one command count together, so that no report takes the id of another.
                 if !outcome.id.ends_with(HELD) {
@@ -85,22 +81,15 @@ fn judge(outcomes: &[Outcome], delivery: &Delivery, generation: u32, attempt: u3
                 }
             }
             // The provider itself told us, although the answer to our request was lost.
-            OutcomeEvent::Confirmed {
-                delivery_id,
-                status,
-                generation: life,
-                ..
-            } if *delivery_id == delivery.id && *life == generation && status.is_final() => {
+            OutcomeEvent::Confirmed { delivery_id, status, generation: life, .. }
+                if *delivery_id == delivery.id && *life == generation && status.is_final() =>
+            {
                 return Entry::Settled;
             }
             _ => {}
         }
     }
-    if unconfirmed || !known {
-        Entry::Unsure(next)
-    } else {
-        Entry::Clear(next)
-    }
+    if unconfirmed || !known { Entry::Unsure(next) } else { Entry::Clear(next) }
 }
 
 #[cfg(test)]
@@ -180,41 +169,11 @@ mod tests {
         }
         for (name, outcomes, generation, attempt, expected) in [
             ("first time", vec![], 0, 1, Entry::Clear(1)),
-            (
-                "sent",
-                vec![attempted(1, 0, Sent, "")],
-                0,
-                2,
-                Entry::Settled,
-            ),
-            (
-                "failed for good",
-                vec![attempted(1, 0, Failed, "x")],
-                0,
-                1,
-                Entry::Settled,
-            ),
-            (
-                "expired",
-                vec![attempted(1, 0, Expired, "x")],
-                0,
-                2,
-                Entry::Settled,
-            ),
-            (
-                "sent in an earlier life",
-                vec![attempted(1, 0, Failed, "")],
-                1,
-                1,
-                Entry::Clear(1),
-            ),
-            (
-                "known retry",
-                vec![attempted(1, 0, Retrying, "smtp_4.2.1")],
-                0,
-                2,
-                Entry::Clear(2),
-            ),
+            ("sent", vec![attempted(1, 0, Sent, "")], 0, 2, Entry::Settled),
+            ("failed for good", vec![attempted(1, 0, Failed, "x")], 0, 1, Entry::Settled),
+            ("expired", vec![attempted(1, 0, Expired, "x")], 0, 2, Entry::Settled),
+            ("sent in an earlier life", vec![attempted(1, 0, Failed, "")], 1, 1, Entry::Clear(1)),
+            ("known retry", vec![attempted(1, 0, Retrying, "smtp_4.2.1")], 0, 2, Entry::Clear(2)),
             ("died between", vec![], 0, 2, Entry::Unsure(2)),
             (
                 "died at the second attempt",
@@ -232,36 +191,17 @@ mod tests {
             ),
             (
                 "silence, then the callback",
-                vec![
-                    attempted(1, 0, Retrying, "x_unconfirmed"),
-                    confirmed(Delivered),
-                ],
+                vec![attempted(1, 0, Retrying, "x_unconfirmed"), confirmed(Delivered)],
                 0,
                 2,
                 Entry::Settled,
             ),
-            (
-                "a second copy",
-                vec![attempted(1, 0, Retrying, "x")],
-                0,
-                1,
-                Entry::Clear(2),
-            ),
+            ("a second copy", vec![attempted(1, 0, Retrying, "x")], 0, 1, Entry::Clear(2)),
             ("held", vec![held], 0, 1, Entry::Clear(1)),
             ("another delivery", vec![other], 0, 1, Entry::Clear(1)),
-            (
-                "an old callback and a new life",
-                vec![confirmed(Failed)],
-                1,
-                1,
-                Entry::Clear(1),
-            ),
+            ("an old callback and a new life", vec![confirmed(Failed)], 1, 1, Entry::Clear(1)),
         ] {
-            assert_eq!(
-                judge(&outcomes, &delivery(), generation, attempt),
-                expected,
-                "{name}"
-            );
+            assert_eq!(judge(&outcomes, &delivery(), generation, attempt), expected, "{name}");
         }
     }
 }

@@ -31,10 +31,6 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without a wish for the next time.
     pub(crate) fn new(signal: Signal, detail: impl Into<String>) -> Self {
-        Self {
-            signal,
-            detail: detail.into(),
-            retry_after: None,
-        }
+        Self { signal, detail: detail.into(), retry_after: None }
     }
 }

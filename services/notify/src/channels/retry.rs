@@ -39,11 +39,9 @@ pub(super) fn pause(
 /// Uniform in 0..1, from the id.
 pub(super) fn spread(id: DeliveryId, attempt: u32) -> f64 {
     // FNV-1a: enough to spread, no dependency.
-    let hash = format!("{id}:{attempt}")
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+    let hash = format!("{id}:{attempt}").bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
     f64::from(u32::try_from(hash >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }
 
@@ -56,14 +54,8 @@ mod tests {
     fn steps_waits_and_wishes() {
         let id = DeliveryId::derived(&["x"]);
         let busy = classify(&Signal::Webhook { status: 500 });
-        let grey = classify(&Signal::Smtp {
-            code: 451,
-            enhanced: Some(Enhanced(4, 7, 1)),
-        });
-        let lost = classify(&Signal::Lost {
-            protocol: "sms",
-            unconfirmed: true,
-        });
+        let grey = classify(&Signal::Smtp { code: 451, enhanced: Some(Enhanced(4, 7, 1)) });
+        let lost = classify(&Signal::Lost { protocol: "sms", unconfirmed: true });
         for (attempt, class, wish, least) in [
             (1, &busy, None, 5),
             (2, &busy, None, 60),
@@ -76,18 +68,14 @@ mod tests {
         ] {
             let pause = pause(&[5, 60], attempt, class, wish.map(Duration::from_secs), id);
             let least = Duration::from_secs(least);
-            assert!(
-                pause >= least && pause <= least.mul_f64(1.2),
-                "{attempt} {wish:?}: {pause:?}"
-            );
+            assert!(pause >= least && pause <= least.mul_f64(1.2), "{attempt} {wish:?}: {pause:?}");
         }
     }
 
     #[test]
     fn the_spread_differs_between_deliveries_only() {
-        let spreads: Vec<f64> = (0..100)
-            .map(|n| spread(DeliveryId::derived(&[&n.to_string()]), 1))
-            .collect();
+        let spreads: Vec<f64> =
+            (0..100).map(|n| spread(DeliveryId::derived(&[&n.to_string()]), 1)).collect();
         assert!(spreads.iter().all(|spread| (0.0..=1.0).contains(spread)));
         assert!(
             spreads.iter().any(|spread| *spread < 0.2)

@@ -23,15 +23,12 @@ impl Sender {
         match channel {
             Channel::InApp => Err("has no provider".to_owned()),
             Channel::Email => Ok(Self::Email(EmailSender::new(&options.email)?)),
-            Channel::Sms | Channel::Whatsapp => Ok(Self::Twilio(TwilioSender::new(
-                channel,
-                &options.twilio,
-                &options.public_url,
-            )?)),
-            Channel::Webhook => Ok(Self::Webhook(WebhookSender::new(
-                &options.webhook,
-                deps.store.clone(),
-            )?)),
+            Channel::Sms | Channel::Whatsapp => {
+                Ok(Self::Twilio(TwilioSender::new(channel, &options.twilio, &options.public_url)?))
+            }
+            Channel::Webhook => {
+                Ok(Self::Webhook(WebhookSender::new(&options.webhook, deps.store.clone())?))
+            }
         }
     }
 
@@ -75,12 +72,6 @@ impl Sender {
 pub(super) fn webhook_host(address: &str) -> String {
     url::Url::parse(address)
         .ok()
-        .and_then(|url| {
-            Some(format!(
-                "{}:{}",
-                url.host_str()?,
-                url.port_or_known_default()?
-            ))
-        })
+        .and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?)))
         .unwrap_or_default()
 }

@@ -20,10 +20,7 @@ pub(crate) async fn serve(router: Router) -> Server {
     task.spawn(async move {
         let _ = axum::serve(listener, router).await;
     });
-    Server {
-        address,
-        _task: task,
-    }
+    Server { address, _task: task }
 }
 
 mod worker;

@@ -74,12 +74,7 @@ impl TwilioSender {
         url.path_segments_mut()
             .map_err(|()| "base_url cannot have a path".to_owned())?
             .pop_if_empty()
-            .extend([
-                "2010-04-01",
-                "Accounts",
-                &options.account_sid,
-                "Messages.json",
-            ]);
+            .extend(["2010-04-01", "Accounts", &options.account_sid, "Messages.json"]);
         let callback = Url::parse(public_url).map_err(|error| format!("public_url: {error}"))?;
         if callback.cannot_be_a_base() {
             return Err("public_url cannot have a path".to_owned());
@@ -101,15 +96,7 @@ impl TwilioSender {
             .build()
             .map_err(|error| error.to_string())?;
         let (account, token) = (options.account_sid.clone(), options.auth_token.clone());
-        Ok(Self {
-            client,
-            url,
-            callback,
-            account,
-            token,
-            channel,
-            from,
-        })
+        Ok(Self { client, url, callback, account, token, channel, from })
     }
 
     /// Sends one delivery.
@@ -119,10 +106,7 @@ impl TwilioSender {
     pub async fn send(&self, delivery: &Delivery, generation: u32) -> Result<Accepted, Refusal> {
         let text = text(delivery);
         if text.is_empty() {
-            return Err(Refusal::new(
-                Signal::Refused("empty_text"),
-                "the message has no text",
-            ));
+            return Err(Refusal::new(Signal::Refused("empty_text"), "the message has no text"));
         }
         if text.chars().count() > BODY_CHARS_MAX {
             return Err(Refusal::new(
@@ -136,10 +120,7 @@ impl TwilioSender {
             .post(self.url.clone())
             .basic_auth(&self.account, Some(self.token.expose_secret()))
             .form(&form);
-        let response = request
-            .send()
-            .await
-            .map_err(|error| http::lost(self.protocol(), &error))?;
+        let response = request.send().await.map_err(|error| http::lost(self.protocol(), &error))?;
         let status = response.status();
         let retry_after = http::retry_after(response.headers(), clock::now());
         let body = http::read_capped(response).await;
@@ -166,10 +147,7 @@ impl TwilioSender {
     ) -> Result<Vec<(&'static str, String)>, Refusal> {
         let number = delivery.address.trim().trim_start_matches("whatsapp:");
         if !is_e164(number) {
-            return Err(Refusal::new(
-                Signal::Refused("bad_number"),
-                "not a number in E.164 form",
-            ));
+            return Err(Refusal::new(Signal::Refused("bad_number"), "not a number in E.164 form"));
         }
         let to = if self.channel == Channel::Whatsapp {
             format!("whatsapp:{number}")
@@ -187,10 +165,7 @@ impl TwilioSender {
         });
         if let Some(at) = delivery.expires_at {
             let left = at.since(now) / 1_000_000;
-            form.push((
-                "ValidityPeriod",
-                left.clamp(1, VALIDITY_SECONDS_MAX).to_string(),
-            ));
+            form.push(("ValidityPeriod", left.clamp(1, VALIDITY_SECONDS_MAX).to_string()));
         }
         Ok(form)
     }
@@ -208,8 +183,7 @@ impl TwilioSender {
             ]);
         }
         if generation > 0 {
-            url.query_pairs_mut()
-                .append_pair("generation", &generation.to_string());
+            url.query_pairs_mut().append_pair("generation", &generation.to_string());
         }
         url.into()
     }
@@ -240,9 +214,7 @@ fn created(body: &[u8], text: &str) -> Accepted {
     telemetry::sms_segments("twilio", count);
     Accepted {
         status: DeliveryStatus::Sent,
-        detail: created
-            .as_ref()
-            .map(|created| format!("{}, segments: {count}", created.status)),
+        detail: created.as_ref().map(|created| format!("{}, segments: {count}", created.status)),
         provider_message_id: created.map(|created| created.sid),
     }
 }
@@ -250,18 +222,9 @@ fn created(body: &[u8], text: &str) -> Accepted {
 fn refused(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Refusal {
     let problem = serde_json::from_slice::<Problem>(body).ok();
     let code = problem.as_ref().and_then(|problem| problem.code);
-    let words = problem
-        .and_then(|problem| problem.message)
-        .unwrap_or_default();
-    let signal = Signal::Twilio {
-        status: status.as_u16(),
-        code,
-    };
-    Refusal {
-        signal,
-        detail: format!("HTTP {} {words}", status.as_u16()),
-        retry_after,
-    }
+    let words = problem.and_then(|problem| problem.message).unwrap_or_default();
+    let signal = Signal::Twilio { status: status.as_u16(), code };
+    Refusal { signal, detail: format!("HTTP {} {words}", status.as_u16()), retry_after }
 }
 
 #[cfg(test)]

@@ -136,10 +136,7 @@ impl WebhookSender {
         let retry_after = http::retry_after(response.headers(), clock::now());
         // The body is read so that the connection can be reused, and not kept: it is a stranger's text.
         let complete = http::read_capped(response).await.is_ok();
-        let detail = format!(
-            "HTTP {status}{}",
-            if complete { "" } else { ", the body broke off" }
-        );
+        let detail = format!("HTTP {status}{}", if complete { "" } else { ", the body broke off" });
         if (200..300).contains(&status) {
             return Ok(Accepted {
                 status: DeliveryStatus::Delivered,
@@ -147,11 +144,7 @@ impl WebhookSender {
                 detail: Some(detail),
             });
         }
-        Err(Refusal {
-            signal: Signal::Webhook { status },
-            detail,
-            retry_after,
-        })
+        Err(Refusal { signal: Signal::Webhook { status }, detail, retry_after })
     }
 
     /// A place among the requests to this host; a host without a free one does not hold up the others.
@@ -166,10 +159,7 @@ impl WebhookSender {
             })
         };
         places.try_acquire_owned().map_err(|_| {
-            Refusal::new(
-                Signal::NotReady("host_busy"),
-                "too many requests to this host",
-            )
+            Refusal::new(Signal::NotReady("host_busy"), "too many requests to this host")
         })
     }
 }
@@ -199,16 +189,10 @@ fn signature(
     now: Micros,
     body: &str,
 ) -> Result<String, Refusal> {
-    let bad = |_| {
-        Refusal::new(
-            Signal::Refused("webhook_bad_secret"),
-            "the webhook secret is not usable",
-        )
-    };
+    let bad =
+        |_| Refusal::new(Signal::Refused("webhook_bad_secret"), "the webhook secret is not usable");
     let webhook = Webhook::new(signer.0.expose_secret()).map_err(bad)?;
-    webhook
-        .sign(&delivery.id.to_string(), now.0 / 1_000_000, body.as_bytes())
-        .map_err(bad)
+    webhook.sign(&delivery.id.to_string(), now.0 / 1_000_000, body.as_bytes()).map_err(bad)
 }
 
 /// A request without an answer; a refusal of the resolver's filter is final.

@@ -178,10 +178,7 @@ fn needs_ledger(meta: &Meta) -> bool {
 }
 
 fn report_id(attempt: &Attempt<'_>) -> String {
-    format!(
-        "attempt:{}:{}:{}",
-        attempt.delivery.id, attempt.meta.redrives, attempt.number
-    )
+    format!("attempt:{}:{}:{}", attempt.delivery.id, attempt.meta.redrives, attempt.number)
 }
 
 fn plus(now: Micros, wait: Duration) -> Micros {
@@ -246,12 +243,8 @@ impl ChannelWorker {
         );
         // What we refuse ourselves says nothing about the provider.
         if !matches!(refusal.signal, Signal::Refused(_) | Signal::NotReady(_)) {
-            let state = self.health.report(
-                circuit,
-                Some(&class),
-                refusal.retry_after,
-                clock::monotonic(),
-            );
+            let state =
+                self.health.report(circuit, Some(&class), refusal.retry_after, clock::monotonic());
             self.show_circuit(state);
         }
         if attempt.possible_duplicate {
@@ -262,8 +255,7 @@ impl ChannelWorker {
             MessageAction::Fail => self.fail(attempt, &class, &class.reason, &detail).await,
             MessageAction::Hold => self.hold(attempt, &class, &detail).await,
             MessageAction::Retry | MessageAction::RetrySlow => {
-                self.retry(attempt, &class, refusal.retry_after, &detail)
-                    .await
+                self.retry(attempt, &class, refusal.retry_after, &detail).await
             }
         }
     }
@@ -280,11 +272,7 @@ impl ChannelWorker {
             telemetry::suppress_signal(self.channel);
         }
         let opted_out = class.recipient == RecipientAction::OptedOut;
-        let status = if opted_out {
-            DeliveryStatus::Suppressed
-        } else {
-            DeliveryStatus::Failed
-        };
+        let status = if opted_out { DeliveryStatus::Suppressed } else { DeliveryStatus::Failed };
         let report = AttemptReport {
             detail: Some(detail.to_owned()),
             ..self.draft(attempt, status, reason)
@@ -310,21 +298,14 @@ impl ChannelWorker {
             return self.fail(attempt, class, &class.reason, detail).await;
         }
         let wait = class.wait
-            + class
-                .wait
-                .mul_f64(0.2 * retry::spread(attempt.delivery.id, attempt.number));
+            + class.wait.mul_f64(0.2 * retry::spread(attempt.delivery.id, attempt.number));
         let report = AttemptReport {
             detail: Some(detail.to_owned()),
             retry_at: Some(plus(now, wait)),
             ..self.draft(attempt, DeliveryStatus::Retrying, &class.reason)
         };
         // An id of its own: the attempt itself is still to come and will report under its own.
-        self.report(
-            attempt,
-            format!("{}{}", report_id(attempt), ledger::HELD),
-            report,
-        )
-        .await?;
+        self.report(attempt, format!("{}{}", report_id(attempt), ledger::HELD), report).await?;
         Err(Failure::defer(wait, &class.reason))
     }
 

@@ -14,10 +14,7 @@ fn requests_of_version_1_are_read() {
     let request: NotificationRequest = read(include_str!("samples/request.v1.json"));
     assert_eq!(request.to.len(), 2);
     assert!(request.to[1].inline);
-    assert_eq!(
-        request.channels.as_deref(),
-        Some(&[Channel::InApp, Channel::Email][..])
-    );
+    assert_eq!(request.channels.as_deref(), Some(&[Channel::InApp, Channel::Email][..]));
     assert_eq!(request.priority, Priority::Critical);
     assert!(matches!(request.content, Content::Template { ref key, .. } if key == "welcome"));
     let smallest: NotificationRequest = read(include_str!("samples/request.v1.minimal.json"));
@@ -48,17 +45,7 @@ fn outcomes_of_version_1_are_read() {
             OutcomeEvent::Read { .. } => "read",
         })
         .collect();
-    assert_eq!(
-        kinds,
-        [
-            "scheduled",
-            "planned",
-            "rejected",
-            "attempted",
-            "confirmed",
-            "read"
-        ]
-    );
+    assert_eq!(kinds, ["scheduled", "planned", "rejected", "attempted", "confirmed", "read"]);
 }
 
 #[test]

@@ -105,10 +105,7 @@ struct Entry<T> {
 
 impl<T> Clone for Entry<T> {
     fn clone(&self) -> Self {
-        Self {
-            value: self.value.clone(),
-            read_at: self.read_at,
-        }
+        Self { value: self.value.clone(), read_at: self.read_at }
     }
 }
 
@@ -174,45 +171,21 @@ impl Directory {
     /// Looks everything up, with one query for each tenant and kind.
     pub async fn look_up(&self, wanted: Wanted) -> Snapshot {
         let mut snapshot = Snapshot::default();
-        let people = self.known(
-            &self.recipients,
-            wanted.recipients,
-            &mut snapshot.recipients,
-        );
+        let people = self.known(&self.recipients, wanted.recipients, &mut snapshot.recipients);
         let templates = self.known(&self.templates, wanted.templates, &mut snapshot.templates);
         for (tenant, ids) in people {
             let read = self.ask(self.store.recipients_by_id(&tenant, &ids)).await;
             let read = read.map(|(rows, changes)| {
-                (
-                    rows.iter()
-                        .map(|row| (row.id.clone(), recipient_view(row)))
-                        .collect(),
-                    changes,
-                )
+                (rows.iter().map(|row| (row.id.clone(), recipient_view(row))).collect(), changes)
             });
-            self.remember(
-                &self.recipients,
-                &tenant,
-                ids,
-                read,
-                &mut snapshot.recipients,
-            );
+            self.remember(&self.recipients, &tenant, ids, read, &mut snapshot.recipients);
         }
         for (tenant, keys) in templates {
             let read = self.ask(self.store.templates_by_key(&tenant, &keys)).await;
             let read = read.map(|(rows, changes)| {
-                (
-                    rows.into_iter().map(|row| self.parse(row)).collect(),
-                    changes,
-                )
+                (rows.into_iter().map(|row| self.parse(row)).collect(), changes)
             });
-            self.remember(
-                &self.templates,
-                &tenant,
-                keys,
-                read,
-                &mut snapshot.templates,
-            );
+            self.remember(&self.templates, &tenant, keys, read, &mut snapshot.templates);
         }
         snapshot
     }
@@ -239,11 +212,7 @@ impl Directory {
     }
 
     fn is_fresh<T>(&self, entry: &Entry<T>, now: Instant) -> bool {
-        let ttl = if entry.value.is_some() {
-            self.options.ttl
-        } else {
-            self.options.negative_ttl
-        };
+        let ttl = if entry.value.is_some() { self.options.ttl } else { self.options.negative_ttl };
         now.saturating_duration_since(entry.read_at) < ttl
     }
 
@@ -274,9 +243,8 @@ impl Directory {
     fn parse(&self, row: Template) -> (String, Parsed) {
         let view = template_view(&row);
         // An unchanged template is not parsed again when its entry expires.
-        let before = lock(&self.templates)
-            .get(&(row.tenant, row.key.clone()))
-            .and_then(|entry| entry.value);
+        let before =
+            lock(&self.templates).get(&(row.tenant, row.key.clone())).and_then(|entry| entry.value);
         if let Some(before) = before
             && let Ok(compiled) = before.as_ref()
             && compiled.hash == render::fingerprint(&view)
@@ -314,13 +282,7 @@ impl Directory {
             let value = rows.remove(&name).map(Arc::new);
             let name = (tenant.to_owned(), name);
             if current {
-                cache.insert(
-                    name.clone(),
-                    Entry {
-                        value: value.clone(),
-                        read_at: now,
-                    },
-                );
+                cache.insert(name.clone(), Entry { value: value.clone(), read_at: now });
             }
             found.insert(name, value.map_or(Found::No, Found::Yes));
         }
@@ -329,7 +291,5 @@ impl Directory {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // A panic while holding the lock leaves a map that is still a map.
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -64,14 +64,9 @@ impl EnvelopeHandler for Dispatcher {
     async fn handle(&self, parts: Vec<(Part, Meta)>) -> Vec<Settled> {
         let started = clock::monotonic();
         let now = clock::now();
-        let items: Vec<Result<Item, Failure>> = parts
-            .into_iter()
-            .map(|(part, meta)| decode(&part, meta))
-            .collect();
-        let snapshot = self
-            .directory
-            .look_up(wanted(items.iter().flatten(), now))
-            .await;
+        let items: Vec<Result<Item, Failure>> =
+            parts.into_iter().map(|(part, meta)| decode(&part, meta)).collect();
+        let snapshot = self.directory.look_up(wanted(items.iter().flatten(), now)).await;
         let work: Vec<Result<(Item, Work), Failure>> = items
             .into_iter()
             .map(|item| item.and_then(|item| decide(item, &snapshot, now)))
@@ -89,10 +84,8 @@ impl EnvelopeHandler for Dispatcher {
             );
             return Ok(());
         };
-        let event = OutcomeEvent::Rejected {
-            summary: plan::summary(&request),
-            reason: reason.to_owned(),
-        };
+        let event =
+            OutcomeEvent::Rejected { summary: plan::summary(&request), reason: reason.to_owned() };
         let id = format!("rejected:{}:{}", request.id, meta.redrives);
         self.report(&request, id, event, clock::now()).await
     }
@@ -124,16 +117,11 @@ fn wanted<'a>(items: impl Iterator<Item = &'a Item>, now: Micros) -> Wanted {
             continue;
         }
         if let Content::Template { key, .. } = &request.content {
-            wanted
-                .templates
-                .insert((request.tenant.clone(), key.clone()));
+            wanted.templates.insert((request.tenant.clone(), key.clone()));
         }
-        wanted.recipients.extend(
-            request
-                .to
-                .iter()
-                .map(|target| (request.tenant.clone(), target.id.clone())),
-        );
+        wanted
+            .recipients
+            .extend(request.to.iter().map(|target| (request.tenant.clone(), target.id.clone())));
     }
     wanted
 }
@@ -150,26 +138,24 @@ fn decide(item: Item, snapshot: &Snapshot, now: Micros) -> Result<(Item, Work), 
     telemetry::queue_wait(now.since(request.send_at.unwrap_or(request.accepted_at)));
     let template = match &request.content {
         Content::Inline { .. } => None,
-        Content::Template { key, .. } => match snapshot
-            .templates
-            .get(&(request.tenant.clone(), key.clone()))
-        {
-            Some(Found::Yes(parsed)) => Some(
-                parsed
-                    .as_ref()
-                    .as_ref()
-                    .map_err(|error| Failure::dead("template_failed", error))?,
-            ),
-            Some(Found::No) | None => None,
-            Some(Found::Unavailable) => {
-                return Err(Failure::defer(STORE_PAUSE, "the store does not answer"));
+        Content::Template { key, .. } => {
+            match snapshot.templates.get(&(request.tenant.clone(), key.clone())) {
+                Some(Found::Yes(parsed)) => Some(
+                    parsed
+                        .as_ref()
+                        .as_ref()
+                        .map_err(|error| Failure::dead("template_failed", error))?,
+                ),
+                Some(Found::No) | None => None,
+                Some(Found::Unavailable) => {
+                    return Err(Failure::defer(STORE_PAUSE, "the store does not answer"));
+                }
             }
-        },
+        }
     };
     let recipients = recipients(request, snapshot);
-    let only_in_app = plan::channels(request, template)
-        .iter()
-        .all(|channel| *channel == Channel::InApp);
+    let only_in_app =
+        plan::channels(request, template).iter().all(|channel| *channel == Channel::InApp);
     // A bell needs no address, so it rings also while the store is away; everything else waits for it.
     let Some(recipients) = recipients.or_else(|| only_in_app.then(Recipients::new)) else {
         return Err(Failure::defer(STORE_PAUSE, "the store does not answer"));
@@ -184,16 +170,11 @@ fn decide(item: Item, snapshot: &Snapshot, now: Micros) -> Result<(Item, Work), 
 fn recipients(request: &NotificationRequest, snapshot: &Snapshot) -> Option<Recipients> {
     let mut known = Recipients::new();
     for target in &request.to {
-        let found = snapshot
-            .recipients
-            .get(&(request.tenant.clone(), target.id.clone()));
+        let found = snapshot.recipients.get(&(request.tenant.clone(), target.id.clone()));
         if matches!(found, Some(Found::Unavailable)) && !target.inline {
             return None;
         }
-        known.insert(
-            target.id.clone(),
-            found.and_then(|found| found.get().cloned()),
-        );
+        known.insert(target.id.clone(), found.and_then(|found| found.get().cloned()));
     }
     Some(known)
 }
@@ -222,9 +203,7 @@ impl Dispatcher {
             if let Work::Dispatch(plan) = work {
                 let (inbox, deliveries) = encode(item, plan, now);
                 messages.extend(
-                    inbox
-                        .into_iter()
-                        .map(|message| (*index, self.channels.clone(), message)),
+                    inbox.into_iter().map(|message| (*index, self.channels.clone(), message)),
                 );
                 messages.extend(
                     deliveries
@@ -236,10 +215,9 @@ impl Dispatcher {
         let mut stored = futures::stream::iter(messages)
             .map(|(index, publisher, message)| async move {
                 let result = match message {
-                    Ok(message) => publisher
-                        .publish(message)
-                        .await
-                        .map_err(|error| publish_failure(&error)),
+                    Ok(message) => {
+                        publisher.publish(message).await.map_err(|error| publish_failure(&error))
+                    }
                     Err(failure) => Err(failure),
                 };
                 (index, result)
@@ -252,8 +230,7 @@ impl Dispatcher {
         }
         drop(stored);
         telemetry::stage("fanout", started.elapsed());
-        self.publish_outcomes(ready, &mut settled, started, now)
-            .await;
+        self.publish_outcomes(ready, &mut settled, started, now).await;
         settled
     }
 
@@ -264,10 +241,8 @@ impl Dispatcher {
         started: Instant,
         now: Micros,
     ) {
-        let reports: Vec<(usize, Item, Work)> = ready
-            .into_iter()
-            .filter(|(index, ..)| settled[*index].is_ok())
-            .collect();
+        let reports: Vec<(usize, Item, Work)> =
+            ready.into_iter().filter(|(index, ..)| settled[*index].is_ok()).collect();
         let mut outcomes =
             futures::stream::iter(reports)
                 .map(|(index, item, work)| async move {
@@ -285,10 +260,7 @@ impl Dispatcher {
         let summary = plan::summary(&request);
         match work {
             Work::Dispatch(plan) => {
-                let event = OutcomeEvent::Planned {
-                    summary,
-                    deliveries: plan.planned,
-                };
+                let event = OutcomeEvent::Planned { summary, deliveries: plan.planned };
                 self.report(
                     &request,
                     format!("planned:{}:{}", request.id, meta.redrives),
@@ -300,8 +272,7 @@ impl Dispatcher {
             Work::Hold(wait) => {
                 let until = request.send_at.unwrap_or(now);
                 let event = OutcomeEvent::Scheduled { summary, until };
-                self.report(&request, format!("scheduled:{}", request.id), event, now)
-                    .await?;
+                self.report(&request, format!("scheduled:{}", request.id), event, now).await?;
                 telemetry::scheduled();
                 Err(Failure::defer(wait, "scheduled"))
             }
@@ -330,10 +301,7 @@ impl Dispatcher {
             at,
             Some(request.trace),
         );
-        self.outcomes
-            .publish(message)
-            .await
-            .map_err(|error| publish_failure(&error))?;
+        self.outcomes.publish(message).await.map_err(|error| publish_failure(&error))?;
         Ok(())
     }
 }
@@ -351,32 +319,23 @@ fn encode(item: &Item, plan: &Plan, now: Micros) -> (Vec<Message>, Vec<Message>)
     });
     let deliveries = plan.deliveries.iter().map(|delivery| {
         let subject = subjects::deliver(delivery.channel.as_str(), &delivery.tenant);
-        let message = Outgoing::new(
-            subject,
-            message_id(&delivery.id.to_string(), meta),
-            json(delivery)?,
-        )
-        .event(DELIVERY_TYPE, SOURCE, now, trace);
+        let message =
+            Outgoing::new(subject, message_id(&delivery.id.to_string(), meta), json(delivery)?)
+                .event(DELIVERY_TYPE, SOURCE, now, trace);
         // The first copy may be further than the stream remembers message ids: the worker then looks at
         // the ledger before it sends.
-        Ok(
-            if meta.redelivered || meta.attempt > 1 || meta.redrives > 0 {
-                message.header(headers::REPEAT, "1")
-            } else {
-                message
-            },
-        )
+        Ok(if meta.redelivered || meta.attempt > 1 || meta.redrives > 0 {
+            message.header(headers::REPEAT, "1")
+        } else {
+            message
+        })
     });
     (inbox.collect(), deliveries.collect())
 }
 
 /// A redriven request may send again what the first life of the request did not get out.
 fn message_id(id: &str, meta: &Meta) -> String {
-    if meta.redrives == 0 {
-        id.to_owned()
-    } else {
-        format!("{id}:{}", meta.redrives)
-    }
+    if meta.redrives == 0 { id.to_owned() } else { format!("{id}:{}", meta.redrives) }
 }
 
 fn json(value: &impl Serialize) -> Result<Bytes, Failure> {

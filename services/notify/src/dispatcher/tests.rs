@@ -30,12 +30,9 @@ struct Bench {
 }
 
 async fn store(folder: &tempfile::TempDir) -> Store {
-    let store = Store::connect(&format!(
-        "sqlite:{}",
-        folder.path().join("notify.db").display()
-    ))
-    .await
-    .unwrap();
+    let store = Store::connect(&format!("sqlite:{}", folder.path().join("notify.db").display()))
+        .await
+        .unwrap();
     store.migrate().await.unwrap();
     store
 }
@@ -55,17 +52,9 @@ async fn bench() -> Bench {
     };
     let role = lifecycle.clone();
     lifecycle.spawn_essential("dispatcher", async move {
-        run(DispatcherOptions::default(), deps, role)
-            .await
-            .map_err(|error| error.to_string())
+        run(DispatcherOptions::default(), deps, role).await.map_err(|error| error.to_string())
     });
-    Bench {
-        _nats: nats,
-        folder,
-        bus,
-        store,
-        lifecycle,
-    }
+    Bench { _nats: nats, folder, bus, store, lifecycle }
 }
 
 fn request(name: &str, recipients: &[&str], channels: &[Channel]) -> NotificationRequest {
@@ -84,11 +73,7 @@ fn request(name: &str, recipients: &[&str], channels: &[Channel]) -> Notificatio
         tenant: "default".to_owned(),
         accepted_at: clock::now(),
         to,
-        content: Content::Inline {
-            title: "Hi".to_owned(),
-            body: "there".to_owned(),
-            url: None,
-        },
+        content: Content::Inline { title: "Hi".to_owned(), body: "there".to_owned(), url: None },
         channels: Some(channels.to_vec()),
         priority: Priority::Normal,
         send_at: None,
@@ -116,16 +101,10 @@ fn person(id: &str, preferences: &[(&str, bool)]) -> Recipient {
 impl Bench {
     /// One envelope with these parts.
     async fn publish(&self, message_id: &str, priority: Priority, parts: Vec<(String, Bytes)>) {
-        let parts: Vec<Part> = parts
-            .into_iter()
-            .map(|(id, body)| Part { id, body })
-            .collect();
-        let message = Outgoing::new(
-            subjects::request(priority.as_str()),
-            message_id,
-            encode_parts(&parts),
-        )
-        .header(headers::ENVELOPE_PARTS, &parts.len().to_string());
+        let parts: Vec<Part> = parts.into_iter().map(|(id, body)| Part { id, body }).collect();
+        let message =
+            Outgoing::new(subjects::request(priority.as_str()), message_id, encode_parts(&parts))
+                .header(headers::ENVELOPE_PARTS, &parts.len().to_string());
         self.bus.publish(message).await.unwrap();
     }
 
@@ -163,40 +142,25 @@ impl Bench {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), look)
-            .await
-            .expect("the messages come")
+        tokio::time::timeout(Duration::from_secs(20), look).await.expect("the messages come")
     }
 
     async fn stop(self) {
         assert_eq!(self.lifecycle.failure(), None);
-        assert!(
-            self.lifecycle.stop(Duration::from_secs(5)).await,
-            "a clean drain"
-        );
+        assert!(self.lifecycle.stop(Duration::from_secs(5)).await, "a clean drain");
         drop(self.folder);
     }
 }
 
 fn part(request: &NotificationRequest) -> (String, Bytes) {
-    (
-        request.id.to_string(),
-        Bytes::from(serde_json::to_vec(request).unwrap()),
-    )
+    (request.id.to_string(), Bytes::from(serde_json::to_vec(request).unwrap()))
 }
 
 fn statuses(event: &OutcomeEvent) -> Vec<(String, Channel, DeliveryStatus, Option<String>)> {
     match event {
         OutcomeEvent::Planned { deliveries, .. } => deliveries
             .iter()
-            .map(|line| {
-                (
-                    line.recipient.clone(),
-                    line.channel,
-                    line.status,
-                    line.reason.clone(),
-                )
-            })
+            .map(|line| (line.recipient.clone(), line.channel, line.status, line.reason.clone()))
             .collect(),
         other => unreachable!("not a plan: {other:?}"),
     }
@@ -205,83 +169,30 @@ fn statuses(event: &OutcomeEvent) -> Vec<(String, Channel, DeliveryStatus, Optio
 #[tokio::test]
 async fn a_request_becomes_messages_once_however_often_it_comes() {
     let bench = bench().await;
-    bench
-        .store
-        .put_recipient(&person("alice", &[]))
-        .await
-        .unwrap();
-    bench
-        .store
-        .put_recipient(&person("bob", &[("email", false)]))
-        .await
-        .unwrap();
-    let wanted = request(
-        "a",
-        &["alice", "bob", "carol", "alice"],
-        &[Channel::InApp, Channel::Email],
-    );
-    bench
-        .publish("one", Priority::Normal, vec![part(&wanted)])
-        .await;
+    bench.store.put_recipient(&person("alice", &[])).await.unwrap();
+    bench.store.put_recipient(&person("bob", &[("email", false)])).await.unwrap();
+    let wanted =
+        request("a", &["alice", "bob", "carol", "alice"], &[Channel::InApp, Channel::Email]);
+    bench.publish("one", Priority::Normal, vec![part(&wanted)]).await;
     let events = bench.outcomes(&wanted, 1).await;
     let off = Some("preference_off".to_owned());
     let unknown = Some("unknown_recipient".to_owned());
     assert_eq!(
         statuses(&events[0]),
         [
-            (
-                "alice".to_owned(),
-                Channel::InApp,
-                DeliveryStatus::Delivered,
-                None
-            ),
-            (
-                "alice".to_owned(),
-                Channel::Email,
-                DeliveryStatus::Queued,
-                None
-            ),
-            (
-                "bob".to_owned(),
-                Channel::InApp,
-                DeliveryStatus::Delivered,
-                None
-            ),
-            (
-                "bob".to_owned(),
-                Channel::Email,
-                DeliveryStatus::Suppressed,
-                off
-            ),
-            (
-                "carol".to_owned(),
-                Channel::InApp,
-                DeliveryStatus::Delivered,
-                None
-            ),
-            (
-                "carol".to_owned(),
-                Channel::Email,
-                DeliveryStatus::Suppressed,
-                unknown
-            ),
+            ("alice".to_owned(), Channel::InApp, DeliveryStatus::Delivered, None),
+            ("alice".to_owned(), Channel::Email, DeliveryStatus::Queued, None),
+            ("bob".to_owned(), Channel::InApp, DeliveryStatus::Delivered, None),
+            ("bob".to_owned(), Channel::Email, DeliveryStatus::Suppressed, off),
+            ("carol".to_owned(), Channel::InApp, DeliveryStatus::Delivered, None),
+            ("carol".to_owned(), Channel::Email, DeliveryStatus::Suppressed, unknown),
         ]
     );
-    let deliveries: Vec<Delivery> = bench
-        .stored(
-            topology::DELIVERIES,
-            &subjects::deliver("email", "default"),
-            1,
-        )
-        .await;
+    let deliveries: Vec<Delivery> =
+        bench.stored(topology::DELIVERIES, &subjects::deliver("email", "default"), 1).await;
     assert_eq!(deliveries[0].address, "alice@example.test");
     let subject = subjects::channel("default", &ChannelName::inbox("alice").unwrap());
-    let stored = bench
-        .bus
-        .last(topology::CHANNELS, &subject)
-        .await
-        .unwrap()
-        .unwrap();
+    let stored = bench.bus.last(topology::CHANNELS, &subject).await.unwrap().unwrap();
     let trace = headers::trace(&stored.headers).unwrap();
     assert_eq!(trace.trace_id(), wanted.trace.trace_id());
 
@@ -289,17 +200,10 @@ async fn a_request_becomes_messages_once_however_often_it_comes() {
         .publish(
             "two",
             Priority::Critical,
-            vec![
-                part(&wanted),
-                part(&request("b", &["alice"], &[Channel::InApp])),
-            ],
+            vec![part(&wanted), part(&request("b", &["alice"], &[Channel::InApp]))],
         )
         .await;
-    assert_eq!(
-        bench.inbox("alice", 2).await.len(),
-        2,
-        "the repeat adds nothing, the new one does"
-    );
+    assert_eq!(bench.inbox("alice", 2).await.len(), 2, "the repeat adds nothing, the new one does");
     assert_eq!(bench.inbox("bob", 1).await.len(), 1);
     bench.stop().await;
 }
@@ -311,10 +215,7 @@ async fn bad_parts_harm_no_neighbour() {
         .map(|n| request(&format!("g{n}"), &[&format!("user{n}")], &[Channel::InApp]))
         .collect();
     let mut lost = request("lost", &["alice"], &[Channel::InApp]);
-    lost.content = Content::Template {
-        key: "missing".to_owned(),
-        data: serde_json::Map::new(),
-    };
+    lost.content = Content::Template { key: "missing".to_owned(), data: serde_json::Map::new() };
     let mut parts: Vec<_> = good.iter().map(part).collect();
     parts.insert(3, ("bad".to_owned(), Bytes::from_static(b"{\"id\":7}")));
     parts.insert(9, part(&lost));
@@ -332,24 +233,14 @@ async fn bad_parts_harm_no_neighbour() {
         let filter = subjects::dead_letter_filter(Some(topology::REQUESTS), None);
         let look = async {
             loop {
-                let page = bench
-                    .bus
-                    .fetch_after(topology::DLQ, &filter, 0, 10)
-                    .await
-                    .unwrap();
+                let page = bench.bus.fetch_after(topology::DLQ, &filter, 0, 10).await.unwrap();
                 if page.messages.len() >= 2 {
-                    return page
-                        .messages
-                        .iter()
-                        .map(|message| message.sequence.into())
-                        .collect();
+                    return page.messages.iter().map(|message| message.sequence.into()).collect();
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), look)
-            .await
-            .unwrap()
+        tokio::time::timeout(Duration::from_secs(20), look).await.unwrap()
     };
     assert_eq!(parked.len(), 2);
     bench.stop().await;
@@ -360,9 +251,7 @@ async fn a_request_for_later_waits_in_the_stream() {
     let bench = bench().await;
     let mut later = request("later", &["alice"], &[Channel::InApp]);
     later.send_at = Some(clock::now().plus_seconds(2));
-    bench
-        .publish("one", Priority::Normal, vec![part(&later)])
-        .await;
+    bench.publish("one", Priority::Normal, vec![part(&later)]).await;
     let events = bench.outcomes(&later, 2).await;
     assert!(
         matches!(events[0], OutcomeEvent::Scheduled { until, .. } if Some(until) == later.send_at)
@@ -384,9 +273,7 @@ async fn templates_are_filled_and_changes_are_heard() {
                 body: text.to_owned(),
                 url: None,
             }),
-            sms: Some(TextTemplate {
-                text: text.to_owned(),
-            }),
+            sms: Some(TextTemplate { text: text.to_owned() }),
             ..TemplateChannels::default()
         },
         created_at: Micros(1),
@@ -395,19 +282,11 @@ async fn templates_are_filled_and_changes_are_heard() {
     bench.store.put_template(&template("one")).await.unwrap();
     let filled = |name: &str| {
         let mut wanted = request(name, &["alice"], &[Channel::InApp]);
-        let data = serde_json::json!({"name": "{{ evil }}"})
-            .as_object()
-            .unwrap()
-            .clone();
-        wanted.content = Content::Template {
-            key: "welcome".to_owned(),
-            data,
-        };
+        let data = serde_json::json!({"name": "{{ evil }}"}).as_object().unwrap().clone();
+        wanted.content = Content::Template { key: "welcome".to_owned(), data };
         wanted
     };
-    bench
-        .publish("one", Priority::Normal, vec![part(&filled("a"))])
-        .await;
+    bench.publish("one", Priority::Normal, vec![part(&filled("a"))]).await;
     assert_eq!(
         bodies(&bench.inbox("alice", 1).await),
         [("Hello {{ evil }}".to_owned(), "one".to_owned())]
@@ -415,24 +294,13 @@ async fn templates_are_filled_and_changes_are_heard() {
     bench.store.put_template(&template("two")).await.unwrap();
     let directory = Directory::new(bench.store.clone(), DirectoryOptions::default());
     let name = ("default".to_owned(), "welcome".to_owned());
-    let look = || {
-        directory.look_up(Wanted {
-            templates: [name.clone()].into(),
-            ..Wanted::default()
-        })
-    };
+    let look =
+        || directory.look_up(Wanted { templates: [name.clone()].into(), ..Wanted::default() });
     assert!(look().await.templates[&name].get().is_some());
-    directory.forget(Changed::Template {
-        tenant: name.0.clone(),
-        key: name.1.clone(),
-    });
+    directory.forget(Changed::Template { tenant: name.0.clone(), key: name.1.clone() });
     let snapshot = look().await;
     let parsed = snapshot.templates[&name].get().unwrap().as_ref().unwrap();
-    let text = parsed
-        .render(Channel::Sms, &serde_json::Map::new(), "alice")
-        .unwrap()
-        .unwrap()
-        .text;
+    let text = parsed.render(Channel::Sms, &serde_json::Map::new(), "alice").unwrap().unwrap().text;
     assert_eq!(text, "two");
     bench.stop().await;
 }
@@ -451,10 +319,7 @@ fn bodies(messages: &[InboxMessage]) -> Vec<(String, String)> {
 async fn an_outage_of_the_store_does_not_stop_messages_to_known_people() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder).await;
-    store
-        .put_recipient(&person("alice", &[("email", false)]))
-        .await
-        .unwrap();
+    store.put_recipient(&person("alice", &[("email", false)])).await.unwrap();
     let options = DirectoryOptions {
         ttl: Duration::ZERO,
         negative_ttl: Duration::ZERO,
@@ -475,10 +340,7 @@ async fn an_outage_of_the_store_does_not_stop_messages_to_known_people() {
     let snapshot = look().await;
     let alice = snapshot.recipients[&name("alice")].get().unwrap();
     assert_eq!(alice.preferences.get(&Channel::Email), Some(&false));
-    assert!(matches!(
-        snapshot.recipients[&name("bob")],
-        Found::Unavailable
-    ));
+    assert!(matches!(snapshot.recipients[&name("bob")], Found::Unavailable));
 }
 
 #[tokio::test]
@@ -486,9 +348,7 @@ async fn bells_ring_while_the_store_is_away() {
     let bench = bench().await;
     bench.store.close().await;
     let bell = request("bell", &["alice"], &[Channel::InApp]);
-    bench
-        .publish("one", Priority::Normal, vec![part(&bell)])
-        .await;
+    bench.publish("one", Priority::Normal, vec![part(&bell)]).await;
     assert_eq!(bench.inbox("alice", 1).await.len(), 1);
     assert_eq!(bench.outcomes(&bell, 1).await.len(), 1);
     bench.stop().await;

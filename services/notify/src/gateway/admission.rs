@@ -39,10 +39,8 @@ impl Admission {
         let full = self.messages.load(Ordering::Relaxed) > self.messages_max
             || self.bytes.load(Ordering::Relaxed) > self.bytes_max;
         if full {
-            return Err(
-                Problem::new(Code::Overloaded, "the dispatcher has to catch up first")
-                    .retry_after(2),
-            );
+            return Err(Problem::new(Code::Overloaded, "the dispatcher has to catch up first")
+                .retry_after(2));
         }
         Ok(())
     }

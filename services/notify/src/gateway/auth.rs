@@ -88,18 +88,14 @@ impl KeyCache {
     }
 
     fn remember(&self, hash: String, row: Option<Arc<KeyRow>>) -> Arc<Entry> {
-        let known = Known {
-            row,
-            at: clock::monotonic(),
-        };
+        let known = Known { row, at: clock::monotonic() };
         if let Some(entry) = self.entries.get(&hash) {
             *lock(&entry.key) = known;
             return Arc::clone(&entry);
         }
         if self.entries.len() >= self.entries_max {
             // Guessed keys must not fill the memory; real keys come back with one question each.
-            self.entries
-                .retain(|_, entry| lock(&entry.key).row.is_some());
+            self.entries.retain(|_, entry| lock(&entry.key).row.is_some());
         }
         let entry = Arc::new(Entry {
             key: Mutex::new(known),
@@ -112,18 +108,13 @@ impl KeyCache {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// The text after `Bearer `.
 pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let header = headers.get(AUTHORIZATION).ok_or_else(|| {
-        Problem::new(
-            Code::Unauthorized,
-            "send the header Authorization: Bearer <key>",
-        )
+        Problem::new(Code::Unauthorized, "send the header Authorization: Bearer <key>")
     })?;
     let text = header.to_str().unwrap_or("");
     match text.split_once(' ') {
@@ -147,15 +138,10 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
     let row = lock(&entry.key).row.clone();
     match row {
         // One answer for unknown, expired and withdrawn keys: a caller learns nothing about a key it lost.
-        Some(row) if row.is_live(clock::now()) => Ok(Caller {
-            entry,
-            started: app.keys.started,
-            row,
-        }),
-        _ => Err(Problem::new(
-            Code::Unauthorized,
-            "the API key is unknown, expired or withdrawn",
-        )),
+        Some(row) if row.is_live(clock::now()) => {
+            Ok(Caller { entry, started: app.keys.started, row })
+        }
+        _ => Err(Problem::new(Code::Unauthorized, "the API key is unknown, expired or withdrawn")),
     }
 }
 
@@ -165,11 +151,7 @@ async fn find(app: &App, hash: String) -> Result<Arc<Entry>, Problem> {
     if let Some(entry) = &cached {
         let known = lock(&entry.key).clone();
         let age = known.at.elapsed();
-        let ttl = if known.row.is_some() {
-            cache.ttl
-        } else {
-            UNKNOWN_TTL.min(cache.ttl)
-        };
+        let ttl = if known.row.is_some() { cache.ttl } else { UNKNOWN_TTL.min(cache.ttl) };
         if age < ttl {
             return Ok(Arc::clone(entry));
         }
@@ -200,11 +182,7 @@ async fn find(app: &App, hash: String) -> Result<Arc<Entry>, Problem> {
 }
 
 async fn ask(app: &App, hash: &str) -> Result<Option<Arc<KeyRow>>, String> {
-    match tokio::time::timeout(
-        app.options.store_timeout(),
-        app.deps.store.key_by_hash(hash),
-    )
-    .await
+    match tokio::time::timeout(app.options.store_timeout(), app.deps.store.key_by_hash(hash)).await
     {
         Ok(Ok(row)) => Ok(row.map(Arc::new)),
         Ok(Err(error)) => Err(error.to_string()),
@@ -277,10 +255,7 @@ async fn authorize(app: App, required: Role, mut request: Request, next: Next) -
 async fn permit(app: &App, required: Role, headers: &HeaderMap) -> Result<Caller, Problem> {
     let caller = identify(app, headers).await?;
     let role = caller.row.role.parse::<Role>().map_err(|_| {
-        tracing::error!(
-            key = caller.row.id,
-            "an API key in the store has an unknown role"
-        );
+        tracing::error!(key = caller.row.id, "an API key in the store has an unknown role");
         Problem::new(Code::Forbidden, "the API key's role is not known")
     })?;
     if role.allows(required) {
@@ -293,14 +268,9 @@ async fn permit(app: &App, required: Role, headers: &HeaderMap) -> Result<Caller
 
 /// The answer to a caller who is too fast.
 pub(super) fn limited(verdict: Verdict, burst: u32) -> Response {
-    let detail = format!(
-        "this API key may make this request again in {} s",
-        verdict.wait_seconds
-    );
+    let detail = format!("this API key may make this request again in {} s", verdict.wait_seconds);
     let mut response = Problem::new(Code::RateLimited, detail).into_response();
-    response
-        .headers_mut()
-        .insert(RETRY_AFTER, HeaderValue::from(verdict.wait_seconds.max(1)));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(verdict.wait_seconds.max(1)));
     rate_headers(&mut response, verdict, burst);
     response
 }
@@ -308,10 +278,7 @@ pub(super) fn limited(verdict: Verdict, burst: u32) -> Response {
 /// Tells the caller how much is left.
 pub(super) fn rate_headers(response: &mut Response, verdict: Verdict, burst: u32) {
     let headers = response.headers_mut();
-    headers.insert(
-        HeaderName::from_static("ratelimit-limit"),
-        HeaderValue::from(burst),
-    );
+    headers.insert(HeaderName::from_static("ratelimit-limit"), HeaderValue::from(burst));
     headers.insert(
         HeaderName::from_static("ratelimit-remaining"),
         HeaderValue::from(verdict.remaining),

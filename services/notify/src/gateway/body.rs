@@ -19,10 +19,7 @@ pub(super) async fn json_bytes(
     limit: usize,
     options: &GatewayOptions,
 ) -> Result<Bytes, Problem> {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("");
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = kind.split(';').next().unwrap_or("").trim();
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(Problem::new(
@@ -39,12 +36,8 @@ pub(super) async fn raw_bytes(
     limit: usize,
     options: &GatewayOptions,
 ) -> Result<Bytes, Problem> {
-    let too_large = || {
-        Problem::new(
-            Code::PayloadTooLarge,
-            format!("at most {limit} bytes are allowed"),
-        )
-    };
+    let too_large =
+        || Problem::new(Code::PayloadTooLarge, format!("at most {limit} bytes are allowed"));
     // A declared length is refused before anything is read.
     if http_body_len(&body).is_some_and(|len| len > limit as u64) {
         return Err(too_large());
@@ -55,16 +48,10 @@ pub(super) async fn raw_bytes(
             if is_length_limit(&error) {
                 Err(too_large())
             } else {
-                Err(Problem::new(
-                    Code::InvalidJson,
-                    "the body ended before it was complete",
-                ))
+                Err(Problem::new(Code::InvalidJson, "the body ended before it was complete"))
             }
         }
-        Err(_) => Err(Problem::new(
-            Code::RequestTimeout,
-            "the body did not arrive in time",
-        )),
+        Err(_) => Err(Problem::new(Code::RequestTimeout, "the body did not arrive in time")),
     }
 }
 
@@ -92,9 +79,7 @@ pub(super) fn decode<T: DeserializeOwned>(json: &[u8], prefix: &str) -> Result<T
         let pointer = format!("{prefix}{}", pointer(error.path()));
         explain(&pointer, error.inner())
     })?;
-    deserializer
-        .end()
-        .map_err(|error| explain(prefix, &error))?;
+    deserializer.end().map_err(|error| explain(prefix, &error))?;
     Ok(value)
 }
 
@@ -114,15 +99,8 @@ fn explain(pointer: &str, error: &serde_json::Error) -> Problem {
     use serde_json::error::Category;
     let message = error.to_string();
     // The text ends with ` at line 1 column 2`; the pointer says it better.
-    let message = message
-        .split(" at line ")
-        .next()
-        .unwrap_or(&message)
-        .to_owned();
-    if matches!(
-        error.classify(),
-        Category::Syntax | Category::Eof | Category::Io
-    ) {
+    let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
+    if matches!(error.classify(), Category::Syntax | Category::Eof | Category::Io) {
         return Problem::new(
             Code::InvalidJson,
             format!(
@@ -141,14 +119,8 @@ fn explain(pointer: &str, error: &serde_json::Error) -> Problem {
             "this field is required".to_owned(),
         )
     } else if message.starts_with("unknown field") {
-        let expected = message
-            .split_once("expected ")
-            .map_or("no fields", |(_, rest)| rest);
-        (
-            FieldCode::UnknownField,
-            pointer.to_owned(),
-            format!("unknown field, expected {expected}"),
-        )
+        let expected = message.split_once("expected ").map_or("no fields", |(_, rest)| rest);
+        (FieldCode::UnknownField, pointer.to_owned(), format!("unknown field, expected {expected}"))
     } else if message.starts_with("duplicate field") {
         (
             FieldCode::DuplicateField,
@@ -156,26 +128,12 @@ fn explain(pointer: &str, error: &serde_json::Error) -> Problem {
             "this field stands twice".to_owned(),
         )
     } else if message.starts_with("unknown variant") {
-        let expected = message
-            .split_once("expected ")
-            .map_or("another value", |(_, rest)| rest);
-        (
-            FieldCode::UnknownValue,
-            pointer.to_owned(),
-            format!("unknown value, expected {expected}"),
-        )
+        let expected = message.split_once("expected ").map_or("another value", |(_, rest)| rest);
+        (FieldCode::UnknownValue, pointer.to_owned(), format!("unknown value, expected {expected}"))
     } else {
-        (
-            FieldCode::WrongType,
-            pointer.to_owned(),
-            without_values(&message),
-        )
+        (FieldCode::WrongType, pointer.to_owned(), without_values(&message))
     };
-    Problem::fields(vec![FieldError {
-        pointer,
-        code,
-        detail: detail.into(),
-    }])
+    Problem::fields(vec![FieldError { pointer, code, detail: detail.into() }])
 }
 
 /// `invalid type: string "x@y", expected u64` → `invalid type: string, expected u64`: the value may be an
@@ -205,45 +163,17 @@ mod tests {
     fn each_kind_of_wrong_json_has_its_code_and_pointer() {
         for (json, code, pointer) in [
             (r#"{"to":"a","tpyo":1}"#, FieldCode::UnknownField, "/tpyo"),
-            (
-                r#"{"content":{"title":"x"}}"#,
-                FieldCode::MissingField,
-                "/to",
-            ),
-            (
-                r#"{"to":"a","content":{"title":7}}"#,
-                FieldCode::WrongType,
-                "/content/title",
-            ),
-            (
-                r#"{"to":"a","content":{"titel":"x"}}"#,
-                FieldCode::UnknownField,
-                "/content/titel",
-            ),
+            (r#"{"content":{"title":"x"}}"#, FieldCode::MissingField, "/to"),
+            (r#"{"to":"a","content":{"title":7}}"#, FieldCode::WrongType, "/content/title"),
+            (r#"{"to":"a","content":{"titel":"x"}}"#, FieldCode::UnknownField, "/content/titel"),
             (r#"{"to":5}"#, FieldCode::WrongType, "/to"),
             (r#"{"to":["a",5]}"#, FieldCode::WrongType, "/to/1"),
-            (
-                r#"{"to":{"id":"a","mail":"x"}}"#,
-                FieldCode::UnknownField,
-                "/to/mail",
-            ),
+            (r#"{"to":{"id":"a","mail":"x"}}"#, FieldCode::UnknownField, "/to/mail"),
             (r#"{"to":[{"id":1}]}"#, FieldCode::WrongType, "/to/0/id"),
             (r#"{"to":"a","to":"b"}"#, FieldCode::DuplicateField, "/to"),
-            (
-                r#"{"to":"a","channels":["fax"]}"#,
-                FieldCode::UnknownValue,
-                "/channels/0",
-            ),
-            (
-                r#"{"to":"a","priority":"urgent"}"#,
-                FieldCode::UnknownValue,
-                "/priority",
-            ),
-            (
-                r#"{"to":"a","metadata":{"a/b":1}}"#,
-                FieldCode::WrongType,
-                "/metadata/a~1b",
-            ),
+            (r#"{"to":"a","channels":["fax"]}"#, FieldCode::UnknownValue, "/channels/0"),
+            (r#"{"to":"a","priority":"urgent"}"#, FieldCode::UnknownValue, "/priority"),
+            (r#"{"to":"a","metadata":{"a/b":1}}"#, FieldCode::WrongType, "/metadata/a~1b"),
             ("[]", FieldCode::WrongType, ""),
         ] {
             let problem = decode::<NotificationIn>(json.as_bytes(), "").unwrap_err();
@@ -254,16 +184,9 @@ mod tests {
                 "{json}"
             );
         }
-        for json in [
-            "",
-            "{",
-            "{\"to\":",
-            "nope",
-            "{} {}",
-            "{\"to\":\"a\"}x",
-            "\u{0}",
-            "{\"to\":\"\u{1}\"}",
-        ] {
+        for json in
+            ["", "{", "{\"to\":", "nope", "{} {}", "{\"to\":\"a\"}x", "\u{0}", "{\"to\":\"\u{1}\"}"]
+        {
             let problem = decode::<NotificationIn>(json.as_bytes(), "").unwrap_err();
             assert!(
                 problem.code == Code::InvalidJson

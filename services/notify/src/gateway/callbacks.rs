@@ -62,16 +62,10 @@ pub(super) async fn post_twilio(
 ) -> Result<StatusCode, Problem> {
     let form = body::raw_bytes(body, FORM_BYTES_MAX, &app.options).await?;
     let form = parse_form(&form);
-    let given = headers
-        .get("x-twilio-signature")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("");
+    let given =
+        headers.get("x-twilio-signature").and_then(|value| value.to_str().ok()).unwrap_or("");
     let path = uri.path_and_query().map_or("", |path| path.as_str());
-    let token = app
-        .deps
-        .twilio_auth_token
-        .as_ref()
-        .map(|token| token.expose_secret());
+    let token = app.deps.twilio_auth_token.as_ref().map(|token| token.expose_secret());
     if !token.is_some_and(|token| is_signed(token, &app.deps.public_url, path, &form, given)) {
         return Err(Problem::new(
             Code::InvalidSignature,
@@ -98,12 +92,7 @@ pub(super) async fn post_twilio(
         tenant,
         at: clock::now(),
         trace: context.trace,
-        event: OutcomeEvent::Confirmed {
-            delivery_id,
-            status,
-            reason,
-            generation,
-        },
+        event: OutcomeEvent::Confirmed { delivery_id, status, reason, generation },
     };
     publish_outcome(&app, &outcome).await.map_err(|error| {
         tracing::warn!("a provider's confirmation was not stored: {error}");
@@ -114,17 +103,13 @@ pub(super) async fn post_twilio(
 
 fn generation(query: Option<&str>) -> Option<u32> {
     let mut pairs = url::form_urlencoded::parse(query.unwrap_or("").as_bytes());
-    pairs
-        .find(|(name, _)| name == "generation")
-        .map_or(Some(0), |(_, value)| value.parse().ok())
+    pairs.find(|(name, _)| name == "generation").map_or(Some(0), |(_, value)| value.parse().ok())
 }
 
 fn parse_form(bytes: &[u8]) -> Form {
     let mut form = Form::new();
     for (name, value) in url::form_urlencoded::parse(bytes) {
-        form.entry(name.into_owned())
-            .or_default()
-            .insert(value.into_owned());
+        form.entry(name.into_owned()).or_default().insert(value.into_owned());
     }
     form
 }
@@ -157,10 +142,9 @@ fn port_variants(base: &str) -> Vec<String> {
     if let Ok(url) = url::Url::parse(base)
         && let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default())
     {
-        for variant in [
-            format!("{}://{host}", url.scheme()),
-            format!("{}://{host}:{port}", url.scheme()),
-        ] {
+        for variant in
+            [format!("{}://{host}", url.scheme()), format!("{}://{host}:{port}", url.scheme())]
+        {
             if !variants.contains(&variant) {
                 variants.push(variant);
             }
@@ -171,20 +155,17 @@ fn port_variants(base: &str) -> Vec<String> {
 
 /// What a callback says; `None` for steps on the way, which the attempt has already told.
 fn meaning(form: &Form) -> Option<(DeliveryStatus, Option<String>)> {
-    let field = |name: &str| {
-        form.get(name)
-            .and_then(|values| values.first())
-            .map(String::as_str)
-    };
-    let code = || {
-        let digits = field("ErrorCode").filter(|code| {
-            (1..=6).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_digit())
-        });
-        Some(digits.map_or_else(
-            || "twilio_undelivered".to_owned(),
-            |digits| format!("twilio_{digits}"),
-        ))
-    };
+    let field = |name: &str| form.get(name).and_then(|values| values.first()).map(String::as_str);
+    let code =
+        || {
+            let digits = field("ErrorCode").filter(|code| {
+                (1..=6).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_digit())
+            });
+            Some(digits.map_or_else(
+                || "twilio_undelivered".to_owned(),
+                |digits| format!("twilio_{digits}"),
+            ))
+        };
     match field("MessageStatus").or_else(|| field("SmsStatus"))? {
         "sent" => Some((DeliveryStatus::Sent, None)),
         "delivered" | "read" => Some((DeliveryStatus::Delivered, None)),
@@ -204,50 +185,14 @@ mod tests {
         let form = parse_form(b"CallSid=CA1234567890ABCDE&Digits=1234&From=%2B14158675309&To=%2B18005551212&Caller=%2B14158675309");
         let (token, path) = ("12345", "/myapp.php?foo=1&bar=2");
         let signature = "RSOYDt4T1cUTdK1PDd93/VVr8B8=";
-        assert!(is_signed(
-            token,
-            "https://mycompany.com",
-            path,
-            &form,
-            signature
-        ));
-        assert!(is_signed(
-            token,
-            "https://mycompany.com:443",
-            path,
-            &form,
-            signature
-        ));
-        assert!(!is_signed(
-            token,
-            "https://evil.com",
-            path,
-            &form,
-            signature
-        ));
-        assert!(!is_signed(
-            "54321",
-            "https://mycompany.com",
-            path,
-            &form,
-            signature
-        ));
-        assert!(!is_signed(
-            token,
-            "https://mycompany.com",
-            "/myapp.php?foo=1",
-            &form,
-            signature
-        ));
+        assert!(is_signed(token, "https://mycompany.com", path, &form, signature));
+        assert!(is_signed(token, "https://mycompany.com:443", path, &form, signature));
+        assert!(!is_signed(token, "https://evil.com", path, &form, signature));
+        assert!(!is_signed("54321", "https://mycompany.com", path, &form, signature));
+        assert!(!is_signed(token, "https://mycompany.com", "/myapp.php?foo=1", &form, signature));
         assert!(!is_signed(token, "https://mycompany.com", path, &form, ""));
         let more = parse_form(b"CallSid=CA1234567890ABCDE&Digits=1234&From=%2B14158675309&To=%2B18005551212&Caller=%2B14158675309&X=1");
-        assert!(!is_signed(
-            token,
-            "https://mycompany.com",
-            path,
-            &more,
-            signature
-        ));
+        assert!(!is_signed(token, "https://mycompany.com", path, &more, signature));
     }
 
     #[test]
@@ -256,31 +201,21 @@ mod tests {
         assert_eq!(of("MessageStatus=queued"), None);
         assert_eq!(of(""), None);
         assert_eq!(of("MessageStatus=sent"), Some((DeliveryStatus::Sent, None)));
-        assert_eq!(
-            of("MessageStatus=read"),
-            Some((DeliveryStatus::Delivered, None))
-        );
+        assert_eq!(of("MessageStatus=read"), Some((DeliveryStatus::Delivered, None)));
         assert_eq!(
             of("MessageStatus=undelivered&ErrorCode=30003"),
             Some((DeliveryStatus::Failed, Some("twilio_30003".to_owned())))
         );
         assert_eq!(
             of("MessageStatus=failed&ErrorCode=%0Ainjected"),
-            Some((
-                DeliveryStatus::Failed,
-                Some("twilio_undelivered".to_owned())
-            ))
+            Some((DeliveryStatus::Failed, Some("twilio_undelivered".to_owned())))
         );
     }
 
     #[test]
     fn the_generation_defaults_to_the_first_life() {
         assert_eq!(
-            (
-                generation(None),
-                generation(Some("generation=2")),
-                generation(Some("generation=x"))
-            ),
+            (generation(None), generation(Some("generation=2")), generation(Some("generation=x"))),
             (Some(0), Some(2), None)
         );
     }

@@ -71,8 +71,7 @@ pub(super) async fn observe(State(app): State<App>, mut request: Request, next: 
         response.headers_mut().insert(TRACEPARENT.clone(), value);
     }
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-    app.metrics
-        .request(route, method, response.status().as_u16(), started.elapsed());
+    app.metrics.request(route, method, response.status().as_u16(), started.elapsed());
     if tracing::enabled!(tracing::Level::DEBUG) {
         tracing::debug!(
             request_id = %context.request_id,
@@ -105,12 +104,7 @@ mod tests {
 
         for bad in ["", "a b", "<script>", &"x".repeat(129)] {
             headers.insert("x-request-id", HeaderValue::from_str(bad).unwrap());
-            assert!(
-                RequestContext::from_headers(&headers)
-                    .request_id
-                    .starts_with("req_"),
-                "{bad}"
-            );
+            assert!(RequestContext::from_headers(&headers).request_id.starts_with("req_"), "{bad}");
         }
     }
 }

@@ -53,12 +53,7 @@ pub(super) async fn post_session(
     let token = tokens::mint(&app, &user, DEFAULT_TENANT, app.options.token_ttl_seconds)?;
     // The page posts to the user's id, so there must be such a recipient. Without a database the bell
     // still rings: the gateway then accepts what it cannot look up.
-    match app
-        .deps
-        .store
-        .ensure_recipient(DEFAULT_TENANT, &user, clock::now())
-        .await
-    {
+    match app.deps.store.ensure_recipient(DEFAULT_TENANT, &user, clock::now()).await {
         Ok(()) => announce(&app, DEFAULT_TENANT, &user).await,
         Err(error) => tracing::warn!("the demo's user was not written: {error}"),
     }

@@ -87,11 +87,7 @@ impl Idempotency {
     pub(super) fn new(bus: Bus, options: &GatewayOptions) -> Self {
         let seconds =
             i64::try_from(options.idempotency_takeover_seconds).unwrap_or(i64::MAX / 1_000_000);
-        Self {
-            bus,
-            bucket: OnceCell::new(),
-            takeover_micros: seconds.saturating_mul(1_000_000),
-        }
+        Self { bus, bucket: OnceCell::new(), takeover_micros: seconds.saturating_mul(1_000_000) }
     }
 
     async fn bucket(&self) -> Result<&kv::Store, Problem> {
@@ -113,11 +109,7 @@ impl Idempotency {
         let record_key = self::fingerprint("", tenant, key.as_bytes());
         for _ in 0..ROUNDS_MAX {
             let at = clock::now();
-            let record = encode(&Record {
-                fingerprint: fingerprint.clone(),
-                at,
-                answer: None,
-            });
+            let record = encode(&Record { fingerprint: fingerprint.clone(), at, answer: None });
             let ticket = |revision| Ticket {
                 record_key: record_key.clone(),
                 revision,
@@ -129,10 +121,8 @@ impl Idempotency {
                 Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {}
                 Err(error) => return Err(unavailable(&error)),
             }
-            let Some(entry) = bucket
-                .entry(&record_key)
-                .await
-                .map_err(|error| unavailable(&error))?
+            let Some(entry) =
+                bucket.entry(&record_key).await.map_err(|error| unavailable(&error))?
             else {
                 continue;
             };
@@ -158,17 +148,13 @@ impl Idempotency {
     /// Keeps the answer. A failure is only logged: the request was accepted, and a repeat derives the
     /// same id.
     pub(super) async fn finish(&self, ticket: Ticket, answer: String) {
-        let record = Record {
-            fingerprint: ticket.fingerprint,
-            at: ticket.at,
-            answer: Some(answer),
-        };
+        let record =
+            Record { fingerprint: ticket.fingerprint, at: ticket.at, answer: Some(answer) };
         let Ok(bucket) = self.bucket().await else {
             return;
         };
-        if let Err(error) = bucket
-            .update(&ticket.record_key, encode(&record), ticket.revision)
-            .await
+        if let Err(error) =
+            bucket.update(&ticket.record_key, encode(&record), ticket.revision).await
         {
             tracing::warn!(%error, "the answer of an idempotent request was not kept");
         }
@@ -179,9 +165,8 @@ impl Idempotency {
         let Ok(bucket) = self.bucket().await else {
             return;
         };
-        if let Err(error) = bucket
-            .delete_expect_revision(&ticket.record_key, Some(ticket.revision))
-            .await
+        if let Err(error) =
+            bucket.delete_expect_revision(&ticket.record_key, Some(ticket.revision)).await
         {
             tracing::debug!(%error, "an idempotency key was not given back; it is taken over later");
         }
@@ -222,11 +207,8 @@ fn in_flight() -> Problem {
 
 fn unavailable(error: &dyn std::fmt::Display) -> Problem {
     tracing::warn!("idempotency records do not answer: {error}");
-    Problem::new(
-        Code::Unavailable,
-        "idempotency keys cannot be checked at the moment",
-    )
-    .retry_after(1)
+    Problem::new(Code::Unavailable, "idempotency keys cannot be checked at the moment")
+        .retry_after(1)
 }
 
 fn encode(record: &Record) -> Bytes {
@@ -238,11 +220,7 @@ mod tests {
     use super::*;
 
     fn record(answer: Option<&str>) -> Record {
-        Record {
-            fingerprint: "f".to_owned(),
-            at: Micros(0),
-            answer: answer.map(str::to_owned),
-        }
+        Record { fingerprint: "f".to_owned(), at: Micros(0), answer: answer.map(str::to_owned) }
     }
 
     #[test]
@@ -260,10 +238,7 @@ mod tests {
             judge(record(None), "f", now, 20).err().unwrap().code,
             Code::IdempotencyInFlight
         );
-        assert!(matches!(
-            judge(record(None), "f", Micros(21), 20),
-            Ok(Judged::TakeOver)
-        ));
+        assert!(matches!(judge(record(None), "f", Micros(21), 20), Ok(Judged::TakeOver)));
         assert!(
             matches!(judge(record(Some("a")), "f", now, 20), Ok(Judged::Replay(answer)) if answer == "a")
         );
@@ -271,13 +246,7 @@ mod tests {
 
     #[test]
     fn a_fingerprint_keeps_its_parts_apart() {
-        assert_ne!(
-            fingerprint("POST", "/a", b"b"),
-            fingerprint("POST", "/ab", b"")
-        );
-        assert_eq!(
-            fingerprint("POST", "/a", b"b"),
-            fingerprint("POST", "/a", b"b")
-        );
+        assert_ne!(fingerprint("POST", "/a", b"b"), fingerprint("POST", "/ab", b""));
+        assert_eq!(fingerprint("POST", "/a", b"b"), fingerprint("POST", "/a", b"b"));
     }
 }

@@ -74,28 +74,18 @@ pub(super) async fn post_read(
     let claims = app
         .deps
         .token_keys
-        .verify_connection(
-            bearer(&headers)?,
-            now.0.div_euclid(1_000_000),
-            &app.deps.token_policy,
-        )
+        .verify_connection(bearer(&headers)?, now.0.div_euclid(1_000_000), &app.deps.token_policy)
         .map_err(|error| Problem::new(Code::Unauthorized, error.to_string()))?;
     let json = body::json_bytes(&headers, body, app.options.body_bytes_max, &app.options).await?;
     let ids = check_ids(&body::decode::<ReadIn>(&json, "")?.ids)?;
     tell_tabs(&app, &claims, &ids, now, context.trace).await?;
     let deliveries = own_deliveries(&app, &claims, &ids).await;
-    let recorded = join_all(
-        deliveries
-            .iter()
-            .map(|row| record(&app, &claims, row, now, context.trace)),
-    )
-    .await;
+    let recorded =
+        join_all(deliveries.iter().map(|row| record(&app, &claims, row, now, context.trace))).await;
     for result in recorded {
         result.map_err(|error| publish_problem(&error))?;
     }
-    Ok(Json(ReadOut {
-        read: deliveries.len(),
-    }))
+    Ok(Json(ReadOut { read: deliveries.len() }))
 }
 
 fn check_ids(ids: &[String]) -> Result<BTreeSet<DeliveryId>, Problem> {
@@ -104,11 +94,7 @@ fn check_ids(ids: &[String]) -> Result<BTreeSet<DeliveryId>, Problem> {
         errors.push("/ids", FieldCode::Empty, "at least one id is needed");
     }
     if ids.len() > IDS_MAX {
-        errors.push(
-            "/ids",
-            FieldCode::TooMany,
-            format!("at most {IDS_MAX} ids are allowed"),
-        );
+        errors.push("/ids", FieldCode::TooMany, format!("at most {IDS_MAX} ids are allowed"));
     }
     let mut parsed = BTreeSet::new();
     for (position, id) in ids.iter().take(IDS_MAX).enumerate() {
@@ -128,11 +114,8 @@ fn check_ids(ids: &[String]) -> Result<BTreeSet<DeliveryId>, Problem> {
 
 fn publish_problem(error: &PublishError) -> Problem {
     tracing::warn!("a read mark was not stored: {error}");
-    Problem::new(
-        Code::Unavailable,
-        "the read mark was not stored; repeat the request",
-    )
-    .retry_after(1)
+    Problem::new(Code::Unavailable, "the read mark was not stored; repeat the request")
+        .retry_after(1)
 }
 
 fn encode(value: &impl Serialize) -> Bytes {
@@ -148,10 +131,7 @@ async fn tell_tabs(
 ) -> Result<(), Problem> {
     let channel = ChannelName::inbox(&claims.user)
         .map_err(|_| Problem::new(Code::Unauthorized, "the token's user has no inbox"))?;
-    let message = InboxMessage::Read {
-        ids: ids.iter().copied().collect(),
-        at: now.to_rfc3339(),
-    };
+    let message = InboxMessage::Read { ids: ids.iter().copied().collect(), at: now.to_rfc3339() };
     let subject = subjects::channel(claims.tenant.as_str(), &channel);
     let outgoing = Outgoing::new(subject, MessageId::fresh().to_string(), encode(&message)).event(
         READ_TYPE,
@@ -159,12 +139,7 @@ async fn tell_tabs(
         now,
         Some(trace),
     );
-    app.deps
-        .channels
-        .publish(outgoing)
-        .await
-        .map(|_| ())
-        .map_err(|error| publish_problem(&error))
+    app.deps.channels.publish(outgoing).await.map(|_| ()).map_err(|error| publish_problem(&error))
 }
 
 /// The deliveries that are this person's. Waits briefly for the recorder: a browser is often faster.
@@ -177,10 +152,7 @@ async fn own_deliveries(
     let permit = app.status_waiters.try_acquire().ok();
     let started = clock::monotonic();
     loop {
-        let answer = app
-            .deps
-            .store
-            .deliveries_of(claims.tenant.as_str(), &claims.user, &texts);
+        let answer = app.deps.store.deliveries_of(claims.tenant.as_str(), &claims.user, &texts);
         let rows = match tokio::time::timeout(app.options.store_timeout(), answer).await {
             Ok(Ok(rows)) => rows,
             Ok(Err(error)) => {
@@ -203,10 +175,9 @@ async fn record(
     now: Micros,
     trace: TraceParent,
 ) -> Result<(), PublishError> {
-    let (Ok(delivery_id), Ok(notification_id)) = (
-        row.id.parse::<DeliveryId>(),
-        row.notification_id.parse::<NotificationId>(),
-    ) else {
+    let (Ok(delivery_id), Ok(notification_id)) =
+        (row.id.parse::<DeliveryId>(), row.notification_id.parse::<NotificationId>())
+    else {
         return Ok(());
     };
     let id = MessageId::derived(&["read", &row.id]).to_string();

@@ -70,13 +70,7 @@ impl Lookups {
         if map.len() >= self.entries_max {
             map.clear();
         }
-        map.insert(
-            (tenant.to_owned(), name.to_owned()),
-            Seen {
-                exists,
-                at: clock::monotonic(),
-            },
-        );
+        map.insert((tenant.to_owned(), name.to_owned()), Seen { exists, at: clock::monotonic() });
     }
 
     fn is_asleep(&self) -> bool {
@@ -142,8 +136,7 @@ pub(super) async fn template_is_missing(app: &App, tenant: &str, key: &str) -> b
     let Some(found) = ask(app, app.deps.store.template(tenant, key)).await else {
         return false;
     };
-    app.lookups
-        .remember(Kind::Template, tenant, key, found.is_some());
+    app.lookups.remember(Kind::Template, tenant, key, found.is_some());
     found.is_none()
 }
 

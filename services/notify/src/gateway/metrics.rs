@@ -29,14 +29,8 @@ pub const CONNECTIONS: &str = "campana_gateway_connections";
 /// Store answers that a cache had to replace, by cache.
 pub const STALE: &str = "campana_gateway_stale_answers_total";
 
-const REASONS: [&str; 6] = [
-    "validation",
-    "auth",
-    "rate_limited",
-    "duplicate",
-    "backpressure",
-    "internal",
-];
+const REASONS: [&str; 6] =
+    ["validation", "auth", "rate_limited", "duplicate", "backpressure", "internal"];
 
 /// Handles of all metrics, made once; every combination of labels exists from the start.
 #[derive(Debug)]
@@ -55,17 +49,10 @@ pub(super) struct Metrics {
 impl Metrics {
     pub(super) fn new() -> Self {
         use metrics::{describe_counter, describe_gauge, describe_histogram};
-        describe_histogram!(
-            REQUEST_SECONDS,
-            metrics::Unit::Seconds,
-            "HTTP request duration"
-        );
+        describe_histogram!(REQUEST_SECONDS, metrics::Unit::Seconds, "HTTP request duration");
         describe_counter!(ACCEPTED, "notifications stored and answered with 202");
         describe_counter!(REJECTED, "notifications refused");
-        describe_counter!(
-            REPLAYED,
-            "notifications answered from an idempotency record"
-        );
+        describe_counter!(REPLAYED, "notifications answered from an idempotency record");
         describe_gauge!(BACKLOG_MESSAGES, "messages waiting for the dispatcher");
         describe_gauge!(BACKLOG_BYTES, "bytes waiting for the dispatcher");
         describe_gauge!(CONNECTIONS, "open HTTP connections");
@@ -97,12 +84,7 @@ impl Metrics {
     ) {
         let key = (route.to_owned(), method, status);
         let seconds = elapsed.as_secs_f64();
-        if let Some(known) = self
-            .requests
-            .read()
-            .ok()
-            .and_then(|map| map.get(&key).cloned())
-        {
+        if let Some(known) = self.requests.read().ok().and_then(|map| map.get(&key).cloned()) {
             known.record(seconds);
             return;
         }

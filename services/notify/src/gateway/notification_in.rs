@@ -95,18 +95,10 @@ impl Draft {
         if let Some(channels) = &input.channels {
             check_channels(channels, &mut errors);
         }
-        let send_at = check_start(
-            input.send_at.as_deref(),
-            input.delay_seconds,
-            options,
-            now,
-            &mut errors,
-        );
-        let expires_at = check_end(
-            input.expires_at.as_deref(),
-            send_at.unwrap_or(now),
-            &mut errors,
-        );
+        let send_at =
+            check_start(input.send_at.as_deref(), input.delay_seconds, options, now, &mut errors);
+        let expires_at =
+            check_end(input.expires_at.as_deref(), send_at.unwrap_or(now), &mut errors);
         let metadata = input.metadata.unwrap_or_default();
         check_metadata(&metadata, &mut errors);
         errors.finish()?;
@@ -128,11 +120,7 @@ impl Draft {
 
     /// Where a recipient stands in the body.
     pub(super) fn recipient_pointer(&self, position: usize) -> String {
-        if self.is_list {
-            format!("/to/{position}")
-        } else {
-            "/to".to_owned()
-        }
+        if self.is_list { format!("/to/{position}") } else { "/to".to_owned() }
     }
 
     /// The command for the dispatcher.
@@ -179,18 +167,10 @@ fn check_recipients(
     let mut seen = BTreeSet::new();
     let mut targets = Vec::with_capacity(list.len());
     for (position, one) in list.into_iter().enumerate() {
-        let base = if is_list {
-            format!("/to/{position}")
-        } else {
-            "/to".to_owned()
-        };
+        let base = if is_list { format!("/to/{position}") } else { "/to".to_owned() };
         let target = check_recipient(one, &base, errors);
         if !seen.insert(target.id.clone()) {
-            errors.push(
-                &base,
-                FieldCode::Duplicate,
-                "this recipient is already in the list",
-            );
+            errors.push(&base, FieldCode::Duplicate, "this recipient is already in the list");
         }
         targets.push(target);
     }
@@ -201,20 +181,9 @@ fn check_recipient(one: OneRecipient, base: &str, errors: &mut FieldErrors) -> T
     match one {
         OneRecipient::Id(id) => {
             errors.name(base, &id);
-            Target {
-                id,
-                inline: false,
-                email: None,
-                phone: None,
-                webhook_url: None,
-            }
+            Target { id, inline: false, email: None, phone: None, webhook_url: None }
         }
-        OneRecipient::Described(RecipientRef {
-            id,
-            email,
-            phone,
-            webhook_url,
-        }) => {
+        OneRecipient::Described(RecipientRef { id, email, phone, webhook_url }) => {
             errors.name(&format!("{base}/id"), &id);
             if let Some(email) = &email {
                 errors.email(&format!("{base}/email"), email);
@@ -225,13 +194,7 @@ fn check_recipient(one: OneRecipient, base: &str, errors: &mut FieldErrors) -> T
             if let Some(url) = &webhook_url {
                 errors.url(&format!("{base}/webhook_url"), url);
             }
-            Target {
-                id,
-                inline: true,
-                email,
-                phone,
-                webhook_url,
-            }
+            Target { id, inline: true, email, phone, webhook_url }
         }
     }
 }
@@ -252,27 +215,16 @@ fn check_content(
             None
         }
         (None, None) => {
-            errors.push(
-                "/content",
-                FieldCode::MissingField,
-                "give either a template or content",
-            );
+            errors.push("/content", FieldCode::MissingField, "give either a template or content");
             None
         }
         (Some(key), None) => {
             errors.name("/template", &key);
-            Some(Content::Template {
-                key,
-                data: data.unwrap_or_default(),
-            })
+            Some(Content::Template { key, data: data.unwrap_or_default() })
         }
         (None, Some(ContentIn { title, body, url })) => {
             if data.is_some() {
-                errors.push(
-                    "/data",
-                    FieldCode::Conflict,
-                    "data fills a template; there is none",
-                );
+                errors.push("/data", FieldCode::Conflict, "data fills a template; there is none");
             }
             errors.required_text("/content/title", &title, TITLE_BYTES_MAX);
             if title.chars().any(char::is_control) {
@@ -376,11 +328,7 @@ fn check_end(expires_at: Option<&str>, start: Micros, errors: &mut FieldErrors) 
             );
         }
         Some(at) if at <= start => {
-            errors.push(
-                "/expires_at",
-                FieldCode::OutOfRange,
-                "it would expire before it is sent",
-            );
+            errors.push("/expires_at", FieldCode::OutOfRange, "it would expire before it is sent");
         }
         Some(_) => {}
     }
@@ -398,11 +346,7 @@ fn check_metadata(metadata: &BTreeMap<String, String>, errors: &mut FieldErrors)
     for (key, value) in metadata {
         let pointer = format!("/metadata{}", step(key));
         if key.is_empty() {
-            errors.push(
-                "/metadata",
-                FieldCode::Empty,
-                "a label's name must not be empty",
-            );
+            errors.push("/metadata", FieldCode::Empty, "a label's name must not be empty");
         } else if key.len() > METADATA_KEY_BYTES_MAX {
             errors.push(
                 "/metadata",

@@ -118,12 +118,10 @@ pub(super) async fn post_notification(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    answer_one(&app, &context, &caller, &headers, body)
-        .await
-        .unwrap_or_else(|problem| {
-            app.metrics.rejected(problem.code, 1);
-            problem.into_response()
-        })
+    answer_one(&app, &context, &caller, &headers, body).await.unwrap_or_else(|problem| {
+        app.metrics.rejected(problem.code, 1);
+        problem.into_response()
+    })
 }
 
 async fn answer_one(
@@ -162,11 +160,8 @@ async fn answer_one(
         let _ = answer.send(result);
     });
     let body = answered.await.map_err(|_| {
-        Problem::new(
-            Code::Unavailable,
-            "the gateway is stopping; repeat the request",
-        )
-        .retry_after(1)
+        Problem::new(Code::Unavailable, "the gateway is stopping; repeat the request")
+            .retry_after(1)
     })??;
     Ok(accepted_response(body, false))
 }
@@ -225,11 +220,7 @@ async fn check_names(app: &App, tenant: &str, draft: &Draft, prefix: &str) -> Re
     }
     errors.sort_by(|a, b| a.pointer.cmp(&b.pointer));
     errors.truncate(super::validate::ERRORS_MAX);
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Problem::fields(errors))
-    }
+    if errors.is_empty() { Ok(()) } else { Err(Problem::fields(errors)) }
 }
 
 async fn store(
@@ -243,35 +234,14 @@ async fn store(
     let request = draft.into_request(id, tenant, clock::now(), trace);
     let id = id.to_string();
     let body = Bytes::from(to_json(&request));
-    publish(
-        app,
-        priority,
-        Part {
-            id: id.clone(),
-            body,
-        },
-    )
-    .await?;
+    publish(app, priority, Part { id: id.clone(), body }).await?;
     app.metrics.accepted(priority, 1);
-    let links = Links {
-        this: format!("/v1/notifications/{id}"),
-    };
-    Ok(Accepted {
-        id,
-        status: "accepted",
-        recipients,
-        trace_id: trace.trace_id(),
-        links,
-    })
+    let links = Links { this: format!("/v1/notifications/{id}") };
+    Ok(Accepted { id, status: "accepted", recipients, trace_id: trace.trace_id(), links })
 }
 
 async fn publish(app: &App, priority: Priority, part: Part) -> Result<(), Problem> {
-    match app
-        .deps
-        .requests
-        .publish(subjects::request(priority.as_str()), part)
-        .await
-    {
+    match app.deps.requests.publish(subjects::request(priority.as_str()), part).await {
         Ok(_) => Ok(()),
         Err(PublishError::TooLarge) => Err(Problem::new(
             Code::PayloadTooLarge,
@@ -294,9 +264,7 @@ fn to_json(value: &impl Serialize) -> String {
 
 fn accepted_response(body: String, replayed: bool) -> Response {
     let mut response = (StatusCode::ACCEPTED, body).into_response();
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if replayed {
         response.headers_mut().insert(
             HeaderName::from_static("idempotent-replayed"),
@@ -330,12 +298,10 @@ pub(super) async fn post_batch(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    answer_batch(&app, &context, &caller, &headers, body)
-        .await
-        .unwrap_or_else(|problem| {
-            app.metrics.rejected(problem.code, 1);
-            problem.into_response()
-        })
+    answer_batch(&app, &context, &caller, &headers, body).await.unwrap_or_else(|problem| {
+        app.metrics.rejected(problem.code, 1);
+        problem.into_response()
+    })
 }
 
 async fn answer_batch(
@@ -351,23 +317,16 @@ async fn answer_batch(
     let batch = body::decode::<BatchIn>(&json, "")?;
     check_batch_size(app, batch.notifications.len())?;
     // The request itself has already cost one.
-    let more = u32::try_from(batch.notifications.len())
-        .unwrap_or(u32::MAX)
-        .saturating_sub(1);
+    let more = u32::try_from(batch.notifications.len()).unwrap_or(u32::MAX).saturating_sub(1);
     let verdict = caller.take(more);
     if !verdict.allowed {
-        app.metrics
-            .rejected(Code::RateLimited, batch.notifications.len() as u64);
+        app.metrics.rejected(Code::RateLimited, batch.notifications.len() as u64);
         return Ok(auth::limited(verdict, app.options.rate_burst));
     }
     let mut ticket = None;
     if let Some(key) = key {
         let fingerprint = idempotency::fingerprint("POST", "/v1/notifications/batch", &json);
-        match app
-            .idempotency
-            .claim(caller.tenant(), key, fingerprint)
-            .await?
-        {
+        match app.idempotency.claim(caller.tenant(), key, fingerprint).await? {
             Claim::Replay(body) => {
                 app.metrics.replayed.increment(1);
                 return Ok(accepted_response(body, true));
@@ -382,9 +341,8 @@ async fn answer_batch(
         take_item(app, caller.tenant(), context.trace, index, id, raw)
     }))
     .await;
-    let failed_for_now = results
-        .iter()
-        .any(|result| matches!(result, Err(problem) if problem.code.retryable()));
+    let failed_for_now =
+        results.iter().any(|result| matches!(result, Err(problem) if problem.code.retryable()));
     let answer = to_json(&batch_answer(app, &results, &context.request_id));
     if let Some(ticket) = ticket {
         if failed_for_now {
@@ -408,18 +366,12 @@ fn check_batch_size(app: &App, items: usize) -> Result<(), Problem> {
         }]))
     };
     if items == 0 {
-        return wrong(
-            FieldCode::Empty,
-            "at least one notification is needed".to_owned(),
-        );
+        return wrong(FieldCode::Empty, "at least one notification is needed".to_owned());
     }
     if items > app.options.batch_items_max {
         return wrong(
             FieldCode::TooMany,
-            format!(
-                "at most {} notifications are allowed",
-                app.options.batch_items_max
-            ),
+            format!("at most {} notifications are allowed", app.options.batch_items_max),
         );
     }
     Ok(())
@@ -436,11 +388,8 @@ async fn take_item(
     let prefix = format!("/notifications/{index}");
     let json = raw.get().as_bytes();
     if json.len() > app.options.body_bytes_max {
-        let detail = format!(
-            "one notification has at most {} bytes",
-            app.options.body_bytes_max
-        )
-        .into();
+        let detail =
+            format!("one notification has at most {} bytes", app.options.body_bytes_max).into();
         return Err(Problem::fields(vec![FieldError {
             pointer: prefix,
             code: FieldCode::ItemTooLarge,
@@ -458,12 +407,7 @@ fn batch_answer(app: &App, results: &[Result<String, Problem>], request_id: &str
         .iter()
         .enumerate()
         .map(|(index, result)| match result {
-            Ok(id) => BatchResult {
-                index,
-                status: "accepted",
-                id: Some(id.clone()),
-                error: None,
-            },
+            Ok(id) => BatchResult { index, status: "accepted", id: Some(id.clone()), error: None },
             Err(problem) => {
                 app.metrics.rejected(problem.code, 1);
                 BatchResult {
@@ -476,9 +420,5 @@ fn batch_answer(app: &App, results: &[Result<String, Problem>], request_id: &str
         })
         .collect();
     let accepted = results.iter().filter(|result| result.is_ok()).count();
-    BatchOut {
-        accepted,
-        rejected: results.len() - accepted,
-        results: lines,
-    }
+    BatchOut { accepted, rejected: results.len() - accepted, results: lines }
 }

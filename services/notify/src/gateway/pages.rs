@@ -25,9 +25,7 @@ pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> Response
     let mut response = file(PAGE, &headers);
     let policy = content_security_policy(&app.deps.ws_url);
     if let Ok(policy) = HeaderValue::from_str(&policy) {
-        response
-            .headers_mut()
-            .insert(CONTENT_SECURITY_POLICY, policy);
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }
     response.headers_mut().insert(
         HeaderName::from_static("referrer-policy"),
@@ -49,10 +47,7 @@ fn file(name: &str, headers: &HeaderMap) -> Response {
     let unchanged = headers
         .get(IF_NONE_MATCH)
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|tags| {
-            tags.split(',')
-                .any(|tag| tag.trim().trim_start_matches("W/") == etag)
-        });
+        .is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag));
     let mut response = if unchanged {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -64,11 +59,7 @@ fn file(name: &str, headers: &HeaderMap) -> Response {
         HeaderName::from_static("x-content-type-options"),
         HeaderValue::from_static("nosniff"),
     );
-    let cache = if is_hashed(name) {
-        "public, max-age=31536000, immutable"
-    } else {
-        "no-cache"
-    };
+    let cache = if is_hashed(name) { "public, max-age=31536000, immutable" } else { "no-cache" };
     out.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
     if let Ok(value) = HeaderValue::from_str(&etag) {
         out.insert(ETAG, value);
@@ -92,13 +83,11 @@ fn content_type(name: &str) -> &'static str {
 
 /// `name-3f9a1c2b.js`: the build put a hash into the name, so the content never changes.
 fn is_hashed(name: &str) -> bool {
-    name.rsplit_once('.')
-        .and_then(|(stem, _)| stem.rsplit_once('-'))
-        .is_some_and(|(_, hash)| {
-            hash.len() >= 8
-                && hash.bytes().all(|byte| byte.is_ascii_alphanumeric())
-                && hash.bytes().any(|byte| byte.is_ascii_digit())
-        })
+    name.rsplit_once('.').and_then(|(stem, _)| stem.rsplit_once('-')).is_some_and(|(_, hash)| {
+        hash.len() >= 8
+            && hash.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            && hash.bytes().any(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// Only our own scripts and styles, and connections to us and to the edge.
@@ -107,9 +96,7 @@ fn content_security_policy(ws_url: &str) -> String {
         .ok()
         .filter(|url| matches!(url.scheme(), "ws" | "wss"))
         .and_then(|url| {
-            let port = url
-                .port()
-                .map_or_else(String::new, |port| format!(":{port}"));
+            let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
             Some(format!(" {}://{}{port}", url.scheme(), url.host_str()?))
         })
         .unwrap_or_default();
@@ -126,10 +113,7 @@ mod tests {
     #[test]
     fn the_policy_names_the_edge_s_origin_only() {
         let policy = content_security_policy("ws://127.0.0.1:8000/connection/websocket");
-        assert!(
-            policy.contains("connect-src 'self' ws://127.0.0.1:8000;"),
-            "{policy}"
-        );
+        assert!(policy.contains("connect-src 'self' ws://127.0.0.1:8000;"), "{policy}");
         assert!(
             content_security_policy("javascript:x; script-src *").contains("connect-src 'self';")
         );
@@ -157,11 +141,7 @@ mod tests {
             "",
             "./demo.html/../../x",
         ] {
-            assert_eq!(
-                file(name, &HeaderMap::new()).status(),
-                StatusCode::NOT_FOUND,
-                "{name}"
-            );
+            assert_eq!(file(name, &HeaderMap::new()).status(), StatusCode::NOT_FOUND, "{name}");
         }
     }
 }

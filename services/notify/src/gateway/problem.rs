@@ -147,12 +147,7 @@ impl Problem {
     /// A problem with an explanation.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-            errors: Vec::new(),
-            retry_after: None,
-        }
+        Self { code, detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
     /// Wrong fields.
@@ -162,12 +157,7 @@ impl Problem {
             [one] => Cow::Owned(format!("{}: {}", one.pointer, one.detail)),
             many => Cow::Owned(format!("{} fields are not valid", many.len())),
         };
-        Self {
-            code: Code::ValidationFailed,
-            detail,
-            errors,
-            retry_after: None,
-        }
+        Self { code: Code::ValidationFailed, detail, errors, retry_after: None }
     }
 
     /// The same with a hint when to come back. Spread over twice the time, so that clients that were
@@ -212,14 +202,10 @@ impl IntoResponse for Problem {
         *response.status_mut() =
             StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if let Some(seconds) = self.retry_after {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.code == Code::Unauthorized {
-            response
-                .headers_mut()
-                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response.extensions_mut().insert(Pending(self));
         response
@@ -231,10 +217,9 @@ pub(super) fn render(response: &mut Response, request_id: &str) -> Option<Code> 
     let Pending(problem) = response.extensions_mut().remove::<Pending>()?;
     let body = serde_json::to_vec(&problem.document(request_id))
         .expect("a struct of texts and numbers always encodes");
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/problem+json"),
-    );
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     *response.body_mut() = Body::from(body);
     Some(problem.code)
 }
@@ -289,19 +274,14 @@ mod tests {
             let page =
                 std::fs::read_to_string(folder.join(format!("{name}.md"))).unwrap_or_default();
             for heading in ["# ", "## Meaning", "## Cause", "## Remedy"] {
-                assert!(
-                    page.contains(heading),
-                    "docs/errors/{name}.md lacks `{heading}`"
-                );
+                assert!(page.contains(heading), "docs/errors/{name}.md lacks `{heading}`");
             }
         }
     }
 
     #[test]
     fn a_problem_is_rendered_once_with_the_request_s_id() {
-        let mut response = Problem::new(Code::Overloaded, "later")
-            .retry_after(2)
-            .into_response();
+        let mut response = Problem::new(Code::Overloaded, "later").retry_after(2).into_response();
         assert_eq!(response.status(), 503);
         assert!(response.headers().contains_key(RETRY_AFTER));
         assert_eq!(render(&mut response, "req_1"), Some(Code::Overloaded));

@@ -22,14 +22,8 @@ impl Query {
     pub(super) fn parse(query: Option<&str>) -> Result<Self, Problem> {
         let mut parameters = BTreeMap::new();
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or("").as_bytes()) {
-            if parameters
-                .insert(name.into_owned(), value.into_owned())
-                .is_some()
-            {
-                return Err(Problem::new(
-                    Code::InvalidParameter,
-                    "a query parameter stands twice",
-                ));
+            if parameters.insert(name.into_owned(), value.into_owned()).is_some() {
+                return Err(Problem::new(Code::InvalidParameter, "a query parameter stands twice"));
             }
         }
         Ok(Self(parameters))
@@ -57,10 +51,9 @@ impl Query {
     ) -> Result<Option<String>, Problem> {
         let value = self.text(name);
         match &value {
-            Some(text) if !allowed.contains(&text.as_str()) => Err(wrong(
-                name,
-                &format!("must be one of {}", allowed.join(", ")),
-            )),
+            Some(text) if !allowed.contains(&text.as_str()) => {
+                Err(wrong(name, &format!("must be one of {}", allowed.join(", "))))
+            }
             _ => Ok(value),
         }
     }
@@ -69,11 +62,11 @@ impl Query {
     pub(super) fn limit(&mut self) -> Result<u32, Problem> {
         match self.text("limit") {
             None => Ok(LIMIT_DEFAULT),
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=LIMIT_MAX).contains(limit))
-                .ok_or_else(|| wrong("limit", &format!("must be a number from 1 to {LIMIT_MAX}"))),
+            Some(text) => {
+                text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit)).ok_or_else(|| {
+                    wrong("limit", &format!("must be a number from 1 to {LIMIT_MAX}"))
+                })
+            }
         }
     }
 
@@ -82,10 +75,7 @@ impl Query {
         if self.0.is_empty() {
             return Ok(());
         }
-        Err(Problem::new(
-            Code::InvalidParameter,
-            "a query parameter is unknown",
-        ))
+        Err(Problem::new(Code::InvalidParameter, "a query parameter is unknown"))
     }
 }
 
@@ -96,10 +86,7 @@ mod tests {
     #[test]
     fn parameters_are_taken_once_and_nothing_may_be_left() {
         let mut query = Query::parse(Some("status=failed&limit=7&recipient=a%20b")).unwrap();
-        assert_eq!(
-            query.one_of("status", &["failed"]).unwrap().as_deref(),
-            Some("failed")
-        );
+        assert_eq!(query.one_of("status", &["failed"]).unwrap().as_deref(), Some("failed"));
         assert_eq!(query.limit().unwrap(), 7);
         assert_eq!(query.name("recipient").unwrap().as_deref(), Some("a b"));
         assert!(query.finish().is_ok());
@@ -108,11 +95,6 @@ mod tests {
         for bad in ["limit=0", "limit=201", "limit=x", "limit=-1"] {
             assert!(Query::parse(Some(bad)).unwrap().limit().is_err(), "{bad}");
         }
-        assert!(
-            Query::parse(Some("recipient=a%0Ab"))
-                .unwrap()
-                .name("recipient")
-                .is_err()
-        );
+        assert!(Query::parse(Some("recipient=a%0Ab")).unwrap().name("recipient").is_err());
     }
 }

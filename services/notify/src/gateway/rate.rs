@@ -27,12 +27,7 @@ impl Bucket {
     /// A full bucket at `now` (any monotonic time).
     pub(super) fn new(rate: u32, burst: u32, now: Duration) -> Self {
         let burst = f64::from(burst.max(1));
-        Self {
-            rate: f64::from(rate.max(1)),
-            burst,
-            tokens: burst,
-            at: now,
-        }
+        Self { rate: f64::from(rate.max(1)), burst, tokens: burst, at: now }
     }
 
     /// Takes `cost` tokens if they are there. A cost above the burst passes when the bucket is full and
@@ -47,11 +42,7 @@ impl Bucket {
         if allowed {
             self.tokens -= cost;
         }
-        let missing = if allowed {
-            self.burst - self.tokens
-        } else {
-            needed - self.tokens
-        };
+        let missing = if allowed { self.burst - self.tokens } else { needed - self.tokens };
         Verdict {
             allowed,
             remaining: whole(self.tokens.floor()),
@@ -88,11 +79,7 @@ mod tests {
         }
         assert_eq!(
             bucket.take(1, at(0)),
-            Verdict {
-                allowed: false,
-                remaining: 0,
-                wait_seconds: 1
-            }
+            Verdict { allowed: false, remaining: 0, wait_seconds: 1 }
         );
         assert!(bucket.take(1, at(100)).allowed);
         assert!(!bucket.take(1, at(150)).allowed);

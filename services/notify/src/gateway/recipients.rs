@@ -105,11 +105,7 @@ fn check(id: &str, input: RecipientIn, tenant: &str) -> Result<Recipient, Proble
     let mut errors = FieldErrors::default();
     errors.name("/id", id);
     if input.id.as_deref().is_some_and(|given| given != id) {
-        errors.push(
-            "/id",
-            FieldCode::Conflict,
-            "the id differs from the one in the path",
-        );
+        errors.push("/id", FieldCode::Conflict, "the id differs from the one in the path");
     }
     if let Some(email) = &input.email {
         errors.email("/email", email);
@@ -122,11 +118,7 @@ fn check(id: &str, input: RecipientIn, tenant: &str) -> Result<Recipient, Proble
     if let Some(url) = &input.webhook_url {
         errors.url("/webhook_url", url);
     }
-    if input
-        .webhook_secret
-        .as_deref()
-        .is_some_and(|secret| !is_webhook_secret(secret))
-    {
+    if input.webhook_secret.as_deref().is_some_and(|secret| !is_webhook_secret(secret)) {
         errors.push(
             "/webhook_secret",
             FieldCode::InvalidSecret,
@@ -136,11 +128,7 @@ fn check(id: &str, input: RecipientIn, tenant: &str) -> Result<Recipient, Proble
     if let Some(locale) = &input.locale
         && !is_language_tag(locale)
     {
-        errors.push(
-            "/locale",
-            FieldCode::UnknownValue,
-            "a language tag has the form en or en-GB",
-        );
+        errors.push("/locale", FieldCode::UnknownValue, "a language tag has the form en or en-GB");
     }
     let preferences = input.preferences.unwrap_or_default();
     for name in preferences.keys() {
@@ -215,28 +203,16 @@ pub(super) async fn put_recipient(
     let json = body::json_bytes(&headers, body, app.options.body_bytes_max, &app.options).await?;
     let recipient = check(&id, body::decode(&json, "")?, caller.tenant())?;
     let store = &app.deps.store;
-    let is_new = store
-        .put_recipient(&recipient)
-        .await
-        .map_err(|error| store_problem(&error))?;
+    let is_new = store.put_recipient(&recipient).await.map_err(|error| store_problem(&error))?;
     announce(&app, caller.tenant(), &id).await;
-    let stored = store
-        .recipient(caller.tenant(), &id)
-        .await
-        .map_err(|error| store_problem(&error))?;
-    let status = if is_new {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
+    let stored =
+        store.recipient(caller.tenant(), &id).await.map_err(|error| store_problem(&error))?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(stored.unwrap_or(recipient).into())))
 }
 
 pub(super) async fn announce(app: &App, tenant: &str, id: &str) {
-    let changed = Changed::Recipient {
-        tenant: tenant.to_owned(),
-        id: id.to_owned(),
-    };
+    let changed = Changed::Recipient { tenant: tenant.to_owned(), id: id.to_owned() };
     app.lookups.forget(&changed);
     changed.announce(&app.deps.bus).await;
 }
@@ -287,11 +263,7 @@ pub(super) async fn delete_recipient(
         .await
         .map_err(|error| store_problem(&error))?;
     announce(&app, caller.tenant(), &id).await;
-    if existed {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(not_found())
-    }
+    if existed { Ok(StatusCode::NO_CONTENT) } else { Err(not_found()) }
 }
 
 /// List recipients by id
@@ -353,9 +325,7 @@ pub(super) fn next_name_cursor<T>(
 ) -> Option<String> {
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
-    rows.last()
-        .filter(|_| more)
-        .map(|last| URL_SAFE_NO_PAD.encode(name(last)))
+    rows.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(name(last)))
 }
 
 #[cfg(test)]
@@ -365,12 +335,7 @@ mod tests {
     #[test]
     fn secrets_and_language_tags() {
         assert!(is_webhook_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));
-        for bad in [
-            "",
-            "whsec_",
-            "whsec_short",
-            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-        ] {
+        for bad in ["", "whsec_", "whsec_short", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] {
             assert!(!is_webhook_secret(bad), "{bad}");
         }
         for (tag, good) in [
@@ -394,11 +359,7 @@ mod tests {
         )
         .unwrap();
         let problem = check("a", input, "acme").unwrap_err();
-        let pointers: Vec<_> = problem
-            .errors
-            .iter()
-            .map(|error| error.pointer.as_str())
-            .collect();
+        let pointers: Vec<_> = problem.errors.iter().map(|error| error.pointer.as_str()).collect();
         assert_eq!(
             pointers,
             [

@@ -107,12 +107,7 @@ impl Groups {
 
     /// Joined, with the layer that each group needs.
     fn guarded(self, app: &App) -> OpenApiRouter<App> {
-        let Self {
-            reader,
-            sender,
-            admin,
-            others,
-        } = self;
+        let Self { reader, sender, admin, others } = self;
         others
             .merge(reader.route_layer(from_fn_with_state(app.clone(), auth::reader)))
             .merge(sender.route_layer(from_fn_with_state(app.clone(), auth::sender)))
@@ -120,17 +115,8 @@ impl Groups {
     }
 
     fn document(self) -> utoipa::openapi::OpenApi {
-        let Self {
-            reader,
-            sender,
-            admin,
-            others,
-        } = self;
-        others
-            .merge(reader)
-            .merge(sender)
-            .merge(admin)
-            .into_openapi()
+        let Self { reader, sender, admin, others } = self;
+        others.merge(reader).merge(sender).merge(admin).into_openapi()
     }
 }
 
@@ -147,9 +133,7 @@ pub fn openapi() -> String {
 pub(super) fn router(app: &App) -> Router {
     let (api, _) = Groups::new().guarded(app).split_for_parts();
     let document = openapi();
-    let swagger: Router<App> = SwaggerUi::new("/docs")
-        .config(Config::from("/openapi.json"))
-        .into();
+    let swagger: Router<App> = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();
     api.merge(swagger)
         .route("/openapi.json", get(move || openapi_json(document.clone())))
         .route("/", get(pages::page))
@@ -158,37 +142,24 @@ pub(super) fn router(app: &App) -> Router {
         .route("/assets/{name}", get(pages::asset))
         .fallback(|| async { Problem::new(Code::NotFound, "there is no such address; see /docs") })
         .method_not_allowed_fallback(|| async {
-            Problem::new(
-                Code::MethodNotAllowed,
-                "see /docs for the methods of this address",
-            )
+            Problem::new(Code::MethodNotAllowed, "see /docs for the methods of this address")
         })
         .layer(from_fn(plain_errors))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(
-            app.clone(),
-            context::observe,
-        ))
+        .layer(middleware::from_fn_with_state(app.clone(), context::observe))
         .layer(cors(&app.options))
         .with_state(app.clone())
 }
 
 async fn openapi_json(document: String) -> Response {
-    (
-        [(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
-        document,
-    )
-        .into_response()
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], document).into_response()
 }
 
 /// Rejections of the framework itself (a path that is not UTF-8, say) become problems too.
 async fn plain_errors(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status();
-    let is_problem = response
-        .extensions()
-        .get::<super::problem::Pending>()
-        .is_some();
+    let is_problem = response.extensions().get::<super::problem::Pending>().is_some();
     if is_problem || !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
@@ -211,11 +182,8 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
         .or_else(|| cause.downcast_ref::<String>().cloned())
         .unwrap_or_default();
     tracing::error!(panic = text, "a request's handler panicked");
-    Problem::new(
-        Code::Internal,
-        "the request was not handled; quote the request id",
-    )
-    .into_response()
+    Problem::new(Code::Internal, "the request was not handled; quote the request id")
+        .into_response()
 }
 
 fn cors(options: &GatewayOptions) -> CorsLayer {
@@ -223,10 +191,7 @@ fn cors(options: &GatewayOptions) -> CorsLayer {
         AllowOrigin::any()
     } else {
         AllowOrigin::list(
-            options
-                .cors_origins
-                .iter()
-                .filter_map(|origin| HeaderValue::from_str(origin).ok()),
+            options.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()),
         )
     };
     let header = HeaderName::from_static;
@@ -265,11 +230,7 @@ mod tests {
         let mut operations = Vec::new();
         for (path, methods) in document["paths"].as_object().unwrap() {
             operations.extend(
-                methods
-                    .as_object()
-                    .unwrap()
-                    .keys()
-                    .map(|method| format!("{method} {path}")),
+                methods.as_object().unwrap().keys().map(|method| format!("{method} {path}")),
             );
         }
         operations.sort();
@@ -294,18 +255,12 @@ mod tests {
             ]
         );
         for scheme in ["api_key", "connection_token"] {
-            assert!(
-                document["components"]["securitySchemes"][scheme].is_object(),
-                "{scheme}"
-            );
+            assert!(document["components"]["securitySchemes"][scheme].is_object(), "{scheme}");
         }
         // Every reference leads somewhere.
         for reference in text.split("\"$ref\": \"#/components/schemas/").skip(1) {
             let name = reference.split('"').next().unwrap();
-            assert!(
-                document["components"]["schemas"][name].is_object(),
-                "{name}"
-            );
+            assert!(document["components"]["schemas"][name].is_object(), "{name}");
         }
     }
 }

@@ -21,14 +21,8 @@ use super::state::App;
 use crate::store::{DeliveryRow, ListFilter, NotificationRow, OutcomeRow, StoreError};
 
 const POLL: Duration = Duration::from_millis(40);
-const STATUSES: [&str; 6] = [
-    "accepted",
-    "scheduled",
-    "planned",
-    "completed",
-    "partially_failed",
-    "failed",
-];
+const STATUSES: [&str; 6] =
+    ["accepted", "scheduled", "planned", "completed", "partially_failed", "failed"];
 
 /// A notification with everything that happened to it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -164,9 +158,8 @@ pub(super) async fn get_notification(
 ) -> Result<Json<NotificationOut>, Problem> {
     let parsed: NotificationId = id.parse().map_err(|_| not_found())?;
     let id = parsed.to_string();
-    let row = wait_for(&app, caller.tenant(), &id, parsed.created_at())
-        .await?
-        .ok_or_else(not_found)?;
+    let row =
+        wait_for(&app, caller.tenant(), &id, parsed.created_at()).await?.ok_or_else(not_found)?;
     let store = &app.deps.store;
     let (deliveries, timeline) = tokio::try_join!(
         store.deliveries(caller.tenant(), &id),
@@ -188,11 +181,7 @@ async fn wait_for(
     created_at: Option<Micros>,
 ) -> Result<Option<NotificationRow>, Problem> {
     let read = || async {
-        app.deps
-            .store
-            .notification(tenant, id)
-            .await
-            .map_err(|error| store_problem(&error))
+        app.deps.store.notification(tenant, id).await.map_err(|error| store_problem(&error))
     };
     if let Some(row) = read().await? {
         return Ok(Some(row));
@@ -224,11 +213,8 @@ async fn wait_for(
 /// The answer when the store does not answer.
 pub(super) fn store_problem(error: &StoreError) -> Problem {
     tracing::warn!("the store does not answer: {error}");
-    Problem::new(
-        Code::StoreUnavailable,
-        "the database does not answer at the moment",
-    )
-    .retry_after(1)
+    Problem::new(Code::StoreUnavailable, "the database does not answer at the moment")
+        .retry_after(1)
 }
 
 fn assemble(
@@ -247,10 +233,7 @@ fn assemble(
     for outcome in outcomes {
         timeline.push(event_out(&outcome));
         if let (Some(attempt), Some(delivery)) = (outcome.attempt, outcome.delivery_id.clone()) {
-            attempts
-                .entry(delivery)
-                .or_default()
-                .push(attempt_out(attempt, outcome));
+            attempts.entry(delivery).or_default().push(attempt_out(attempt, outcome));
         }
     }
     let deliveries = deliveries
@@ -289,11 +272,7 @@ fn event_out(outcome: &OutcomeRow) -> EventOut {
         outcome.reason.clone(),
         outcome.detail.clone(),
         (outcome.event == "scheduled")
-            .then(|| {
-                outcome
-                    .retry_at
-                    .map(|at| format!("until {}", at.to_rfc3339()))
-            })
+            .then(|| outcome.retry_at.map(|at| format!("until {}", at.to_rfc3339())))
             .flatten(),
     ];
     let detail = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
@@ -343,10 +322,7 @@ pub(super) async fn list_notifications(
     let filter = ListFilter {
         status: query.one_of("status", &STATUSES)?,
         recipient: query.name("recipient")?,
-        before: query
-            .text("cursor")
-            .map(|cursor| parse_cursor(&cursor))
-            .transpose()?,
+        before: query.text("cursor").map(|cursor| parse_cursor(&cursor)).transpose()?,
     };
     let limit = query.limit()?;
     query.finish()?;
@@ -358,10 +334,7 @@ pub(super) async fn list_notifications(
         .map_err(|error| store_problem(&error))?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
-    let next_cursor = rows
-        .last()
-        .filter(|_| more)
-        .map(|last| cursor(last.created_at, &last.id));
+    let next_cursor = rows.last().filter(|_| more).map(|last| cursor(last.created_at, &last.id));
     let data = rows
         .into_iter()
         .map(|row| NotificationSummary {
@@ -390,10 +363,7 @@ fn parse_cursor(text: &str) -> Result<(Micros, String), Problem> {
         Some((Micros(at.parse().ok()?), id.to_string()))
     };
     parse().ok_or_else(|| {
-        Problem::new(
-            Code::InvalidParameter,
-            "cursor: pass the next_cursor of the page before",
-        )
+        Problem::new(Code::InvalidParameter, "cursor: pass the next_cursor of the page before")
     })
 }
 
@@ -404,22 +374,11 @@ mod tests {
     #[test]
     fn cursors_round_trip_and_garbage_is_refused() {
         let id = NotificationId::fresh().to_string();
-        assert_eq!(
-            parse_cursor(&cursor(Micros(5), &id)).unwrap(),
-            (Micros(5), id)
-        );
-        for bad in [
-            "",
-            "x",
-            "!!!",
-            &URL_SAFE_NO_PAD.encode("5:dlv_1"),
-            &URL_SAFE_NO_PAD.encode("a:b"),
-        ] {
-            assert_eq!(
-                parse_cursor(bad).unwrap_err().code,
-                Code::InvalidParameter,
-                "{bad}"
-            );
+        assert_eq!(parse_cursor(&cursor(Micros(5), &id)).unwrap(), (Micros(5), id));
+        for bad in
+            ["", "x", "!!!", &URL_SAFE_NO_PAD.encode("5:dlv_1"), &URL_SAFE_NO_PAD.encode("a:b")]
+        {
+            assert_eq!(parse_cursor(bad).unwrap_err().code, Code::InvalidParameter, "{bad}");
         }
     }
 }

@@ -130,13 +130,7 @@ pub struct TemplatePage {
 
 impl From<Template> for TemplateOut {
     fn from(row: Template) -> Self {
-        let TemplateChannels {
-            in_app,
-            email,
-            sms,
-            whatsapp,
-            webhook,
-        } = row.channels;
+        let TemplateChannels { in_app, email, sms, whatsapp, webhook } = row.channels;
         let text = |TextTemplate { text }| TextSource { text };
         Self {
             key: row.key,
@@ -146,17 +140,11 @@ impl From<Template> for TemplateOut {
                     body,
                     url,
                 }),
-                email: email.map(
-                    |EmailTemplate {
-                         subject,
-                         text,
-                         html,
-                     }| EmailSource {
-                        subject,
-                        text,
-                        html,
-                    },
-                ),
+                email: email.map(|EmailTemplate { subject, text, html }| EmailSource {
+                    subject,
+                    text,
+                    html,
+                }),
                 sms: sms.map(text),
                 whatsapp: whatsapp.map(text),
                 webhook: webhook
@@ -170,13 +158,7 @@ impl From<Template> for TemplateOut {
 
 impl From<ChannelSources> for TemplateChannels {
     fn from(sources: ChannelSources) -> Self {
-        let ChannelSources {
-            in_app,
-            email,
-            sms,
-            whatsapp,
-            webhook,
-        } = sources;
+        let ChannelSources { in_app, email, sms, whatsapp, webhook } = sources;
         let text = |TextSource { text }| TextTemplate { text };
         Self {
             in_app: in_app.map(|InAppSource { title, body, url }| InAppTemplate {
@@ -184,17 +166,11 @@ impl From<ChannelSources> for TemplateChannels {
                 body,
                 url,
             }),
-            email: email.map(
-                |EmailSource {
-                     subject,
-                     text,
-                     html,
-                 }| EmailTemplate {
-                    subject,
-                    text,
-                    html,
-                },
-            ),
+            email: email.map(|EmailSource { subject, text, html }| EmailTemplate {
+                subject,
+                text,
+                html,
+            }),
             sms: sms.map(text),
             whatsapp: whatsapp.map(text),
             webhook: webhook.map(|WebhookSource { title, body }| WebhookTemplate { title, body }),
@@ -206,19 +182,11 @@ fn check(key: &str, input: TemplateIn, tenant: &str) -> Result<Template, Problem
     let mut errors = FieldErrors::default();
     errors.name("/key", key);
     if input.key.as_deref().is_some_and(|given| given != key) {
-        errors.push(
-            "/key",
-            FieldCode::Conflict,
-            "the key differs from the one in the path",
-        );
+        errors.push("/key", FieldCode::Conflict, "the key differs from the one in the path");
     }
     let sources = sources(&input.channels);
     if sources.is_empty() {
-        errors.push(
-            "/channels",
-            FieldCode::Empty,
-            "at least one channel is needed",
-        );
+        errors.push("/channels", FieldCode::Empty, "at least one channel is needed");
     }
     for (pointer, source) in sources {
         errors.text(pointer, source, SOURCE_BYTES_MAX);
@@ -241,57 +209,32 @@ fn compiles(template: &Template) -> Result<(), Problem> {
     let Err(error) = CompiledTemplate::compile(&plan::template_view(template)) else {
         return Ok(());
     };
-    let (channel, part) = error
-        .part
-        .split_once('.')
-        .unwrap_or((error.part.as_str(), ""));
+    let (channel, part) = error.part.split_once('.').unwrap_or((error.part.as_str(), ""));
     let field = match (channel, part) {
         ("in_app" | "webhook", "text") => "body",
         ("email", "title") => "subject",
         (_, part) => part,
     };
     let mut errors = FieldErrors::default();
-    errors.push(
-        &format!("/channels/{channel}/{field}"),
-        FieldCode::InvalidTemplate,
-        error.reason,
-    );
+    errors.push(&format!("/channels/{channel}/{field}"), FieldCode::InvalidTemplate, error.reason);
     errors.finish()
 }
 
 fn sources(channels: &ChannelSources) -> Vec<(&'static str, &str)> {
-    let ChannelSources {
-        in_app,
-        email,
-        sms,
-        whatsapp,
-        webhook,
-    } = channels;
+    let ChannelSources { in_app, email, sms, whatsapp, webhook } = channels;
     let mut list = Vec::new();
     if let Some(InAppSource { title, body, url }) = in_app {
         list.push(("/channels/in_app/title", title.as_str()));
         list.push(("/channels/in_app/body", body));
         list.extend(url.as_deref().map(|url| ("/channels/in_app/url", url)));
     }
-    if let Some(EmailSource {
-        subject,
-        text,
-        html,
-    }) = email
-    {
+    if let Some(EmailSource { subject, text, html }) = email {
         list.push(("/channels/email/subject", subject));
         list.push(("/channels/email/text", text));
         list.extend(html.as_deref().map(|html| ("/channels/email/html", html)));
     }
-    list.extend(
-        sms.iter()
-            .map(|source| ("/channels/sms/text", source.text.as_str())),
-    );
-    list.extend(
-        whatsapp
-            .iter()
-            .map(|source| ("/channels/whatsapp/text", source.text.as_str())),
-    );
+    list.extend(sms.iter().map(|source| ("/channels/sms/text", source.text.as_str())));
+    list.extend(whatsapp.iter().map(|source| ("/channels/whatsapp/text", source.text.as_str())));
     if let Some(WebhookSource { title, body }) = webhook {
         list.push(("/channels/webhook/title", title));
         list.push(("/channels/webhook/body", body));
@@ -304,10 +247,7 @@ fn not_found() -> Problem {
 }
 
 async fn announce(app: &App, tenant: &str, key: &str) {
-    let changed = Changed::Template {
-        tenant: tenant.to_owned(),
-        key: key.to_owned(),
-    };
+    let changed = Changed::Template { tenant: tenant.to_owned(), key: key.to_owned() };
     app.lookups.forget(&changed);
     changed.announce(&app.deps.bus).await;
 }
@@ -334,20 +274,11 @@ pub(super) async fn put_template(
     let json = body::json_bytes(&headers, body, app.options.body_bytes_max, &app.options).await?;
     let template = check(&key, body::decode(&json, "")?, caller.tenant())?;
     let store = &app.deps.store;
-    let is_new = store
-        .put_template(&template)
-        .await
-        .map_err(|error| store_problem(&error))?;
+    let is_new = store.put_template(&template).await.map_err(|error| store_problem(&error))?;
     announce(&app, caller.tenant(), &key).await;
-    let stored = store
-        .template(caller.tenant(), &key)
-        .await
-        .map_err(|error| store_problem(&error))?;
-    let status = if is_new {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
+    let stored =
+        store.template(caller.tenant(), &key).await.map_err(|error| store_problem(&error))?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(stored.unwrap_or(template).into())))
 }
 
@@ -397,11 +328,7 @@ pub(super) async fn delete_template(
         .await
         .map_err(|error| store_problem(&error))?;
     announce(&app, caller.tenant(), &key).await;
-    if existed {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(not_found())
-    }
+    if existed { Ok(StatusCode::NO_CONTENT) } else { Err(not_found()) }
 }
 
 /// List templates by key
@@ -430,10 +357,7 @@ pub(super) async fn list_templates(
         .await
         .map_err(|error| store_problem(&error))?;
     let next_cursor = next_name_cursor(&mut rows, limit, |row| &row.key);
-    Ok(Json(TemplatePage {
-        data: rows.into_iter().map(TemplateOut::from).collect(),
-        next_cursor,
-    }))
+    Ok(Json(TemplatePage { data: rows.into_iter().map(TemplateOut::from).collect(), next_cursor }))
 }
 
 #[cfg(test)]
@@ -454,11 +378,7 @@ mod tests {
                 "/channels/email/subject",
                 FieldCode::InvalidTemplate,
             ),
-            (
-                r#"{"key":"other","channels":{"sms":{"text":"x"}}}"#,
-                "/key",
-                FieldCode::Conflict,
-            ),
+            (r#"{"key":"other","channels":{"sms":{"text":"x"}}}"#, "/key", FieldCode::Conflict),
         ] {
             let problem = check("t", serde_json::from_str(json).unwrap(), "acme").unwrap_err();
             assert_eq!(

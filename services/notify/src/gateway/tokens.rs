@@ -64,17 +64,11 @@ pub(super) async fn post_token(
     errors.name("/user", &input.user);
     let ttl = input.ttl_seconds.unwrap_or(app.options.token_ttl_seconds);
     if ttl == 0 || ttl > app.options.token_ttl_seconds_max {
-        let detail = format!(
-            "1 to {} seconds are allowed",
-            app.options.token_ttl_seconds_max
-        );
+        let detail = format!("1 to {} seconds are allowed", app.options.token_ttl_seconds_max);
         errors.push("/ttl_seconds", FieldCode::OutOfRange, detail);
     }
     errors.finish()?;
-    Ok((
-        StatusCode::CREATED,
-        Json(mint(&app, &input.user, caller.tenant(), ttl)?),
-    ))
+    Ok((StatusCode::CREATED, Json(mint(&app, &input.user, caller.tenant(), ttl)?)))
 }
 
 /// Mints a token for a user whose name was checked.
@@ -113,13 +107,6 @@ pub(super) fn mint(
         .map_err(|error| Problem::new(Code::Internal, error.to_string()))?
         .as_str()
         .to_owned();
-    let expires_at = Micros(now.0 - now.0.rem_euclid(1_000_000))
-        .plus_seconds(ttl)
-        .to_rfc3339();
-    Ok(TokenOut {
-        token,
-        expires_at,
-        ws_url: app.deps.ws_url.clone(),
-        channel,
-    })
+    let expires_at = Micros(now.0 - now.0.rem_euclid(1_000_000)).plus_seconds(ttl).to_rfc3339();
+    Ok(TokenOut { token, expires_at, ws_url: app.deps.ws_url.clone(), channel })
 }

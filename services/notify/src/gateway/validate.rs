@@ -26,10 +26,7 @@ pub(super) struct FieldErrors {
 impl FieldErrors {
     /// For a part of a body that begins at `prefix` (empty for the whole).
     pub(super) fn at(prefix: impl Into<String>) -> Self {
-        Self {
-            prefix: prefix.into(),
-            list: Vec::new(),
-        }
+        Self { prefix: prefix.into(), list: Vec::new() }
     }
 
     /// Adds an error; those beyond the limit are dropped.
@@ -41,21 +38,13 @@ impl FieldErrors {
     ) {
         if self.list.len() < ERRORS_MAX {
             let pointer = format!("{}{pointer}", self.prefix);
-            self.list.push(FieldError {
-                pointer,
-                code,
-                detail: detail.into(),
-            });
+            self.list.push(FieldError { pointer, code, detail: detail.into() });
         }
     }
 
     /// Ok if there is none.
     pub(super) fn finish(self) -> Result<(), Problem> {
-        if self.list.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::fields(self.list))
-        }
+        if self.list.is_empty() { Ok(()) } else { Err(Problem::fields(self.list)) }
     }
 
     /// A name that a user chose: printable, not too long.
@@ -75,11 +64,7 @@ impl FieldErrors {
     /// A text of at most `max` bytes, possibly empty.
     pub(super) fn text(&mut self, pointer: &str, text: &str, max: usize) {
         if text.len() > max {
-            self.push(
-                pointer,
-                FieldCode::TooLong,
-                format!("at most {max} bytes are allowed"),
-            );
+            self.push(pointer, FieldCode::TooLong, format!("at most {max} bytes are allowed"));
         }
     }
 
@@ -140,9 +125,7 @@ impl FieldErrors {
 /// Whether SMTP can carry mail to this address; syntax only.
 pub(super) fn is_email(email: &str) -> bool {
     email.len() <= EMAIL_BYTES_MAX
-        && !email
-            .chars()
-            .any(|ch| ch.is_control() || ch.is_whitespace())
+        && !email.chars().any(|ch| ch.is_control() || ch.is_whitespace())
         && email.parse::<lettre::Address>().is_ok()
 }
 
@@ -193,11 +176,7 @@ mod tests {
 
     #[test]
     fn emails() {
-        for good in [
-            "a@x.org",
-            "first.last+tag@mail.example.com",
-            "o'neil@example.com",
-        ] {
+        for good in ["a@x.org", "first.last+tag@mail.example.com", "o'neil@example.com"] {
             assert!(is_email(good), "{good}");
         }
         let long = format!("{}@example.com", "a".repeat(250));
@@ -250,12 +229,9 @@ mod tests {
         ] {
             assert!(!is_http_url(bad), "{bad}");
         }
-        for (link, good) in [
-            ("/a/b", true),
-            ("//evil.example", false),
-            ("/\\evil", false),
-            ("a/b", false),
-        ] {
+        for (link, good) in
+            [("/a/b", true), ("//evil.example", false), ("/\\evil", false), ("a/b", false)]
+        {
             let mut errors = FieldErrors::default();
             errors.link("/url", link);
             assert_eq!(errors.finish().is_ok(), good, "{link}");

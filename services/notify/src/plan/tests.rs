@@ -11,13 +11,7 @@ use crate::contracts::Priority;
 const NOW: Micros = Micros(1_700_000_000_000_000);
 
 fn target(id: &str) -> Target {
-    Target {
-        id: id.to_owned(),
-        inline: false,
-        email: None,
-        phone: None,
-        webhook_url: None,
-    }
+    Target { id: id.to_owned(), inline: false, email: None, phone: None, webhook_url: None }
 }
 
 fn request(to: Vec<Target>, channels: Option<Vec<Channel>>) -> NotificationRequest {
@@ -57,18 +51,11 @@ fn template(sources: &[(Channel, &str)]) -> CompiledTemplate {
         .map(|(channel, text)| {
             (
                 *channel,
-                ChannelTemplate {
-                    text: Some((*text).to_owned()),
-                    ..ChannelTemplate::default()
-                },
+                ChannelTemplate { text: Some((*text).to_owned()), ..ChannelTemplate::default() },
             )
         })
         .collect();
-    CompiledTemplate::compile(&TemplateView {
-        key: "welcome".to_owned(),
-        channels,
-    })
-    .unwrap()
+    CompiledTemplate::compile(&TemplateView { key: "welcome".to_owned(), channels }).unwrap()
 }
 
 /// (what the store knows, the target, the channel) -> (status, reason, address)
@@ -90,22 +77,11 @@ fn rows() -> Vec<Row> {
         email: email.map(str::to_owned),
         ..target("alice")
     };
-    let off = |channel| RecipientView {
-        preferences: BTreeMap::from([(channel, false)]),
-        ..person()
-    };
-    let on = RecipientView {
-        preferences: BTreeMap::from([(Email, true)]),
-        ..person()
-    };
-    let numbers = RecipientView {
-        whatsapp: Some("+15550002".to_owned()),
-        ..person()
-    };
-    let bare = RecipientView {
-        email: Some("  ".to_owned()),
-        ..RecipientView::default()
-    };
+    let off =
+        |channel| RecipientView { preferences: BTreeMap::from([(channel, false)]), ..person() };
+    let on = RecipientView { preferences: BTreeMap::from([(Email, true)]), ..person() };
+    let numbers = RecipientView { whatsapp: Some("+15550002".to_owned()), ..person() };
+    let bare = RecipientView { email: Some("  ".to_owned()), ..RecipientView::default() };
     vec![
         (
             "stored address",
@@ -116,15 +92,7 @@ fn rows() -> Vec<Row> {
             None,
             Some("alice@example.test"),
         ),
-        (
-            "switched on",
-            Some(on),
-            target("alice"),
-            Email,
-            Queued,
-            None,
-            Some("alice@example.test"),
-        ),
+        ("switched on", Some(on), target("alice"), Email, Queued, None, Some("alice@example.test")),
         (
             "the request's address wins",
             Some(person()),
@@ -143,15 +111,7 @@ fn rows() -> Vec<Row> {
             None,
             Some("new@example.test"),
         ),
-        (
-            "inline without address",
-            None,
-            inline(None),
-            Email,
-            Suppressed,
-            Some(NO_ADDRESS),
-            None,
-        ),
+        ("inline without address", None, inline(None), Email, Suppressed, Some(NO_ADDRESS), None),
         (
             "inline falls back to the store",
             Some(person()),
@@ -197,15 +157,7 @@ fn rows() -> Vec<Row> {
             Some(PREFERENCE_OFF),
             None,
         ),
-        (
-            "unknown",
-            None,
-            target("alice"),
-            Sms,
-            Suppressed,
-            Some(UNKNOWN_RECIPIENT),
-            None,
-        ),
+        ("unknown", None, target("alice"), Sms, Suppressed, Some(UNKNOWN_RECIPIENT), None),
         (
             "known without address",
             Some(bare.clone()),
@@ -224,24 +176,8 @@ fn rows() -> Vec<Row> {
             Some(NO_ADDRESS),
             None,
         ),
-        (
-            "in-app for a stranger",
-            None,
-            target("alice"),
-            InApp,
-            Delivered,
-            None,
-            None,
-        ),
-        (
-            "in-app for a name with wildcards",
-            None,
-            target("a.*.>"),
-            InApp,
-            Delivered,
-            None,
-            None,
-        ),
+        ("in-app for a stranger", None, target("alice"), InApp, Delivered, None, None),
+        ("in-app for a name with wildcards", None, target("a.*.>"), InApp, Delivered, None, None),
         (
             "in-app for a name with a line break",
             None,
@@ -251,15 +187,7 @@ fn rows() -> Vec<Row> {
             Some(BAD_RECIPIENT),
             None,
         ),
-        (
-            "sms",
-            Some(person()),
-            target("alice"),
-            Sms,
-            Queued,
-            None,
-            Some("+15550001"),
-        ),
+        ("sms", Some(person()), target("alice"), Sms, Queued, None, Some("+15550001")),
         (
             "whatsapp falls back to the phone",
             Some(person()),
@@ -294,28 +222,17 @@ fn rows() -> Vec<Row> {
 fn every_rule_has_its_row() {
     for (name, known, target, channel, status, reason, address) in rows() {
         let recipients = Recipients::from([(target.id.clone(), known)]);
-        let plan = plan(
-            &request(vec![target], Some(vec![channel])),
-            &recipients,
-            None,
-            NOW,
-        )
-        .unwrap();
+        let plan =
+            plan(&request(vec![target], Some(vec![channel])), &recipients, None, NOW).unwrap();
         assert_eq!(plan.planned.len(), 1, "{name}");
         assert_eq!(plan.planned[0].status, status, "{name}");
         assert_eq!(plan.planned[0].reason.as_deref(), reason, "{name}");
         assert_eq!(
-            plan.deliveries
-                .first()
-                .map(|delivery| delivery.address.as_str()),
+            plan.deliveries.first().map(|delivery| delivery.address.as_str()),
             address,
             "{name}"
         );
-        assert_eq!(
-            plan.inbox.len(),
-            usize::from(status == DeliveryStatus::Delivered),
-            "{name}"
-        );
+        assert_eq!(plan.inbox.len(), usize::from(status == DeliveryStatus::Delivered), "{name}");
     }
 }
 
@@ -323,58 +240,34 @@ fn every_rule_has_its_row() {
 fn too_late_is_expired_on_every_channel() {
     let mut late = request(vec![target("alice")], Some(Channel::ALL.to_vec()));
     late.expires_at = Some(NOW);
-    let outcome = plan(
-        &late,
-        &Recipients::from([("alice".to_owned(), Some(person()))]),
-        None,
-        NOW,
-    )
-    .unwrap();
+    let outcome =
+        plan(&late, &Recipients::from([("alice".to_owned(), Some(person()))]), None, NOW).unwrap();
     assert_eq!(outcome.planned.len(), Channel::ALL.len());
     assert!(
-        outcome
-            .planned
-            .iter()
-            .all(|line| line.status == DeliveryStatus::Expired
-                && line.reason.as_deref() == Some(EXPIRED))
+        outcome.planned.iter().all(|line| line.status == DeliveryStatus::Expired
+            && line.reason.as_deref() == Some(EXPIRED))
     );
     assert!(outcome.inbox.is_empty() && outcome.deliveries.is_empty());
     late.expires_at = Some(Micros(NOW.0 + 1));
-    assert!(
-        !plan(&late, &Recipients::new(), None, NOW)
-            .unwrap()
-            .inbox
-            .is_empty()
-    );
+    assert!(!plan(&late, &Recipients::new(), None, NOW).unwrap().inbox.is_empty());
 }
 
 #[test]
 fn channels_come_from_the_request_the_template_or_default_to_the_bell() {
     let template = template(&[(Channel::InApp, "x"), (Channel::Email, "y")]);
     assert_eq!(channels(&request(vec![], None), None), [Channel::InApp]);
-    assert_eq!(
-        channels(&request(vec![], None), Some(&template)),
-        [Channel::InApp, Channel::Email]
-    );
+    assert_eq!(channels(&request(vec![], None), Some(&template)), [Channel::InApp, Channel::Email]);
     let twice = Some(vec![Channel::Sms, Channel::Email, Channel::Sms]);
-    assert_eq!(
-        channels(&request(vec![], twice), Some(&template)),
-        [Channel::Sms, Channel::Email]
-    );
+    assert_eq!(channels(&request(vec![], twice), Some(&template)), [Channel::Sms, Channel::Email]);
 }
 
 #[test]
 fn templates_fill_and_fail_as_a_whole() {
-    let mut wanted = request(
-        vec![target("alice"), target("bob")],
-        Some(vec![Channel::InApp, Channel::Sms]),
-    );
+    let mut wanted =
+        request(vec![target("alice"), target("bob")], Some(vec![Channel::InApp, Channel::Sms]));
     wanted.to[1].phone = Some("+1".to_owned());
     let data = json!({"n": 1}).as_object().unwrap().clone();
-    wanted.content = Content::Template {
-        key: "welcome".to_owned(),
-        data,
-    };
+    wanted.content = Content::Template { key: "welcome".to_owned(), data };
     let personal = template(&[(Channel::InApp, "{{ recipient.id }} {{ n }}")]);
     let outcome = plan(&wanted, &Recipients::new(), Some(&personal), NOW).unwrap();
     let bodies: Vec<String> = outcome
@@ -388,16 +281,12 @@ fn templates_fill_and_fail_as_a_whole() {
     assert_eq!(bodies, ["alice 1", "bob 1"]);
     assert_eq!(outcome.planned[3].reason.as_deref(), Some(NO_TEXT));
     assert_eq!(
-        plan(&wanted, &Recipients::new(), None, NOW)
-            .unwrap_err()
-            .reason(),
+        plan(&wanted, &Recipients::new(), None, NOW).unwrap_err().reason(),
         "unknown_template"
     );
     let broken = template(&[(Channel::InApp, "{{ missing }}")]);
     assert_eq!(
-        plan(&wanted, &Recipients::new(), Some(&broken), NOW)
-            .unwrap_err()
-            .reason(),
+        plan(&wanted, &Recipients::new(), Some(&broken), NOW).unwrap_err().reason(),
         "template_failed"
     );
 }

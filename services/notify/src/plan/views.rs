@@ -13,9 +13,7 @@ pub fn recipient_view(row: &Recipient) -> RecipientView {
     let preferences = Channel::ALL
         .into_iter()
         .filter_map(|channel| {
-            row.preferences
-                .get(channel.as_str())
-                .map(|wanted| (channel, *wanted))
+            row.preferences.get(channel.as_str()).map(|wanted| (channel, *wanted))
         })
         .collect();
     RecipientView {
@@ -55,17 +53,11 @@ pub fn template_view(row: &Template) -> TemplateView {
             },
         );
     }
-    for (channel, part) in [
-        (Channel::Sms, sources.sms),
-        (Channel::Whatsapp, sources.whatsapp),
-    ] {
+    for (channel, part) in [(Channel::Sms, sources.sms), (Channel::Whatsapp, sources.whatsapp)] {
         if let Some(part) = part {
             channels.insert(
                 channel,
-                ChannelTemplate {
-                    text: some(part.text),
-                    ..ChannelTemplate::default()
-                },
+                ChannelTemplate { text: some(part.text), ..ChannelTemplate::default() },
             );
         }
     }
@@ -79,8 +71,5 @@ pub fn template_view(row: &Template) -> TemplateView {
             },
         );
     }
-    TemplateView {
-        key: row.key.clone(),
-        channels,
-    }
+    TemplateView { key: row.key.clone(), channels }
 }

@@ -28,20 +28,15 @@ pub(super) fn install(environment: &mut Environment<'static>) {
     environment.add_filter("replace", replace);
     environment.add_filter("truncate", truncate);
     environment.add_filter("length", |value: Value| {
-        value
-            .len()
-            .ok_or_else(|| refuse("only texts, lists and objects have a length"))
+        value.len().ok_or_else(|| refuse("only texts, lists and objects have a length"))
     });
     environment.add_filter("first", |value: Value| edge(&value, true));
     environment.add_filter("last", |value: Value| edge(&value, false));
     environment.add_filter("round", round);
-    environment.add_filter("int", |value: Value| {
-        number(&value).map(|number| number.trunc() as i64)
-    });
+    environment
+        .add_filter("int", |value: Value| number(&value).map(|number| number.trunc() as i64));
     environment.add_filter("e", escape);
-    environment.add_filter("safe", |value: Value| {
-        text(&value).map(Value::from_safe_string)
-    });
+    environment.add_filter("safe", |value: Value| text(&value).map(Value::from_safe_string));
     environment.add_test("defined", |value: Value| !value.is_undefined());
     environment.add_test("none", |value: Value| value.is_none());
 }
@@ -78,10 +73,7 @@ fn text(value: &Value) -> Result<String, Error> {
 }
 
 fn number(value: &Value) -> Result<f64, Error> {
-    text(value)?
-        .trim()
-        .parse()
-        .map_err(|_| refuse("the value is not a number"))
+    text(value)?.trim().parse().map_err(|_| refuse("the value is not a number"))
 }
 
 /// Keeps the mark "safe" of the input, refuses what is too long.
@@ -89,11 +81,7 @@ fn capped(input: &Value, output: String) -> Result<Value, Error> {
     if output.len() > TEXT_BYTES_MAX {
         return Err(refuse("the text is too long"));
     }
-    Ok(if input.is_safe() {
-        Value::from_safe_string(output)
-    } else {
-        Value::from(output)
-    })
+    Ok(if input.is_safe() { Value::from_safe_string(output) } else { Value::from(output) })
 }
 
 fn capitalize(text: &str) -> String {
@@ -128,11 +116,8 @@ fn join(value: Value, separator: Option<String>) -> Result<Value, Error> {
 
 fn replace(value: Value, from: String, to: String) -> Result<Value, Error> {
     let input = text(&value)?;
-    let hits = if from.is_empty() {
-        input.chars().count() + 1
-    } else {
-        input.matches(&from).count()
-    };
+    let hits =
+        if from.is_empty() { input.chars().count() + 1 } else { input.matches(&from).count() };
     if input.len().saturating_add(hits.saturating_mul(to.len())) > TEXT_BYTES_MAX {
         return Err(refuse("the text is too long"));
     }

@@ -50,16 +50,11 @@ pub(super) fn check(source: &str) -> Result<(), String> {
 
 fn check_statement(code: &str) -> Result<(), String> {
     let code = code.trim_start_matches(['-', '+']).trim_start();
-    let word: String = code
-        .chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .collect();
+    let word: String = code.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     if STATEMENTS.contains(&word.as_str()) {
         return Ok(());
     }
-    Err(format!(
-        "the statement `{word}` is not available; there are if and for"
-    ))
+    Err(format!("the statement `{word}` is not available; there are if and for"))
 }
 
 /// State of the walk through one `{{ … }}` or `{% … %}`.
@@ -176,9 +171,5 @@ fn check_filter(walk: &mut Walk) -> Result<(), String> {
     if FILTERS.contains(&walk.word.as_str()) {
         return Ok(());
     }
-    Err(format!(
-        "there is no filter {}; there are {}",
-        walk.word,
-        FILTERS.join(", ")
-    ))
+    Err(format!("there is no filter {}; there are {}", walk.word, FILTERS.join(", ")))
 }

@@ -30,9 +30,7 @@ fn data() -> serde_json::Map<String, serde_json::Value> {
 }
 
 fn render(text: &str) -> Result<Rendered, RenderError> {
-    template(text)?
-        .render(Channel::Email, &data(), "alice")
-        .map(Option::unwrap)
+    template(text)?.render(Channel::Email, &data(), "alice").map(Option::unwrap)
 }
 
 #[test]
@@ -48,36 +46,21 @@ fn the_dialect_has_what_messages_need() {
     for (source, expected) in [
         ("{{ n }}/{{ price }}/{{ yes }}/{{ none }}", "3/2.5/True/"),
         ("{{ list|join(', ') }}", "a, b, 3"),
-        (
-            "{% for row in rows %}{{ row.k }}={{ row['v'] }};{% endfor %}",
-            "x=1;y=2;",
-        ),
+        ("{% for row in rows %}{{ row.k }}={{ row['v'] }};{% endfor %}", "x=1;y=2;"),
         (
             "{% for row in rows if row.v > 1 %}{{ loop.index }}{{ row.k }}{% else %}none{% endfor %}",
             "1y",
         ),
-        (
-            "{% if missing %}a{% elif n == 3 and not none %}b{% else %}c{% endif %}",
-            "b",
-        ),
+        ("{% if missing %}a{% elif n == 3 and not none %}b{% else %}c{% endif %}", "b"),
         ("{{ missing|default('friend') }}", "friend"),
-        (
-            "{{ 'ab'|upper }}{{ 'AB'|lower }}{{ 'hELLO'|capitalize }}{{ ' x '|trim }}",
-            "ABabHellox",
-        ),
+        ("{{ 'ab'|upper }}{{ 'AB'|lower }}{{ 'hELLO'|capitalize }}{{ ' x '|trim }}", "ABabHellox"),
         ("{{ rows[0].k ~ '-' ~ (n + 1) }}", "x-4"),
         (
             "{{ price|round(2) }} {{ price|int }} {{ list|length }} {{ list|first }} {{ list|last }}",
             "2.50 2 3 a 3",
         ),
-        (
-            "{{ 'a.b.c'|replace('.', '-') }} {{ 'abcdef'|truncate(4) }}",
-            "a-b-c abc…",
-        ),
-        (
-            "{# a comment * [1,2] #}price * 2 + [1, 2] { } ~",
-            "price * 2 + [1, 2] { } ~",
-        ),
+        ("{{ 'a.b.c'|replace('.', '-') }} {{ 'abcdef'|truncate(4) }}", "a-b-c abc…"),
+        ("{# a comment * [1,2] #}price * 2 + [1, 2] { } ~", "price * 2 + [1, 2] { } ~"),
         ("{{ name|upper | lower|e }}", "{{7*7}} &lt;b&gt;&amp;"),
         ("{{ recipient.id }}", "alice"),
     ] {
@@ -157,18 +140,10 @@ fn what_leaves_the_dialect_is_found_before_anything_is_sent() {
         assert!(template(source).is_err(), "{source}");
     }
     for filter in guard::FILTERS {
+        assert!(template(&format!("{{{{ a|{filter} }}}}")).is_ok(), "{filter}");
+        let error = render(&format!("{{{{ n|{filter} }}}}")).err().map(|error| error.reason);
         assert!(
-            template(&format!("{{{{ a|{filter} }}}}")).is_ok(),
-            "{filter}"
-        );
-        let error = render(&format!("{{{{ n|{filter} }}}}"))
-            .err()
-            .map(|error| error.reason);
-        assert!(
-            !error
-                .as_deref()
-                .unwrap_or_default()
-                .contains("unknown filter"),
+            !error.as_deref().unwrap_or_default().contains("unknown filter"),
             "{filter}: {error:?}"
         );
     }

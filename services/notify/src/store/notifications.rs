@@ -175,10 +175,7 @@ impl Store {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let list = (0..ids.len())
-            .map(|at| format!("${}", at + 3))
-            .collect::<Vec<_>>()
-            .join(",");
+        let list = (0..ids.len()).map(|at| format!("${}", at + 3)).collect::<Vec<_>>().join(",");
         let sql = format!(
             "SELECT id, notification_id, recipient, channel, status, reason, read_at, updated_at FROM deliveries \
              WHERE tenant = $1 AND recipient = $2 AND id IN ({list})"
@@ -187,12 +184,7 @@ impl Store {
         for id in ids {
             query = query.bind(id);
         }
-        query
-            .fetch_all(&self.reads)
-            .await?
-            .iter()
-            .map(delivery_from_row)
-            .collect()
+        query.fetch_all(&self.reads).await?.iter().map(delivery_from_row).collect()
     }
 
     /// A page of notifications, newest first.
@@ -206,10 +198,8 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<NotificationRow>, StoreError> {
         // Only constant text enters the statement; every value is a parameter.
-        let (before_at, before_id) = filter
-            .before
-            .clone()
-            .unwrap_or((Micros(i64::MAX), String::new()));
+        let (before_at, before_id) =
+            filter.before.clone().unwrap_or((Micros(i64::MAX), String::new()));
         let mut sql = format!(
             "SELECT {COLUMNS} FROM notifications n WHERE n.tenant = $1 AND (n.created_at, n.id) < ($2, $3)"
         );
@@ -233,12 +223,7 @@ impl Store {
         for value in filter.status.iter().chain(filter.recipient.iter()) {
             query = query.bind(value);
         }
-        query
-            .fetch_all(&self.reads)
-            .await?
-            .iter()
-            .map(notification_from_row)
-            .collect()
+        query.fetch_all(&self.reads).await?.iter().map(notification_from_row).collect()
     }
 }
 
@@ -290,9 +275,6 @@ fn outcome_from_row(row: &AnyRow) -> Result<OutcomeRow, StoreError> {
         provider: row.try_get("provider")?,
         duration_ms: row.try_get("duration_ms")?,
         retry_at: row.try_get::<Option<i64>, _>("retry_at")?.map(Micros),
-        possible_duplicate: row
-            .try_get::<Option<i64>, _>("possible_duplicate")?
-            .unwrap_or(0)
-            != 0,
+        possible_duplicate: row.try_get::<Option<i64>, _>("possible_duplicate")?.unwrap_or(0) != 0,
     })
 }

@@ -75,10 +75,8 @@ impl Store {
     ) -> Result<Vec<Recipient>, StoreError> {
         let mut found = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(super::ROWS_PER_STATEMENT) {
-            let list = (0..chunk.len())
-                .map(|at| format!("${}", at + 2))
-                .collect::<Vec<_>>()
-                .join(",");
+            let list =
+                (0..chunk.len()).map(|at| format!("${}", at + 2)).collect::<Vec<_>>().join(",");
             let sql =
                 format!("SELECT {COLUMNS} FROM recipients WHERE tenant = $1 AND id IN ({list})");
             let mut query = sqlx::query(AssertSqlSafe(sql)).bind(tenant);

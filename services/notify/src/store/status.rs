@@ -197,11 +197,8 @@ async fn upsert_deliveries(
         }
         for row in query.fetch_all(&mut **tx).await? {
             let channel: Option<String> = row.try_get(2)?;
-            let channel = channel.and_then(|name| {
-                Channel::ALL
-                    .into_iter()
-                    .find(|known| known.as_str() == name)
-            });
+            let channel = channel
+                .and_then(|name| Channel::ALL.into_iter().find(|known| known.as_str() == name));
             channels.insert((row.try_get(0)?, row.try_get(1)?), channel);
         }
     }
@@ -247,27 +244,21 @@ fn completions(
             continue;
         }
         let notification = (outcome.tenant.clone(), outcome.notification_id.to_string());
-        let micros = accepted
-            .get(&notification)
-            .map_or(0, |at| outcome.at.since(*at).max(0));
+        let micros = accepted.get(&notification).map_or(0, |at| outcome.at.since(*at).max(0));
         let channel_of = |id: &dyn std::fmt::Display| {
-            channels
-                .get(&(outcome.tenant.clone(), id.to_string()))
-                .copied()
-                .flatten()
+            channels.get(&(outcome.tenant.clone(), id.to_string())).copied().flatten()
         };
         match &outcome.event {
             OutcomeEvent::Planned { deliveries, .. } => {
                 completed.extend(
-                    deliveries
-                        .iter()
-                        .filter(|planned| planned.status.is_final())
-                        .map(|planned| Completion {
+                    deliveries.iter().filter(|planned| planned.status.is_final()).map(|planned| {
+                        Completion {
                             channel: Some(planned.channel),
                             status: planned.status,
                             micros,
                             confirmed: false,
-                        }),
+                        }
+                    }),
                 );
             }
             OutcomeEvent::Attempted(report) if report.status.is_final() => {
@@ -278,18 +269,9 @@ fn completions(
                     confirmed: false,
                 })
             }
-            OutcomeEvent::Confirmed {
-                delivery_id,
-                status,
-                ..
-            } if status.is_final() => {
+            OutcomeEvent::Confirmed { delivery_id, status, .. } if status.is_final() => {
                 let channel = channel_of(delivery_id);
-                completed.push(Completion {
-                    channel,
-                    status: *status,
-                    micros,
-                    confirmed: true,
-                });
+                completed.push(Completion { channel, status: *status, micros, confirmed: true });
             }
             _ => {}
         }

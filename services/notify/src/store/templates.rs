@@ -114,10 +114,8 @@ impl Store {
     ) -> Result<Vec<Template>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(super::ROWS_PER_STATEMENT) {
-            let list = (0..chunk.len())
-                .map(|at| format!("${}", at + 2))
-                .collect::<Vec<_>>()
-                .join(",");
+            let list =
+                (0..chunk.len()).map(|at| format!("${}", at + 2)).collect::<Vec<_>>().join(",");
             let sql = format!(
                 "SELECT tenant, template_key, channels, created_at, updated_at FROM templates \
                  WHERE tenant = $1 AND template_key IN ({list})"

@@ -46,17 +46,8 @@ async fn a_stopped_database_does_not_stop_sending() {
     platform.store.close().await;
     let unseen = r#"{"to":"never-seen","content":{"title":"x"}}"#;
     assert_eq!(gateway.post(GOOD).send().await.unwrap().status(), 202);
-    assert_eq!(
-        gateway.post(unseen).send().await.unwrap().status(),
-        202,
-        "the dispatcher decides"
-    );
-    let found = problem(
-        gateway
-            .admin(Method::GET, "/v1/recipients/alice", None)
-            .await,
-    )
-    .await;
+    assert_eq!(gateway.post(unseen).send().await.unwrap().status(), 202, "the dispatcher decides");
+    let found = problem(gateway.admin(Method::GET, "/v1/recipients/alice", None).await).await;
     assert_eq!((found.0, found.1.as_str()), (503, "store_unavailable"));
 }
 
@@ -70,10 +61,8 @@ async fn too_many_requests_and_too_large_a_backlog_are_refused() {
     .await;
     let gateway = platform.gateway().await;
     let answers = join_all((0..8).map(|_| gateway.post(GOOD).send())).await;
-    let statuses: Vec<_> = answers
-        .into_iter()
-        .map(|answer| answer.unwrap().status().as_u16())
-        .collect();
+    let statuses: Vec<_> =
+        answers.into_iter().map(|answer| answer.unwrap().status().as_u16()).collect();
     assert!(statuses.iter().filter(|status| **status == 202).count() >= 3);
     assert!(statuses.contains(&429), "{statuses:?}");
 
@@ -93,10 +82,7 @@ async fn too_many_requests_and_too_large_a_backlog_are_refused() {
             assert_eq!(problem(response).await.1, "overloaded");
             break;
         }
-        assert!(
-            started.elapsed().as_secs() < 20,
-            "the backlog was never seen"
-        );
+        assert!(started.elapsed().as_secs() < 20, "the backlog was never seen");
     }
 }
 
@@ -120,21 +106,14 @@ fn planned(id: NotificationId, recipient: &str) -> Outcome {
         tenant: "default".to_owned(),
         at: clock::now(),
         trace: TraceParent::fresh(),
-        event: OutcomeEvent::Planned {
-            summary,
-            deliveries: vec![delivery],
-        },
+        event: OutcomeEvent::Planned { summary, deliveries: vec![delivery] },
     }
 }
 
 async fn publish(platform: &Platform, outcome: &Outcome) {
     let subject = subjects::outcome(&outcome.tenant, &outcome.notification_id.to_string());
     let body = serde_json::to_vec(outcome).unwrap();
-    platform
-        .bus
-        .publish(Outgoing::new(subject, outcome.id.clone(), body.into()))
-        .await
-        .unwrap();
+    platform.bus.publish(Outgoing::new(subject, outcome.id.clone(), body.into())).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,24 +140,14 @@ async fn a_status_is_waited_for_and_a_read_mark_is_recorded() {
 
     // Somebody else's token marks nothing; the person's own does.
     for (user, expected) in [("mallory", 0), ("alice", 1)] {
-        let request = gateway
-            .request(Method::POST, "/v1/inbox/read")
-            .bearer_auth(platform.token(user));
-        let answer: Value = request
-            .json(&json!({ "ids": [delivery] }))
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
+        let request =
+            gateway.request(Method::POST, "/v1/inbox/read").bearer_auth(platform.token(user));
+        let answer: Value =
+            request.json(&json!({ "ids": [delivery] })).send().await.unwrap().json().await.unwrap();
         assert_eq!(answer["read"], expected, "{user}");
     }
     let messages = platform.channel_messages().await;
-    assert_eq!(
-        (&messages[1]["type"], &messages[1]["ids"]),
-        (&json!("read"), &json!([delivery]))
-    );
+    assert_eq!((&messages[1]["type"], &messages[1]["ids"]), (&json!("read"), &json!([delivery])));
     let outcomes = platform.outcomes().await;
     assert_eq!(
         outcomes
@@ -219,26 +188,16 @@ async fn an_undecodable_outcome_is_parked_and_harms_no_other() {
     }
     record(&platform, &lifecycle);
     for id in &ids {
-        let response = gateway
-            .admin(Method::GET, &format!("/v1/notifications/{id}"), None)
-            .await;
+        let response = gateway.admin(Method::GET, &format!("/v1/notifications/{id}"), None).await;
         assert_eq!(response.status(), 200);
     }
     let started = clock::monotonic();
     loop {
-        let mut dlq = platform
-            .bus
-            .jetstream()
-            .get_stream(topology::DLQ)
-            .await
-            .unwrap();
+        let mut dlq = platform.bus.jetstream().get_stream(topology::DLQ).await.unwrap();
         if dlq.info().await.unwrap().state.messages == 1 {
             break;
         }
-        assert!(
-            started.elapsed().as_secs() < 20,
-            "the poison was never parked"
-        );
+        assert!(started.elapsed().as_secs() < 20, "the poison was never parked");
         tokio::task::yield_now().await;
     }
     assert!(lifecycle.stop(std::time::Duration::from_secs(10)).await);

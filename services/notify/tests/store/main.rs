@@ -31,11 +31,7 @@ async fn sqlite_conforms() {
     let again = Store::connect(&url).await.unwrap();
     again.migrate().await.unwrap();
     assert!(
-        again
-            .recipient("recipients", "alice")
-            .await
-            .unwrap()
-            .is_some(),
+        again.recipient("recipients", "alice").await.unwrap().is_some(),
         "data must survive a restart"
     );
 }
@@ -52,20 +48,14 @@ async fn postgres_conforms() {
 
 #[tokio::test]
 async fn an_unknown_engine_is_refused() {
-    assert!(matches!(
-        Store::connect("mysql://x/y").await,
-        Err(StoreError::UnknownEngine)
-    ));
+    assert!(matches!(Store::connect("mysql://x/y").await, Err(StoreError::UnknownEngine)));
 }
 
 async fn conform(store: &Store) {
     let (one, two) = tokio::join!(store.migrate(), store.ping());
     one.unwrap();
     two.unwrap();
-    store
-        .migrate()
-        .await
-        .expect("migrating twice changes nothing");
+    store.migrate().await.expect("migrating twice changes nothing");
     rows::recipients(store, "recipients").await;
     rows::recipient_names(store, "recipients").await;
     rows::templates(store, "templates").await;

@@ -69,27 +69,12 @@ fn check_rows((_, deliveries, timeline): &Rows) {
         .iter()
         .map(|row| (row.channel.as_deref().unwrap(), row.status.as_str()))
         .collect();
-    assert_eq!(
-        statuses,
-        [
-            ("email", "sent"),
-            ("in_app", "delivered"),
-            ("sms", "delivered")
-        ]
-    );
+    assert_eq!(statuses, [("email", "sent"), ("in_app", "delivered"), ("sms", "delivered")]);
     assert_eq!(deliveries[1].read_at, Some(at(6_000)));
     let events: Vec<_> = timeline.iter().map(|row| row.event.as_str()).collect();
     assert_eq!(
         events,
-        [
-            "planned",
-            "attempted",
-            "attempted",
-            "attempted",
-            "attempted",
-            "confirmed",
-            "read"
-        ]
+        ["planned", "attempted", "attempted", "attempted", "attempted", "confirmed", "read"]
     );
     assert!(timeline[3].possible_duplicate && !timeline[1].possible_duplicate);
 }
@@ -101,10 +86,7 @@ pub async fn an_attempt_before_its_plan_is_kept(store: &Store, tenant: &str) {
         .await
         .unwrap();
     assert_eq!(applied.completed.len(), 1);
-    assert_eq!(
-        applied.completed[0].channel, None,
-        "the plan has not told yet"
-    );
+    assert_eq!(applied.completed[0].channel, None, "the plan has not told yet");
     assert_eq!(story.status(store).await, "accepted");
     store
         .apply_outcomes(&[story.planned(&[("a", Channel::Email, DeliveryStatus::Queued)])])
@@ -112,17 +94,9 @@ pub async fn an_attempt_before_its_plan_is_kept(store: &Store, tenant: &str) {
         .unwrap();
     assert_eq!(story.status(store).await, "completed");
     assert_eq!(story.delivery_status(store, "a").await, "sent");
-    let row = store
-        .notification(tenant, &story.id.to_string())
-        .await
-        .unwrap()
-        .unwrap();
+    let row = store.notification(tenant, &story.id.to_string()).await.unwrap().unwrap();
     assert_eq!(
-        (
-            row.created_at,
-            row.priority.as_str(),
-            row.template.as_deref()
-        ),
+        (row.created_at, row.priority.as_str(), row.template.as_deref()),
         (at(0), "critical", Some("welcome"))
     );
     assert_eq!(row.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
@@ -131,59 +105,19 @@ pub async fn an_attempt_before_its_plan_is_kept(store: &Store, tenant: &str) {
 pub async fn a_status_moves_forward_only_and_a_redrive_reopens_it(store: &Store, tenant: &str) {
     let story = Story::new(tenant, "forward");
     let email = Channel::Email;
-    store
-        .apply_outcomes(&[story.planned(&[("a", email, DeliveryStatus::Queued)])])
-        .await
-        .unwrap();
+    store.apply_outcomes(&[story.planned(&[("a", email, DeliveryStatus::Queued)])]).await.unwrap();
     assert_eq!(story.status(store).await, "planned");
     for (outcome, delivery, notification) in [
-        (
-            story.attempt("a", email, 0, 2, DeliveryStatus::Failed),
-            "failed",
-            "failed",
-        ),
-        (
-            story.attempt("a", email, 0, 1, DeliveryStatus::Retrying),
-            "failed",
-            "failed",
-        ),
-        (
-            story.attempt("a", email, 1, 1, DeliveryStatus::Retrying),
-            "retrying",
-            "planned",
-        ),
-        (
-            story.attempt("a", email, 1, 2, DeliveryStatus::Sent),
-            "sent",
-            "completed",
-        ),
-        (
-            story.confirmed("a", email, DeliveryStatus::Delivered, 1),
-            "delivered",
-            "completed",
-        ),
-        (
-            story.attempt("a", email, 1, 3, DeliveryStatus::Sent),
-            "delivered",
-            "completed",
-        ),
+        (story.attempt("a", email, 0, 2, DeliveryStatus::Failed), "failed", "failed"),
+        (story.attempt("a", email, 0, 1, DeliveryStatus::Retrying), "failed", "failed"),
+        (story.attempt("a", email, 1, 1, DeliveryStatus::Retrying), "retrying", "planned"),
+        (story.attempt("a", email, 1, 2, DeliveryStatus::Sent), "sent", "completed"),
+        (story.confirmed("a", email, DeliveryStatus::Delivered, 1), "delivered", "completed"),
+        (story.attempt("a", email, 1, 3, DeliveryStatus::Sent), "delivered", "completed"),
     ] {
-        store
-            .apply_outcomes(std::slice::from_ref(&outcome))
-            .await
-            .unwrap();
-        assert_eq!(
-            story.delivery_status(store, "a").await,
-            delivery,
-            "{:?}",
-            outcome.event
-        );
-        assert_eq!(
-            story.status(store).await,
-            notification,
-            "{:?}",
-            outcome.event
-        );
+        store.apply_outcomes(std::slice::from_ref(&outcome)).await.unwrap();
+        assert_eq!(story.delivery_status(store, "a").await, delivery, "{:?}", outcome.event);
+        assert_eq!(story.status(store).await, notification, "{:?}", outcome.event);
     }
 }
 
@@ -204,10 +138,7 @@ pub async fn notification_statuses_follow_the_deliveries(store: &Store, tenant: 
             .zip(&statuses)
             .map(|(name, status)| (name.as_str(), Channel::InApp, *status))
             .collect();
-        store
-            .apply_outcomes(&[story.planned(&deliveries)])
-            .await
-            .unwrap();
+        store.apply_outcomes(&[story.planned(&deliveries)]).await.unwrap();
         assert_eq!(story.status(store).await, expected, "{name}");
     }
 }
@@ -218,47 +149,22 @@ pub async fn scheduled_and_rejected_requests_have_statuses_of_their_own(
 ) {
     use DeliveryStatus::Delivered;
     let scheduled = Story::new(tenant, "scheduled");
-    let event = OutcomeEvent::Scheduled {
-        summary: Story::summary(),
-        until: at(9_000),
-    };
-    store
-        .apply_outcomes(&[scheduled.outcome("s", 1, event)])
-        .await
-        .unwrap();
+    let event = OutcomeEvent::Scheduled { summary: Story::summary(), until: at(9_000) };
+    store.apply_outcomes(&[scheduled.outcome("s", 1, event)]).await.unwrap();
     assert_eq!(scheduled.status(store).await, "scheduled");
-    store
-        .apply_outcomes(&[scheduled.planned(&[("a", Channel::InApp, Delivered)])])
-        .await
-        .unwrap();
+    store.apply_outcomes(&[scheduled.planned(&[("a", Channel::InApp, Delivered)])]).await.unwrap();
     assert_eq!(scheduled.status(store).await, "completed");
-    let row = store
-        .notification(tenant, &scheduled.id.to_string())
-        .await
-        .unwrap()
-        .unwrap();
+    let row = store.notification(tenant, &scheduled.id.to_string()).await.unwrap().unwrap();
     assert_eq!(row.scheduled_at, Some(at(9_000)));
 
     let rejected = Story::new(tenant, "rejected");
-    let event = OutcomeEvent::Rejected {
-        summary: Story::summary(),
-        reason: "unknown_template".to_owned(),
-    };
-    store
-        .apply_outcomes(&[rejected.outcome("r", 1, event)])
-        .await
-        .unwrap();
+    let event =
+        OutcomeEvent::Rejected { summary: Story::summary(), reason: "unknown_template".to_owned() };
+    store.apply_outcomes(&[rejected.outcome("r", 1, event)]).await.unwrap();
     assert_eq!(rejected.status(store).await, "failed");
-    let row = store
-        .notification(tenant, &rejected.id.to_string())
-        .await
-        .unwrap()
-        .unwrap();
+    let row = store.notification(tenant, &rejected.id.to_string()).await.unwrap().unwrap();
     assert_eq!(row.reason.as_deref(), Some("unknown_template"));
-    store
-        .apply_outcomes(&[rejected.planned(&[("a", Channel::InApp, Delivered)])])
-        .await
-        .unwrap();
+    store.apply_outcomes(&[rejected.planned(&[("a", Channel::InApp, Delivered)])]).await.unwrap();
     assert_eq!(
         rejected.status(store).await,
         "completed",
@@ -271,11 +177,8 @@ pub async fn pages_are_complete_and_do_not_overlap(store: &Store, tenant: &str) 
     let mut batch = Vec::new();
     for number in 0..23_i64 {
         let story = Story::new(tenant, &format!("page-{number}"));
-        let status = if number % 2 == 0 {
-            DeliveryStatus::Delivered
-        } else {
-            DeliveryStatus::Failed
-        };
+        let status =
+            if number % 2 == 0 { DeliveryStatus::Delivered } else { DeliveryStatus::Failed };
         let recipient = if number % 3 == 0 { "x" } else { "y" };
         let mut outcome = story.planned(&[(recipient, Channel::InApp, status)]);
         if let OutcomeEvent::Planned { summary, .. } = &mut outcome.event {
@@ -303,11 +206,7 @@ pub async fn pages_are_complete_and_do_not_overlap(store: &Store, tenant: &str) 
             recipient: recipient.map(str::to_owned),
             before: None,
         };
-        store
-            .list_notifications(tenant, &filter, 100)
-            .await
-            .unwrap()
-            .len()
+        store.list_notifications(tenant, &filter, 100).await.unwrap().len()
     };
     assert_eq!(count(Some("failed"), None).await, 11);
     assert_eq!(count(None, Some("x")).await, 8);
@@ -327,49 +226,21 @@ pub async fn tenants_are_apart(store: &Store) {
     assert!(store.deliveries("tenant-b", &id).await.unwrap().is_empty());
     assert!(store.timeline("tenant-b", &id).await.unwrap().is_empty());
     let delivery = vec![mine.delivery("alice", Channel::InApp).to_string()];
-    assert_eq!(
-        store
-            .deliveries_of("tenant-a", "alice", &delivery)
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(store.deliveries_of("tenant-a", "alice", &delivery).await.unwrap().len(), 1);
+    assert!(store.deliveries_of("tenant-b", "alice", &delivery).await.unwrap().is_empty());
     assert!(
-        store
-            .deliveries_of("tenant-b", "alice", &delivery)
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    assert!(
-        store
-            .deliveries_of("tenant-a", "bob", &delivery)
-            .await
-            .unwrap()
-            .is_empty(),
+        store.deliveries_of("tenant-a", "bob", &delivery).await.unwrap().is_empty(),
         "not bob's"
     );
-    store
-        .ensure_recipient("tenant-a", "alice", at(0))
-        .await
-        .unwrap();
-    assert!(
-        store
-            .recipient("tenant-b", "alice")
-            .await
-            .unwrap()
-            .is_none()
-    );
+    store.ensure_recipient("tenant-a", "alice", at(0)).await.unwrap();
+    assert!(store.recipient("tenant-b", "alice").await.unwrap().is_none());
     assert!(!store.delete_recipient("tenant-b", "alice").await.unwrap());
 }
 
 pub async fn a_large_batch_is_one_transaction(store: &Store, tenant: &str) {
     let names: Vec<String> = (0..100).map(|at| format!("r{at}")).collect();
-    let deliveries: Vec<_> = names
-        .iter()
-        .map(|name| (name.as_str(), Channel::Email, DeliveryStatus::Queued))
-        .collect();
+    let deliveries: Vec<_> =
+        names.iter().map(|name| (name.as_str(), Channel::Email, DeliveryStatus::Queued)).collect();
     let mut batch = Vec::new();
     for number in 0..12 {
         let story = Story::new(tenant, &format!("large-{number}"));
@@ -383,20 +254,8 @@ pub async fn a_large_batch_is_one_transaction(store: &Store, tenant: &str) {
     let applied = store.apply_outcomes(&batch).await.unwrap();
     assert_eq!(applied.fresh, 12 * 101);
     assert_eq!(applied.completed.len(), 1_200);
-    assert!(
-        applied
-            .completed
-            .iter()
-            .all(|done| done.channel == Some(Channel::Email))
-    );
+    assert!(applied.completed.iter().all(|done| done.channel == Some(Channel::Email)));
     let story = Story::new(tenant, "large-3");
-    assert_eq!(
-        store
-            .deliveries(tenant, &story.id.to_string())
-            .await
-            .unwrap()
-            .len(),
-        100
-    );
+    assert_eq!(store.deliveries(tenant, &story.id.to_string()).await.unwrap().len(), 100);
     assert_eq!(story.status(store).await, "completed");
 }

@@ -20,10 +20,7 @@ pub struct Story {
 
 impl Story {
     pub fn new(tenant: &str, name: &str) -> Self {
-        Self {
-            tenant: tenant.to_owned(),
-            id: NotificationId::derived(&[name]),
-        }
+        Self { tenant: tenant.to_owned(), id: NotificationId::derived(&[name]) }
     }
 
     pub fn delivery(&self, recipient: &str, channel: Channel) -> DeliveryId {
@@ -64,14 +61,7 @@ impl Story {
                 reason: None,
             })
             .collect();
-        self.outcome(
-            "planned",
-            10,
-            OutcomeEvent::Planned {
-                summary: Self::summary(),
-                deliveries,
-            },
-        )
+        self.outcome("planned", 10, OutcomeEvent::Planned { summary: Self::summary(), deliveries })
     }
 
     pub fn attempt(
@@ -111,12 +101,7 @@ impl Story {
         generation: u32,
     ) -> Outcome {
         let delivery_id = self.delivery(recipient, channel);
-        let event = OutcomeEvent::Confirmed {
-            delivery_id,
-            status,
-            reason: None,
-            generation,
-        };
+        let event = OutcomeEvent::Confirmed { delivery_id, status, reason: None, generation };
         self.outcome(&format!("c{generation}.{recipient}"), 5_000, event)
     }
 
@@ -124,29 +109,16 @@ impl Story {
         self.outcome(
             "read",
             6_000,
-            OutcomeEvent::Read {
-                delivery_id: self.delivery(recipient, channel),
-            },
+            OutcomeEvent::Read { delivery_id: self.delivery(recipient, channel) },
         )
     }
 
     pub async fn status(&self, store: &Store) -> String {
-        store
-            .notification(&self.tenant, &self.id.to_string())
-            .await
-            .unwrap()
-            .unwrap()
-            .status
+        store.notification(&self.tenant, &self.id.to_string()).await.unwrap().unwrap().status
     }
 
     pub async fn delivery_status(&self, store: &Store, recipient: &str) -> String {
-        let rows = store
-            .deliveries(&self.tenant, &self.id.to_string())
-            .await
-            .unwrap();
-        rows.into_iter()
-            .find(|row| row.recipient.as_deref() == Some(recipient))
-            .unwrap()
-            .status
+        let rows = store.deliveries(&self.tenant, &self.id.to_string()).await.unwrap();
+        rows.into_iter().find(|row| row.recipient.as_deref() == Some(recipient)).unwrap().status
     }
 }

@@ -71,15 +71,7 @@ impl Platform {
         };
         store.put_recipient(&alice).await.unwrap();
         let token_keys = TokenKeys::new(SECRET, None).unwrap();
-        Self {
-            nats,
-            bus,
-            store,
-            options,
-            keys,
-            token_keys,
-            _folder: folder,
-        }
+        Self { nats, bus, store, options, keys, token_keys, _folder: folder }
     }
 
     /// Another gateway on the same bus and store.
@@ -107,14 +99,9 @@ impl Platform {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (options, role) = (self.options.clone(), lifecycle.clone());
         lifecycle.spawn_essential("gateway", async move {
-            gateway::run(listener, options, deps, role)
-                .await
-                .map_err(|error| error.to_string())
+            gateway::run(listener, options, deps, role).await.map_err(|error| error.to_string())
         });
-        let client = reqwest::Client::builder()
-            .timeout(Duration::from_secs(40))
-            .build()
-            .unwrap();
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(40)).build().unwrap();
         let [_, sender, admin] = &self.keys;
         Gateway {
             url,
@@ -147,42 +134,24 @@ impl Platform {
     /// Every request that the gateway stored.
     pub async fn stored(&self) -> Vec<NotificationRequest> {
         let envelopes = self.payloads(topology::REQUESTS).await;
-        let parts = envelopes
-            .iter()
-            .flat_map(|payload| decode_parts(payload).unwrap());
-        parts
-            .map(|part| serde_json::from_slice(&part.body).unwrap())
-            .collect()
+        let parts = envelopes.iter().flat_map(|payload| decode_parts(payload).unwrap());
+        parts.map(|part| serde_json::from_slice(&part.body).unwrap()).collect()
     }
 
     pub async fn outcomes(&self) -> Vec<Outcome> {
         let payloads = self.payloads(topology::OUTCOMES).await;
-        payloads
-            .iter()
-            .map(|payload| serde_json::from_slice(payload).unwrap())
-            .collect()
+        payloads.iter().map(|payload| serde_json::from_slice(payload).unwrap()).collect()
     }
 
     pub async fn channel_messages(&self) -> Vec<Value> {
         let payloads = self.payloads(topology::CHANNELS).await;
-        payloads
-            .iter()
-            .map(|payload| serde_json::from_slice(payload).unwrap())
-            .collect()
+        payloads.iter().map(|payload| serde_json::from_slice(payload).unwrap()).collect()
     }
 
     /// Nothing may be left behind by a refused request.
     pub async fn assert_nothing_stored(&self) {
-        for stream in [
-            topology::REQUESTS,
-            topology::OUTCOMES,
-            topology::CHANNELS,
-            topology::DLQ,
-        ] {
-            assert!(
-                self.payloads(stream).await.is_empty(),
-                "something was left in {stream}"
-            );
+        for stream in [topology::REQUESTS, topology::OUTCOMES, topology::CHANNELS, topology::DLQ] {
+            assert!(self.payloads(stream).await.is_empty(), "something was left in {stream}");
         }
         assert!(
             self.store
@@ -235,15 +204,8 @@ impl Drop for Gateway {
 /// A problem document: status, code, and pointer and code of each field.
 pub async fn problem(response: Response) -> (u16, String, Vec<(String, String)>) {
     let status = response.status().as_u16();
-    assert_eq!(
-        response.headers()["content-type"],
-        "application/problem+json",
-        "{status}"
-    );
-    let request_id = response.headers()["x-request-id"]
-        .to_str()
-        .unwrap()
-        .to_owned();
+    assert_eq!(response.headers()["content-type"], "application/problem+json", "{status}");
+    let request_id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
     let body: Value = response.json().await.unwrap();
     assert_eq!(body["request_id"], request_id.as_str());
     assert_eq!(body["status"], status);
@@ -254,20 +216,13 @@ pub async fn problem(response: Response) -> (u16, String, Vec<(String, String)>)
     (
         status,
         code,
-        errors
-            .iter()
-            .map(|error| (text(&error["pointer"]), text(&error["code"])))
-            .collect(),
+        errors.iter().map(|error| (text(&error["pointer"]), text(&error["code"]))).collect(),
     )
 }
 
 /// The recorder role on this platform, until the lifecycle stops.
 pub fn record(platform: &Platform, lifecycle: &Lifecycle) {
-    let (store, bus, role) = (
-        platform.store.clone(),
-        platform.bus.clone(),
-        lifecycle.clone(),
-    );
+    let (store, bus, role) = (platform.store.clone(), platform.bus.clone(), lifecycle.clone());
     lifecycle.spawn_essential("recorder", async move {
         campana_notify::recorder::run(Default::default(), store, bus, role)
             .await

@@ -28,10 +28,8 @@ fn bin_dir() -> PathBuf {
 }
 
 fn is_root() -> bool {
-    let id = Command::new("id")
-        .arg("-u")
-        .output()
-        .expect("the program id is part of every Unix system");
+    let id =
+        Command::new("id").arg("-u").output().expect("the program id is part of every Unix system");
     String::from_utf8_lossy(&id.stdout).trim() == "0"
 }
 
@@ -58,17 +56,10 @@ impl Postgres {
     /// Starts a server and waits until it takes connections.
     pub fn start() -> Self {
         let bin = bin_dir();
-        let folder = tempfile::Builder::new()
-            .prefix("campana-pg-")
-            .tempdir()
-            .unwrap();
+        let folder = tempfile::Builder::new().prefix("campana-pg-").tempdir().unwrap();
         let data = folder.path().join("data");
         if is_root() {
-            let owned = Command::new("chown")
-                .arg("postgres")
-                .arg(folder.path())
-                .status()
-                .unwrap();
+            let owned = Command::new("chown").arg("postgres").arg(folder.path()).status().unwrap();
             assert!(
                 owned.success(),
                 "cannot give {} to the user postgres",
@@ -87,11 +78,7 @@ impl Postgres {
             .current_dir("/")
             .output()
             .expect("cannot run initdb");
-        assert!(
-            made.status.success(),
-            "initdb failed: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
+        assert!(made.status.success(), "initdb failed: {}", String::from_utf8_lossy(&made.stderr));
         let port = campana_bus::testing::free_port().unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let child = command(&bin.join("postgres"))
@@ -105,11 +92,7 @@ impl Postgres {
             .stderr(log)
             .spawn()
             .expect("cannot run postgres");
-        let server = Self {
-            child,
-            port,
-            folder,
-        };
+        let server = Self { child, port, folder };
         server.wait_until_ready();
         server
     }

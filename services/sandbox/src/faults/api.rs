@@ -21,10 +21,7 @@ struct Script {
 
 pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
-        .route(
-            "/api/faults",
-            get(show).put(replace).post(add).delete(clear),
-        )
+        .route("/api/faults", get(show).put(replace).post(add).delete(clear))
         .route("/api/faults/{id}", delete(remove))
         .with_state(shared)
 }
@@ -37,10 +34,7 @@ async fn replace(
     State(shared): State<Arc<Shared>>,
     ProblemJson(script): ProblemJson<Script>,
 ) -> Result<Json<Value>, Problem> {
-    shared
-        .faults
-        .replace(script.rules)
-        .map_err(Problem::invalid)?;
+    shared.faults.replace(script.rules).map_err(Problem::invalid)?;
     shared.mailbox.faults_changed();
     Ok(Json(json!({"rules": shared.faults.view()})))
 }
@@ -55,10 +49,7 @@ async fn add(
 }
 
 async fn clear(State(shared): State<Arc<Shared>>) -> Result<StatusCode, Problem> {
-    shared
-        .faults
-        .replace(Vec::new())
-        .map_err(Problem::invalid)?;
+    shared.faults.replace(Vec::new()).map_err(Problem::invalid)?;
     shared.mailbox.faults_changed();
     Ok(StatusCode::NO_CONTENT)
 }

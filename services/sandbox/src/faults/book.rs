@@ -44,10 +44,7 @@ pub struct FaultBook {
 
 impl FaultBook {
     pub fn new(stats: Arc<Stats>) -> Self {
-        Self {
-            rules: Mutex::new(Rules::default()),
-            stats,
-        }
+        Self { rules: Mutex::new(Rules::default()), stats }
     }
 
     /// Decides about one request and counts.
@@ -68,8 +65,7 @@ impl FaultBook {
         }
         drop(rules);
         if !decision.applied.is_empty() {
-            self.stats
-                .faults(facts.channel.as_str(), decision.applied.len() as u64);
+            self.stats.faults(facts.channel.as_str(), decision.applied.len() as u64);
         }
         decision
     }
@@ -84,10 +80,7 @@ impl FaultBook {
         }
         let mut rules = self.lock();
         let next = rules.next;
-        *rules = Rules {
-            next,
-            ..Rules::default()
-        };
+        *rules = Rules { next, ..Rules::default() };
         for rule in new {
             rules.push(rule);
         }
@@ -141,11 +134,7 @@ impl Rules {
         let seed = rule.matching.seed.unwrap_or(DEFAULT_SEED);
         self.draws.push(StdRng::seed_from_u64(seed));
         self.ids.push(self.next);
-        self.counted.push(Counted {
-            rule,
-            seen: 0,
-            applied: 0,
-        });
+        self.counted.push(Counted { rule, seen: 0, applied: 0 });
         rule_id(self.next)
     }
 }

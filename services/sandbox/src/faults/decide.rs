@@ -36,24 +36,10 @@ impl Counted {
 /// What replaces the normal answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    Reply {
-        code: u16,
-        enhanced: String,
-        text: String,
-    },
-    Http {
-        status: u16,
-        code: Option<u32>,
-        message: Option<String>,
-        retry_after: Option<u64>,
-    },
-    Hang {
-        when: When,
-        limit: Duration,
-    },
-    Close {
-        when: When,
-    },
+    Reply { code: u16, enhanced: String, text: String },
+    Http { status: u16, code: Option<u32>, message: Option<String>, retry_after: Option<u64> },
+    Hang { when: When, limit: Duration },
+    Close { when: When },
 }
 
 /// What goes wrong with the status callbacks of an accepted text message.
@@ -96,10 +82,7 @@ pub fn decide(
             continue;
         }
         decision.seen.push(index);
-        let turn = rule
-            .matching
-            .every
-            .is_none_or(|n| (counted.seen + 1).is_multiple_of(n));
+        let turn = rule.matching.every.is_none_or(|n| (counted.seen + 1).is_multiple_of(n));
         if !turn || rule.matching.probability.is_some_and(|p| draw(index) >= p) {
             continue;
         }
@@ -116,10 +99,7 @@ fn concerns(rule: &Rule, facts: &Facts<'_>) -> bool {
         && rule.effect.stage(rule.channel) == facts.stage
         && rule.matching.recipient.as_deref().is_none_or(|part| {
             let part = part.to_lowercase();
-            facts
-                .recipients
-                .iter()
-                .any(|recipient| recipient.to_lowercase().contains(&part))
+            facts.recipients.iter().any(|recipient| recipient.to_lowercase().contains(&part))
         })
 }
 
@@ -139,33 +119,20 @@ fn apply(effect: &Effect, decision: &mut Decision, draw: impl FnMut() -> f64) ->
             decision.outcome.get_or_insert(*error_code);
             return free;
         }
-        Effect::Reply {
-            code,
-            enhanced,
-            text,
-            ..
-        } => Action::Reply {
+        Effect::Reply { code, enhanced, text, .. } => Action::Reply {
             code: *code,
-            enhanced: enhanced
-                .clone()
-                .unwrap_or_else(|| format!("{}.0.0", code / 100)),
+            enhanced: enhanced.clone().unwrap_or_else(|| format!("{}.0.0", code / 100)),
             text: text.clone().unwrap_or_else(|| "scripted fault".to_owned()),
         },
-        Effect::Http {
-            status,
-            code,
-            message,
-            retry_after,
-        } => Action::Http {
+        Effect::Http { status, code, message, retry_after } => Action::Http {
             status: *status,
             code: *code,
             message: message.clone(),
             retry_after: *retry_after,
         },
-        Effect::Hang { when, ms, .. } => Action::Hang {
-            when: *when,
-            limit: ms.map_or(DEFAULT_HANG, Duration::from_millis),
-        },
+        Effect::Hang { when, ms, .. } => {
+            Action::Hang { when: *when, limit: ms.map_or(DEFAULT_HANG, Duration::from_millis) }
+        }
         Effect::Close { when, .. } => Action::Close { when: *when },
     };
     if decision.action.is_some() {

@@ -60,11 +60,7 @@ impl GreylistMemory {
 
 /// What a magic mailbox does at a stage. `greylisted` is asked only for `greylist@…`.
 pub fn smtp(stage: Stage, recipient: &str, greylisted: impl FnOnce() -> bool) -> Decision {
-    let local = recipient
-        .split('@')
-        .next()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
+    let local = recipient.split('@').next().unwrap_or_default().to_ascii_lowercase();
     let local = local.split('+').next().unwrap_or_default();
     let mut decision = Decision::default();
     decision.action = match (stage, local) {
@@ -77,10 +73,7 @@ pub fn smtp(stage: Stage, recipient: &str, greylisted: impl FnOnce() -> bool) ->
             reply(451, "4.7.1", "greylisted, try again later")
         }
         (Stage::AfterDot, "spam") => reply(550, "5.7.1", "message refused by policy"),
-        (Stage::AfterDot, "hang") => Some(Action::Hang {
-            when: When::Before,
-            limit: DEFAULT_HANG,
-        }),
+        (Stage::AfterDot, "hang") => Some(Action::Hang { when: When::Before, limit: DEFAULT_HANG }),
         (Stage::AfterDot, "drop") => Some(Action::Close { when: When::Before }),
         (Stage::AfterDot, "lost") => Some(Action::Close { when: When::After }),
         (Stage::AfterDot, "slow") => {
@@ -108,10 +101,7 @@ pub fn twilio(number: &str) -> Decision {
         "0429" => twilio_error(429, 20_429, Some(1)),
         "0500" => twilio_error(500, 20_500, None),
         "0503" => twilio_error(503, 20_503, Some(1)),
-        "0504" => Some(Action::Hang {
-            when: When::Before,
-            limit: DEFAULT_HANG,
-        }),
+        "0504" => Some(Action::Hang { when: When::Before, limit: DEFAULT_HANG }),
         "0990" => Some(Action::Close { when: When::Before }),
         "0991" => Some(Action::Close { when: When::After }),
         _ => None,
@@ -120,11 +110,8 @@ pub fn twilio(number: &str) -> Decision {
         "0200" => decision.delay = SLOW,
         "0992" => decision.callbacks.lost = Some(Vec::new()),
         "0993" => {
-            decision.callbacks = CallbackFault {
-                copies: 2,
-                reordered: true,
-                ..CallbackFault::default()
-            };
+            decision.callbacks =
+                CallbackFault { copies: 2, reordered: true, ..CallbackFault::default() };
         }
         // +15005553003 is accepted and ends undelivered with 30003.
         _ => {
@@ -155,12 +142,7 @@ pub fn webhook(name: &str) -> Decision {
     if let Some(status) = number("status-").and_then(|n| u16::try_from(n).ok()) {
         if (200..=599).contains(&status) {
             let retry_after = matches!(status, 429 | 503).then_some(1);
-            decision.action = Some(Action::Http {
-                status,
-                code: None,
-                message: None,
-                retry_after,
-            });
+            decision.action = Some(Action::Http { status, code: None, message: None, retry_after });
         }
     } else if let Some(ms) = number("slow-") {
         decision.delay = Duration::from_millis(ms.min(MAX_SLOW_MS));
@@ -168,10 +150,7 @@ pub fn webhook(name: &str) -> Decision {
         match name {
             "slow" => decision.delay = SLOW,
             "hang" => {
-                decision.action = Some(Action::Hang {
-                    when: When::Before,
-                    limit: DEFAULT_HANG,
-                });
+                decision.action = Some(Action::Hang { when: When::Before, limit: DEFAULT_HANG });
             }
             "drop" => decision.action = Some(Action::Close { when: When::Before }),
             "lost" => decision.action = Some(Action::Close { when: When::After }),
@@ -182,18 +161,9 @@ pub fn webhook(name: &str) -> Decision {
 }
 
 fn reply(code: u16, enhanced: &str, text: &str) -> Option<Action> {
-    Some(Action::Reply {
-        code,
-        enhanced: enhanced.to_owned(),
-        text: text.to_owned(),
-    })
+    Some(Action::Reply { code, enhanced: enhanced.to_owned(), text: text.to_owned() })
 }
 
 fn twilio_error(status: u16, code: u32, retry_after: Option<u64>) -> Option<Action> {
-    Some(Action::Http {
-        status,
-        code: Some(code),
-        message: None,
-        retry_after,
-    })
+    Some(Action::Http { status, code: Some(code), message: None, retry_after })
 }

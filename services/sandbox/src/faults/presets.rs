@@ -38,24 +38,19 @@ pub fn presets() -> Vec<Preset> {
         ("hook-hang", "Webhooks: no answer", "Never answers.", Webhook, None, hang()),
     ];
     rows.into_iter()
-        .map(
-            |(key, title, description, channel, probability, effect)| Preset {
-                key,
-                title,
-                description,
-                rule: Rule {
-                    id: None,
-                    name: Some(title.to_owned()),
-                    channel,
-                    matching: Match {
-                        probability,
-                        ..Match::default()
-                    },
-                    times: None,
-                    effect,
-                },
+        .map(|(key, title, description, channel, probability, effect)| Preset {
+            key,
+            title,
+            description,
+            rule: Rule {
+                id: None,
+                name: Some(title.to_owned()),
+                channel,
+                matching: Match { probability, ..Match::default() },
+                times: None,
+                effect,
             },
-        )
+        })
         .collect()
 }
 
@@ -70,37 +65,19 @@ fn smtp_reply(code: u16, enhanced: &str, text: &str) -> Effect {
 
 fn unavailable(code: Option<u32>, retry_after: Option<u64>) -> Effect {
     let status = if code == Some(20_429) { 429 } else { 503 };
-    Effect::Http {
-        status,
-        code,
-        message: None,
-        retry_after,
-    }
+    Effect::Http { status, code, message: None, retry_after }
 }
 
 fn slow() -> Effect {
-    Effect::Delay {
-        stage: None,
-        delay: Delay::Lognormal {
-            median_ms: 300.0,
-            sigma: 0.8,
-        },
-    }
+    Effect::Delay { stage: None, delay: Delay::Lognormal { median_ms: 300.0, sigma: 0.8 } }
 }
 
 fn hang() -> Effect {
-    Effect::Hang {
-        stage: None,
-        when: When::Before,
-        ms: None,
-    }
+    Effect::Hang { stage: None, when: When::Before, ms: None }
 }
 
 fn lost() -> Effect {
-    Effect::Close {
-        stage: None,
-        when: When::After,
-    }
+    Effect::Close { stage: None, when: When::After }
 }
 
 fn callbacks(mode: CallbackMode) -> Effect {

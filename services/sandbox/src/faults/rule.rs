@@ -192,59 +192,27 @@ impl Rule {
         self.check_stage()?;
         match &self.effect {
             Effect::Delay { delay, .. } => delay.check(),
-            Effect::Reply {
-                code,
-                enhanced,
-                text,
-                ..
-            } => {
-                only(
-                    self.channel == FaultChannel::Smtp,
-                    "reply is for the smtp channel",
-                )?;
+            Effect::Reply { code, enhanced, text, .. } => {
+                only(self.channel == FaultChannel::Smtp, "reply is for the smtp channel")?;
                 check_reply(*code, enhanced.as_deref(), text.as_deref())
             }
-            Effect::Http {
-                status,
-                message,
-                retry_after,
-                ..
-            } => {
-                only(
-                    self.channel != FaultChannel::Smtp,
-                    "http is for twilio and webhook",
-                )?;
+            Effect::Http { status, message, retry_after, .. } => {
+                only(self.channel != FaultChannel::Smtp, "http is for twilio and webhook")?;
                 only((200..=599).contains(status), "status must be 200 to 599")?;
-                only(
-                    retry_after.is_none_or(|s| s <= 86_400),
-                    "retry_after is at most 86400 s",
-                )?;
-                only(
-                    message.as_ref().is_none_or(|m| m.len() <= MAX_TEXT),
-                    "message is too long",
-                )
+                only(retry_after.is_none_or(|s| s <= 86_400), "retry_after is at most 86400 s")?;
+                only(message.as_ref().is_none_or(|m| m.len() <= MAX_TEXT), "message is too long")
             }
-            Effect::Hang { ms, .. } => only(
-                ms.is_none_or(|ms| ms <= MAX_DELAY_MS),
-                "hang is at most 600000 ms",
-            ),
+            Effect::Hang { ms, .. } => {
+                only(ms.is_none_or(|ms| ms <= MAX_DELAY_MS), "hang is at most 600000 ms")
+            }
             Effect::Close { .. } => Ok(()),
             Effect::Callbacks { mode } => {
-                only(
-                    self.channel == FaultChannel::Twilio,
-                    "callbacks is for twilio",
-                )?;
+                only(self.channel == FaultChannel::Twilio, "callbacks is for twilio")?;
                 mode.check()
             }
             Effect::Outcome { error_code } => {
-                only(
-                    self.channel == FaultChannel::Twilio,
-                    "outcome is for twilio",
-                )?;
-                only(
-                    (10_000..=99_999).contains(error_code),
-                    "error_code has five digits",
-                )
+                only(self.channel == FaultChannel::Twilio, "outcome is for twilio")?;
+                only((10_000..=99_999).contains(error_code), "error_code has five digits")
             }
         }
     }
@@ -252,19 +220,10 @@ impl Rule {
     fn check_match(&self) -> Result<(), String> {
         let m = &self.matching;
         only(m.every.is_none_or(|n| n >= 1), "every must be at least 1")?;
-        only(
-            m.probability.is_none_or(|p| (0.0..=1.0).contains(&p)),
-            "probability is 0 to 1",
-        )?;
+        only(m.probability.is_none_or(|p| (0.0..=1.0).contains(&p)), "probability is 0 to 1")?;
         let recipient = m.recipient.as_deref();
-        only(
-            recipient.is_none_or(|r| !r.is_empty() && r.len() <= MAX_TEXT),
-            "recipient length",
-        )?;
-        only(
-            self.name.as_ref().is_none_or(|n| n.len() <= MAX_TEXT),
-            "name is too long",
-        )?;
+        only(recipient.is_none_or(|r| !r.is_empty() && r.len() <= MAX_TEXT), "recipient length")?;
+        only(self.name.as_ref().is_none_or(|n| n.len() <= MAX_TEXT), "name is too long")?;
         only(self.times != Some(0), "times must be at least 1")
     }
 
@@ -281,10 +240,7 @@ impl Rule {
             given.is_none_or(|stage| (stage == Stage::Request) != smtp),
             "smtp knows the stages connect, mail, rcpt, data, after_dot; the others only request",
         )?;
-        let early = matches!(
-            self.effect.stage(self.channel),
-            Stage::Connect | Stage::Mail
-        );
+        let early = matches!(self.effect.stage(self.channel), Stage::Connect | Stage::Mail);
         only(
             !(early && self.matching.recipient.is_some()),
             "no recipient is known at connect or mail",
@@ -329,14 +285,9 @@ fn check_reply(code: u16, enhanced: Option<&str>, text: Option<&str>) -> Result<
         let parts: Vec<&str> = enhanced.split('.').collect();
         let digits =
             |p: &&str| (1..=3).contains(&p.len()) && p.bytes().all(|byte| byte.is_ascii_digit());
+        only(parts.len() == 3 && parts.iter().all(digits), "enhanced looks like 5.1.1")?;
         only(
-            parts.len() == 3 && parts.iter().all(digits),
-            "enhanced looks like 5.1.1",
-        )?;
-        only(
-            parts
-                .first()
-                .is_some_and(|class| *class == (code / 100).to_string()),
+            parts.first().is_some_and(|class| *class == (code / 100).to_string()),
             "the classes of code and enhanced must be the same",
         )?;
     }
@@ -345,9 +296,5 @@ fn check_reply(code: u16, enhanced: Option<&str>, text: Option<&str>) -> Result<
 }
 
 fn only(holds: bool, otherwise: &str) -> Result<(), String> {
-    if holds {
-        Ok(())
-    } else {
-        Err(otherwise.to_owned())
-    }
+    if holds { Ok(()) } else { Err(otherwise.to_owned()) }
 }

@@ -22,18 +22,11 @@ fn book(rules: Vec<serde_json::Value>) -> FaultBook {
 }
 
 fn smtp(stage: Stage, recipients: &'static [&'static str]) -> Facts<'static> {
-    Facts {
-        channel: FaultChannel::Smtp,
-        stage,
-        recipients,
-    }
+    Facts { channel: FaultChannel::Smtp, stage, recipients }
 }
 
-const REQUEST: Facts<'static> = Facts {
-    channel: FaultChannel::Twilio,
-    stage: Stage::Request,
-    recipients: &["+15551234567"],
-};
+const REQUEST: Facts<'static> =
+    Facts { channel: FaultChannel::Twilio, stage: Stage::Request, recipients: &["+15551234567"] };
 
 #[test]
 fn a_reply_strikes_at_its_stage_and_recipient_only() {
@@ -45,14 +38,7 @@ fn a_reply_strikes_at_its_stage_and_recipient_only() {
     assert_eq!(book.decide(&smtp(Stage::Rcpt, &["bob@x"])).action, None);
     let action = book.decide(&smtp(Stage::Rcpt, &["ann@x"])).action.unwrap();
     let text = "scripted fault".to_owned();
-    assert_eq!(
-        action,
-        Action::Reply {
-            code: 451,
-            enhanced: "4.7.1".to_owned(),
-            text
-        }
-    );
+    assert_eq!(action, Action::Reply { code: 451, enhanced: "4.7.1".to_owned(), text });
     assert_eq!((book.view()[0].seen, book.view()[0].applied), (1, 1));
 }
 
@@ -60,9 +46,7 @@ fn a_reply_strikes_at_its_stage_and_recipient_only() {
 fn times_switches_a_rule_off() {
     let rule = json!({"channel": "twilio", "times": 2, "effect": {"kind": "http", "status": 503}});
     let book = book(vec![rule]);
-    let hits = (0..5)
-        .filter(|_| book.decide(&REQUEST).action.is_some())
-        .count();
+    let hits = (0..5).filter(|_| book.decide(&REQUEST).action.is_some()).count();
     assert_eq!(hits, 2);
     assert!(!book.view()[0].active);
 }
@@ -91,9 +75,7 @@ fn chance_is_seeded_and_near_its_probability() {
     });
     let story = || -> Vec<bool> {
         let book = book(vec![script.clone()]);
-        (0..1_000)
-            .map(|_| book.decide(&REQUEST).action.is_some())
-            .collect()
+        (0..1_000).map(|_| book.decide(&REQUEST).action.is_some()).collect()
     };
     let first = story();
     assert_eq!(first, story());
@@ -112,10 +94,7 @@ fn delays_add_up_and_the_first_replacement_wins_without_using_up_the_second() {
     ]);
     let first = book.decide(&REQUEST);
     assert_eq!(first.delay, Duration::from_millis(50));
-    assert!(matches!(
-        first.action,
-        Some(Action::Http { status: 429, .. })
-    ));
+    assert!(matches!(first.action, Some(Action::Http { status: 429, .. })));
     let second = book.decide(&REQUEST);
     assert_eq!(second.action, Some(Action::Close { when: When::After }));
     assert_eq!(book.decide(&REQUEST).action, None);
@@ -126,11 +105,7 @@ fn distributions_come_from_the_draws_alone() {
     let with = |delay: serde_json::Value| {
         let rule = rule(json!({"channel": "twilio", "effect": {"kind": "delay", "delay": delay}}));
         move |draw: f64| {
-            let counted = Counted {
-                rule: rule.clone(),
-                seen: 0,
-                applied: 0,
-            };
+            let counted = Counted { rule: rule.clone(), seen: 0, applied: 0 };
             decide(&[counted], &REQUEST, |_| draw).delay.as_secs_f64() * 1_000.0
         }
     };
@@ -185,23 +160,11 @@ fn impossible_rules_are_refused() {
 
 #[test]
 fn rules_are_added_and_removed_by_id() {
-    let book = book(vec![
-        json!({"channel": "smtp", "effect": {"kind": "close"}}),
-    ]);
-    let id = book
-        .add(rule(
-            json!({"channel": "webhook", "effect": {"kind": "hang"}}),
-        ))
-        .unwrap();
+    let book = book(vec![json!({"channel": "smtp", "effect": {"kind": "close"}})]);
+    let id = book.add(rule(json!({"channel": "webhook", "effect": {"kind": "hang"}}))).unwrap();
     assert!(book.remove("flt_1"));
     assert!(!book.remove("flt_1"));
-    assert_eq!(
-        book.view()
-            .iter()
-            .map(|view| view.id.clone())
-            .collect::<Vec<_>>(),
-        [id]
-    );
+    assert_eq!(book.view().iter().map(|view| view.id.clone()).collect::<Vec<_>>(), [id]);
 }
 
 #[test]
@@ -211,27 +174,12 @@ fn magic_recipients() {
         Some(Action::Reply { code, enhanced, .. }) => format!("{code} {enhanced}"),
         other => format!("{other:?}"),
     };
-    assert_eq!(
-        code(magic_smtp(Stage::Rcpt, "Bounce+tag@x", never)),
-        "550 5.1.1"
-    );
-    assert_eq!(
-        code(magic_smtp(Stage::AfterDot, "spam@x", never)),
-        "550 5.7.1"
-    );
-    assert_eq!(
-        magic_smtp(Stage::AfterDot, "bounce@x", never),
-        Decision::default()
-    );
+    assert_eq!(code(magic_smtp(Stage::Rcpt, "Bounce+tag@x", never)), "550 5.1.1");
+    assert_eq!(code(magic_smtp(Stage::AfterDot, "spam@x", never)), "550 5.7.1");
+    assert_eq!(magic_smtp(Stage::AfterDot, "bounce@x", never), Decision::default());
     assert_eq!(magic_smtp(Stage::Rcpt, "ann@x", never), Decision::default());
-    assert_eq!(
-        code(magic_smtp(Stage::Rcpt, "greylist@x", || true)),
-        "451 4.7.1"
-    );
-    assert_eq!(
-        magic_smtp(Stage::Rcpt, "greylist@x", || false),
-        Decision::default()
-    );
+    assert_eq!(code(magic_smtp(Stage::Rcpt, "greylist@x", || true)), "451 4.7.1");
+    assert_eq!(magic_smtp(Stage::Rcpt, "greylist@x", || false), Decision::default());
     let mut memory = GreylistMemory::default();
     assert!(memory.first_time("a@x", "greylist@x"));
     assert!(!memory.first_time("A@x", "greylist@x"));
@@ -250,11 +198,7 @@ fn magic_recipients() {
 
     assert!(matches!(
         magic_webhook("status-503").action,
-        Some(Action::Http {
-            status: 503,
-            retry_after: Some(1),
-            ..
-        })
+        Some(Action::Http { status: 503, retry_after: Some(1), .. })
     ));
     assert_eq!(magic_webhook("status-99"), Decision::default());
     assert_eq!(magic_webhook("slow-250").delay, Duration::from_millis(250));
@@ -274,13 +218,7 @@ fn every_preset_is_a_valid_rule_with_its_own_key() {
 #[test]
 fn the_example_in_the_readme_works() {
     let readme = include_str!("../../README.md");
-    let example = readme
-        .split("```json")
-        .nth(1)
-        .unwrap()
-        .split("```")
-        .next()
-        .unwrap();
+    let example = readme.split("```json").nth(1).unwrap().split("```").next().unwrap();
     let script: serde_json::Value = serde_json::from_str(example).unwrap();
     let rules = script["rules"].as_array().unwrap().clone();
     assert_eq!(book(rules).view().len(), 5);

@@ -32,10 +32,7 @@ impl FromStr for MessageId {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        text.strip_prefix("msg_")
-            .and_then(|n| n.parse().ok())
-            .map(Self)
-            .ok_or(())
+        text.strip_prefix("msg_").and_then(|n| n.parse().ok()).map(Self).ok_or(())
     }
 }
 

@@ -122,12 +122,7 @@ impl Mailbox {
 
     /// The newest message that satisfies the predicate.
     pub fn find(&self, wanted: impl Fn(&Message) -> bool) -> Option<Arc<Message>> {
-        self.ring()
-            .messages
-            .iter()
-            .rev()
-            .find(|message| wanted(message))
-            .cloned()
+        self.ring().messages.iter().rev().find(|message| wanted(message)).cloned()
     }
 
     /// Newest first: what satisfies the predicate after the first `skip`, at most `take`, and
@@ -139,10 +134,7 @@ impl Mailbox {
         take: usize,
     ) -> (Vec<Arc<Message>>, bool) {
         let snapshot: Vec<Arc<Message>> = self.ring().messages.iter().rev().cloned().collect();
-        let mut found = snapshot
-            .into_iter()
-            .filter(|message| wanted(message))
-            .skip(skip);
+        let mut found = snapshot.into_iter().filter(|message| wanted(message)).skip(skip);
         let page: Vec<Arc<Message>> = found.by_ref().take(take).collect();
         (page, found.next().is_some())
     }

@@ -63,17 +63,11 @@ pub(super) fn select(newest_first: &[Arc<Message>], query: &Query) -> Page {
         }
         if messages.len() == limit {
             let next_before = messages.last().map(|last| last.id);
-            return Page {
-                messages,
-                next_before,
-            };
+            return Page { messages, next_before };
         }
         messages.push(Arc::clone(message));
     }
-    Page {
-        messages,
-        next_before: None,
-    }
+    Page { messages, next_before: None }
 }
 
 fn matches(message: &Message, query: &Query, to: Option<&str>, text: Option<&str>) -> bool {
@@ -84,17 +78,12 @@ fn matches(message: &Message, query: &Query, to: Option<&str>, text: Option<&str
     };
     after
         && query.before.is_none_or(|before| message.id < before)
-        && query
-            .channel
-            .is_none_or(|channel| message.channel == channel)
+        && query.channel.is_none_or(|channel| message.channel == channel)
         && to.is_none_or(|part| message.to.iter().any(|to| to.to_lowercase().contains(part)))
         && text.is_none_or(|part| contains(message, part))
 }
 
 fn contains(message: &Message, part: &str) -> bool {
     let fields = [&message.from, &message.subject, &message.preview];
-    fields
-        .into_iter()
-        .chain(&message.to)
-        .any(|field| field.to_lowercase().contains(part))
+    fields.into_iter().chain(&message.to).any(|field| field.to_lowercase().contains(part))
 }

@@ -7,10 +7,7 @@ use super::*;
 use crate::stamp::Stamp;
 
 fn draft(channel: Channel, to: &str, subject: &str, seconds: i64) -> Draft {
-    let received = Stamp {
-        at: Micros(seconds * 1_000_000),
-        monotonic_ns: seconds as u64,
-    };
+    let received = Stamp { at: Micros(seconds * 1_000_000), monotonic_ns: seconds as u64 };
     Draft {
         channel,
         from: "app@example.test".to_owned(),
@@ -37,10 +34,7 @@ fn the_oldest_goes_first_when_the_count_is_reached() {
     assert_eq!(mailbox.get(MessageId(4)).unwrap().id, MessageId(4));
     assert!(mailbox.get(MessageId(6)).is_none());
     let totals = mailbox.totals();
-    assert_eq!(
-        (totals.kept, totals.evicted, totals.received),
-        (3, 2, [0, 5, 0, 0])
-    );
+    assert_eq!((totals.kept, totals.evicted, totals.received), (3, 2, [0, 5, 0, 0]));
 }
 
 #[test]
@@ -60,53 +54,17 @@ fn lists_filter_and_page() {
     mailbox.add(draft(Channel::Sms, "+15551234567", "", 20));
     mailbox.add(draft(Channel::Email, "bob@example.test", "Invoice", 30));
     let list = |query: Query| ids(&mailbox.list(&query));
-    let email = Query {
-        channel: Some(Channel::Email),
-        ..Query::default()
-    };
+    let email = Query { channel: Some(Channel::Email), ..Query::default() };
     assert_eq!(list(email), [3, 1]);
-    assert_eq!(
-        list(Query {
-            to: Some("ann@".to_owned()),
-            ..Query::default()
-        }),
-        [1]
-    );
-    assert_eq!(
-        list(Query {
-            text: Some("invoice".to_owned()),
-            ..Query::default()
-        }),
-        [3]
-    );
-    assert_eq!(
-        list(Query {
-            since: "msg_1".parse().ok(),
-            ..Query::default()
-        }),
-        [3, 2]
-    );
+    assert_eq!(list(Query { to: Some("ann@".to_owned()), ..Query::default() }), [1]);
+    assert_eq!(list(Query { text: Some("invoice".to_owned()), ..Query::default() }), [3]);
+    assert_eq!(list(Query { since: "msg_1".parse().ok(), ..Query::default() }), [3, 2]);
     let since = Some(Since::At(Micros(20_000_000)));
-    assert_eq!(
-        list(Query {
-            since,
-            ..Query::default()
-        }),
-        [3]
-    );
-    let first = mailbox.list(&Query {
-        limit: Some(2),
-        ..Query::default()
-    });
-    assert_eq!(
-        (ids(&first), first.next_before),
-        (vec![3, 2], Some(MessageId(2)))
-    );
-    let last = mailbox.list(&Query {
-        before: first.next_before,
-        limit: Some(2),
-        ..Query::default()
-    });
+    assert_eq!(list(Query { since, ..Query::default() }), [3]);
+    let first = mailbox.list(&Query { limit: Some(2), ..Query::default() });
+    assert_eq!((ids(&first), first.next_before), (vec![3, 2], Some(MessageId(2))));
+    let last =
+        mailbox.list(&Query { before: first.next_before, limit: Some(2), ..Query::default() });
     assert_eq!((ids(&last), last.next_before), (vec![1], None));
     assert!("yesterday".parse::<Since>().is_err());
 }
@@ -130,9 +88,5 @@ fn previews_fold_white_space_and_are_short() {
     let long = preview(&"word ".repeat(100));
     assert!(long.ends_with('…') && long.chars().count() <= message::PREVIEW_CHARS);
     let one = preview(&"x".repeat(1_000));
-    assert!(
-        one.chars().count() <= message::PREVIEW_CHARS,
-        "{}",
-        one.chars().count()
-    );
+    assert!(one.chars().count() <= message::PREVIEW_CHARS, "{}", one.chars().count());
 }

@@ -34,10 +34,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Reply> {
         Request::Mail { from } if from.flags & MAIL_BODY_BINARYMIME != 0 => {
             return Err(Reply::new(555, "5.5.4", "BINARYMIME is not offered"));
         }
-        Request::Mail { from } => Command::Mail {
-            from: from.address,
-            size: from.size,
-        },
+        Request::Mail { from } => Command::Mail { from: from.address, size: from.size },
         Request::Rcpt { to } if to.address.is_empty() => {
             return Err(Reply::new(553, "5.1.3", "recipient is empty"));
         }
@@ -48,10 +45,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Reply> {
         Request::Vrfy { .. } => Command::Vrfy,
         Request::Help { .. } => Command::Help,
         Request::Quit => Command::Quit,
-        Request::Auth {
-            mechanism,
-            initial_response,
-        } => {
+        Request::Auth { mechanism, initial_response } => {
             let initial = Some(initial_response).filter(|text| !text.is_empty());
             match mechanism {
                 AUTH_PLAIN => Command::AuthPlain { initial },
@@ -88,38 +82,20 @@ mod tests {
 
     #[test]
     fn commands_are_case_insensitive_and_carry_their_parameters() {
-        let mail = |from: &str, size| {
-            Ok(Command::Mail {
-                from: from.to_owned(),
-                size,
-            })
-        };
+        let mail = |from: &str, size| Ok(Command::Mail { from: from.to_owned(), size });
         assert_eq!(
             parse(b"ehlo [127.0.0.1]"),
-            Ok(Command::Ehlo {
-                host: "[127.0.0.1]".to_owned()
-            })
+            Ok(Command::Ehlo { host: "[127.0.0.1]".to_owned() })
         );
-        assert_eq!(
-            parse(b"MAIL FROM:<a@x.test> SIZE=12 BODY=8BITMIME"),
-            mail("a@x.test", 12)
-        );
+        assert_eq!(parse(b"MAIL FROM:<a@x.test> SIZE=12 BODY=8BITMIME"), mail("a@x.test", 12));
         assert_eq!(parse(b"mail from:<>"), mail("", 0));
         assert_eq!(
             parse(b"RCPT TO:<b+c@x.test>"),
-            Ok(Command::Rcpt {
-                to: "b+c@x.test".to_owned()
-            })
+            Ok(Command::Rcpt { to: "b+c@x.test".to_owned() })
         );
-        assert_eq!(
-            parse(b"AUTH PLAIN"),
-            Ok(Command::AuthPlain { initial: None })
-        );
+        assert_eq!(parse(b"AUTH PLAIN"), Ok(Command::AuthPlain { initial: None }));
         let initial = Some("AGEAYg==".to_owned());
-        assert_eq!(
-            parse(b"AUTH PLAIN AGEAYg=="),
-            Ok(Command::AuthPlain { initial })
-        );
+        assert_eq!(parse(b"AUTH PLAIN AGEAYg=="), Ok(Command::AuthPlain { initial }));
         assert_eq!(parse(b"quit"), Ok(Command::Quit));
     }
 

@@ -121,11 +121,7 @@ impl Connection<'_> {
 
     /// Gives a proposal's answer and applies its change, unless a fault takes its place.
     async fn act(&mut self, proposal: Proposal) -> io::Result<Flow> {
-        let Proposal {
-            reply,
-            change,
-            stage,
-        } = proposal;
+        let Proposal { reply, change, stage } = proposal;
         let verdict = match &stage {
             None => Verdict::Proceed,
             Some((stage, recipient)) => {
@@ -150,11 +146,7 @@ impl Connection<'_> {
             return Ok(self.refuse(reply));
         }
         self.say(&reply);
-        let flow = if change == Change::Close {
-            Flow::Close
-        } else {
-            Flow::On
-        };
+        let flow = if change == Change::Close { Flow::Close } else { Flow::On };
         if change == Change::StartData {
             let limits = &self.receiver.shared.options.smtp;
             let data = DataReceiver::new(limits.message_bytes, limits.text_line);
@@ -168,11 +160,7 @@ impl Connection<'_> {
     /// the connection itself.
     fn replace(&mut self, reply: &Reply, stage: Option<Stage>) -> Flow {
         self.say(reply);
-        if reply.code == 421 || stage == Some(Stage::Connect) {
-            Flow::Close
-        } else {
-            Flow::On
-        }
+        if reply.code == 421 || stage == Some(Stage::Connect) { Flow::Close } else { Flow::On }
     }
 
     /// Takes message content from the buffer. `None`: more has to be read first.
@@ -234,11 +222,7 @@ impl Connection<'_> {
     async fn judge(&mut self, stage: Stage, recipients: &[String]) -> io::Result<Verdict> {
         let shared = &self.receiver.shared;
         let names: Vec<&str> = recipients.iter().map(String::as_str).collect();
-        let facts = Facts {
-            channel: FaultChannel::Smtp,
-            stage,
-            recipients: &names,
-        };
+        let facts = Facts { channel: FaultChannel::Smtp, stage, recipients: &names };
         let mut decision = shared.faults.decide(&facts);
         if decision.action.is_none() {
             let sender = self.session.sender();
@@ -258,19 +242,11 @@ impl Connection<'_> {
         }
         Ok(match action {
             None | Some(Action::Http { .. }) => Verdict::Proceed,
-            Some(Action::Reply {
-                code,
-                enhanced,
-                text,
-            }) => Verdict::Replace(Reply::new(code, &enhanced, &text)),
-            Some(Action::Hang {
-                when: When::Before,
-                limit,
-            }) => Verdict::Vanish(limit),
-            Some(Action::Hang {
-                when: When::After,
-                limit,
-            }) => Verdict::ProceedThenVanish(limit),
+            Some(Action::Reply { code, enhanced, text }) => {
+                Verdict::Replace(Reply::new(code, &enhanced, &text))
+            }
+            Some(Action::Hang { when: When::Before, limit }) => Verdict::Vanish(limit),
+            Some(Action::Hang { when: When::After, limit }) => Verdict::ProceedThenVanish(limit),
             Some(Action::Close { when: When::Before }) => Verdict::Vanish(Duration::ZERO),
             Some(Action::Close { when: When::After }) => Verdict::ProceedThenVanish(Duration::ZERO),
         })
@@ -357,11 +333,7 @@ struct Budget {
 
 impl Budget {
     fn new(semaphore: &Arc<Semaphore>) -> Self {
-        Self {
-            semaphore: Arc::clone(semaphore),
-            held: Vec::new(),
-            kib: 0,
-        }
+        Self { semaphore: Arc::clone(semaphore), held: Vec::new(), kib: 0 }
     }
 
     /// Charges until the given octets are covered; false if the budget of all is used up. A

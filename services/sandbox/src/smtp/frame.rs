@@ -37,18 +37,11 @@ pub struct Lines {
 
 impl Lines {
     pub fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            scanned: 0,
-            skipped: 0,
-        }
+        Self { limit, scanned: 0, skipped: 0 }
     }
 
     pub fn next(&mut self, buffer: &mut BytesMut) -> Frame {
-        let Some(end) = buffer[self.scanned..]
-            .iter()
-            .position(|byte| *byte == b'\n')
-        else {
+        let Some(end) = buffer[self.scanned..].iter().position(|byte| *byte == b'\n') else {
             self.scanned = buffer.len();
             if self.skipped + buffer.len() > self.limit {
                 // The rest of the line is dropped as it comes, so memory stays at one buffer.
@@ -56,11 +49,7 @@ impl Lines {
                 self.scanned = 0;
                 buffer.clear();
             }
-            return if self.skipped > MAX_SKIPPED {
-                Frame::Flood
-            } else {
-                Frame::More
-            };
+            return if self.skipped > MAX_SKIPPED { Frame::Flood } else { Frame::More };
         };
         let line = buffer.split_to(self.scanned + end + 1);
         let length = self.skipped + line.len();
@@ -167,10 +156,7 @@ impl DataReceiver {
         if self.line_length + piece.len() > self.line_limit {
             self.refuse(BadData::LineTooLong);
         }
-        let inner = piece
-            .strip_suffix(b"\r\n")
-            .or(piece.strip_suffix(b"\n"))
-            .unwrap_or(piece);
+        let inner = piece.strip_suffix(b"\r\n").or(piece.strip_suffix(b"\n")).unwrap_or(piece);
         if inner.contains(&b'\r') {
             self.refuse(BadData::BareLineEnd);
         }
@@ -218,10 +204,7 @@ mod tests {
 
     #[test]
     fn dots_are_unstuffed_and_the_lone_dot_ends() {
-        assert_eq!(
-            receive(b"a\r\n..\r\n.b\r\nc.\r\n.\r\n"),
-            content("a\r\n.\r\nb\r\nc.\r\n")
-        );
+        assert_eq!(receive(b"a\r\n..\r\n.b\r\nc.\r\n.\r\n"), content("a\r\n.\r\nb\r\nc.\r\n"));
         assert_eq!(receive(b".\r\n"), content(""));
         assert_eq!(receive(b"..\r\n.\r\n"), content(".\r\n"));
         assert_eq!(receive(b"a\r\n.b"), DataFrame::More);
@@ -230,10 +213,7 @@ mod tests {
     #[test]
     fn what_follows_the_dot_stays_in_the_buffer() {
         let mut buffer = BytesMut::from(&b"a\r\n.\r\nQUIT\r\n"[..]);
-        assert_eq!(
-            DataReceiver::new(100, 40).push(&mut buffer),
-            content("a\r\n")
-        );
+        assert_eq!(DataReceiver::new(100, 40).push(&mut buffer), content("a\r\n"));
         assert_eq!(buffer, "QUIT\r\n");
     }
 
@@ -254,19 +234,10 @@ mod tests {
     #[test]
     fn limits_and_nul_refuse_after_the_whole_transfer() {
         let long = format!("{}\r\n.\r\n", "x".repeat(60));
-        assert_eq!(
-            receive(long.as_bytes()),
-            DataFrame::Done(Err(BadData::LineTooLong))
-        );
+        assert_eq!(receive(long.as_bytes()), DataFrame::Done(Err(BadData::LineTooLong)));
         let big = format!("{}.\r\n", "twelve octets\r\n".repeat(10));
-        assert_eq!(
-            receive(big.as_bytes()),
-            DataFrame::Done(Err(BadData::TooBig))
-        );
-        assert_eq!(
-            receive(b"a\0b\r\n.\r\n"),
-            DataFrame::Done(Err(BadData::Nul))
-        );
+        assert_eq!(receive(big.as_bytes()), DataFrame::Done(Err(BadData::TooBig)));
+        assert_eq!(receive(b"a\0b\r\n.\r\n"), DataFrame::Done(Err(BadData::Nul)));
         let flood = "twelve octets\r\n".repeat(100);
         assert_eq!(receive(flood.as_bytes()), DataFrame::Flood);
     }

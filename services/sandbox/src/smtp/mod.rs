@@ -45,11 +45,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, lifecycle: Lifecy
     let limits = &shared.options.smtp;
     let slots = Arc::new(Semaphore::new(limits.connections));
     let budget = Arc::new(Semaphore::new((limits.in_flight_bytes / 1024).max(1)));
-    let receiver = Arc::new(Receiver {
-        shared,
-        budget,
-        lifecycle: lifecycle.clone(),
-    });
+    let receiver = Arc::new(Receiver { shared, budget, lifecycle: lifecycle.clone() });
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {

@@ -15,19 +15,11 @@ pub struct Reply {
 
 impl Reply {
     pub fn new(code: u16, enhanced: &str, text: &str) -> Self {
-        Self {
-            code,
-            enhanced: enhanced.to_owned(),
-            lines: vec![text.to_owned()],
-        }
+        Self { code, enhanced: enhanced.to_owned(), lines: vec![text.to_owned()] }
     }
 
     pub fn lines(code: u16, lines: Vec<String>) -> Self {
-        Self {
-            code,
-            enhanced: String::new(),
-            lines,
-        }
+        Self { code, enhanced: String::new(), lines }
     }
 
     pub fn write(&self, out: &mut BytesMut) {

@@ -128,11 +128,9 @@ impl Session {
             Command::Data => self.data(),
             Command::Rset => Proposal::change(ok("reset"), Change::Reset),
             Command::Noop => Proposal::say(ok("still here")),
-            Command::Vrfy => Proposal::say(Reply::new(
-                252,
-                "2.5.0",
-                "send the message and see what happens",
-            )),
+            Command::Vrfy => {
+                Proposal::say(Reply::new(252, "2.5.0", "send the message and see what happens"))
+            }
             Command::Help => Proposal::say(Reply::new(
                 214,
                 "2.0.0",
@@ -165,12 +163,7 @@ impl Session {
                 self.helo = Some(host);
                 self.envelope = None;
             }
-            Change::Begin(from) => {
-                self.envelope = Some(Envelope {
-                    from,
-                    to: Vec::new(),
-                })
-            }
+            Change::Begin(from) => self.envelope = Some(Envelope { from, to: Vec::new() }),
             Change::AddRecipient(to) => {
                 if let Some(envelope) = &mut self.envelope {
                     envelope.to.push(to);
@@ -212,18 +205,9 @@ impl Session {
 
     fn ehlo(&self) -> Reply {
         let size = format!("SIZE {}", self.limits.message_bytes);
-        let offers = [
-            "campana-sandbox",
-            &size,
-            "8BITMIME",
-            "SMTPUTF8",
-            "PIPELINING",
-        ];
+        let offers = ["campana-sandbox", &size, "8BITMIME", "SMTPUTF8", "PIPELINING"];
         let more = ["ENHANCEDSTATUSCODES", "AUTH PLAIN LOGIN", "HELP"];
-        Reply::lines(
-            250,
-            offers.into_iter().chain(more).map(str::to_owned).collect(),
-        )
+        Reply::lines(250, offers.into_iter().chain(more).map(str::to_owned).collect())
     }
 
     fn mail(&self, from: String, size: usize) -> Proposal {
@@ -319,11 +303,7 @@ impl Proposal {
     }
 
     fn change(reply: Reply, change: Change) -> Self {
-        Self {
-            reply,
-            change,
-            stage: None,
-        }
+        Self { reply, change, stage: None }
     }
 }
 
@@ -333,10 +313,7 @@ fn authenticate(user: String) -> Proposal {
         let reply = Reply::new(535, "5.7.8", "credentials refused");
         return Proposal::change(reply, Change::EndAuth);
     }
-    Proposal::change(
-        Reply::new(235, "2.7.0", "welcome"),
-        Change::Authenticate(user),
-    )
+    Proposal::change(Reply::new(235, "2.7.0", "welcome"), Change::Authenticate(user))
 }
 
 fn ok(text: &str) -> Reply {

@@ -9,10 +9,7 @@ use crate::testing::{Talk, TestSandbox};
 use crate::{SandboxOptions, SmtpLimits};
 
 fn limited(smtp: SmtpLimits) -> SandboxOptions {
-    SandboxOptions {
-        smtp,
-        ..SandboxOptions::default()
-    }
+    SandboxOptions { smtp, ..SandboxOptions::default() }
 }
 
 fn transport(sandbox: &TestSandbox) -> AsyncSmtpTransport<Tokio1Executor> {
@@ -38,10 +35,7 @@ fn letter(to: &str) -> Message {
 #[tokio::test]
 async fn lettre_delivers_and_every_part_can_be_read() {
     let sandbox = TestSandbox::default().await;
-    transport(&sandbox)
-        .send(letter("ann@example.test"))
-        .await
-        .unwrap();
+    transport(&sandbox).send(letter("ann@example.test")).await.unwrap();
     let list = sandbox.messages("?channel=email&to=ann@").await;
     assert_eq!(list[0]["subject"], "Grüße 🔔");
     assert_eq!(list[0]["from"], "Campana <app@example.test>");
@@ -51,28 +45,13 @@ async fn lettre_delivers_and_every_part_can_be_read() {
     assert_eq!(mail["message_id"], "dlv-1@example.test");
     assert_eq!(mail["auth_user"], "app");
     assert_eq!(mail["envelope_to"], json!(["ann@example.test"]));
-    assert!(
-        mail["text"].as_str().unwrap().starts_with(".dot first"),
-        "{}",
-        mail["text"]
-    );
+    assert!(mail["text"].as_str().unwrap().starts_with(".dot first"), "{}", mail["text"]);
     assert!(mail["html"].as_str().unwrap().contains("<b>Ann</b>"));
-    assert!(
-        mail["raw"]
-            .as_str()
-            .unwrap()
-            .contains("multipart/alternative")
-    );
+    assert!(mail["raw"].as_str().unwrap().contains("multipart/alternative"));
     let url = format!("{}/api/messages/{id}/html", sandbox.web);
     let page = sandbox.client.get(url).send().await.unwrap();
-    let policy = page.headers()["content-security-policy"]
-        .to_str()
-        .unwrap()
-        .to_owned();
-    assert!(
-        policy.starts_with("sandbox; default-src 'none'"),
-        "{policy}"
-    );
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("sandbox; default-src 'none'"), "{policy}");
     sandbox.stop().await;
 }
 
@@ -82,12 +61,7 @@ async fn many_clients_at_once() {
     let transport = transport(&sandbox);
     let sends = (0..100).map(|n| {
         let transport = transport.clone();
-        async move {
-            transport
-                .send(letter(&format!("user{n}@example.test")))
-                .await
-                .unwrap()
-        }
+        async move { transport.send(letter(&format!("user{n}@example.test"))).await.unwrap() }
     });
     futures::future::join_all(sends).await;
     assert_eq!(sandbox.messages("?limit=1000").await.len(), 100);
@@ -105,10 +79,7 @@ async fn headers_only_and_plain_text_mails_show_no_html() {
         .unwrap();
     transport(&sandbox).send(letter).await.unwrap();
     let mail = sandbox.get("/api/messages/msg_1").await["email"].clone();
-    assert_eq!(
-        (&mail["text"], &mail["html"]),
-        (&json!("just text\r\n"), &json!(null))
-    );
+    assert_eq!((&mail["text"], &mail["html"]), (&json!("just text\r\n"), &json!(null)));
 }
 
 #[tokio::test]
@@ -118,21 +89,14 @@ async fn a_conversation_word_by_word() {
     assert_eq!(talk.reply().await, "220 campana-sandbox ESMTP\r\n");
     assert_eq!(talk.code("MAIL FROM:<a@x.test>").await, "503");
     let ehlo = talk.ask("EHLO me").await;
-    for offer in [
-        "SIZE 10485760",
-        "8BITMIME",
-        "PIPELINING",
-        "ENHANCEDSTATUSCODES",
-        "AUTH PLAIN LOGIN",
-    ] {
+    for offer in
+        ["SIZE 10485760", "8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES", "AUTH PLAIN LOGIN"]
+    {
         assert!(ehlo.contains(&format!("250-{offer}\r\n")), "{ehlo}");
     }
     assert_eq!(talk.code("RCPT TO:<b@x.test>").await, "503");
     assert_eq!(talk.code("DATA").await, "503");
-    assert_eq!(
-        talk.ask("MAIL FROM:<a@x.test> SIZE=100").await,
-        "250 2.1.0 sender ok\r\n"
-    );
+    assert_eq!(talk.ask("MAIL FROM:<a@x.test> SIZE=100").await, "250 2.1.0 sender ok\r\n");
     assert_eq!(talk.code("MAIL FROM:<a@x.test>").await, "503");
     assert_eq!(talk.ask("DATA").await, "554 5.5.1 no valid recipients\r\n");
     assert_eq!(talk.code("RCPT TO:<b@x.test>").await, "250");
@@ -140,14 +104,8 @@ async fn a_conversation_word_by_word() {
     assert_eq!(talk.code("RCPT TO:<b@x.test>").await, "503");
     assert_eq!(talk.code("NOOP").await, "250");
     assert_eq!(talk.code("MAIL FROM:<a@x.test> SIZE=99999999").await, "552");
-    assert_eq!(
-        talk.mail("b@x.test").await,
-        "250 2.0.0 ok queued as msg_1\r\n"
-    );
-    assert_eq!(
-        talk.mail("c@x.test").await,
-        "250 2.0.0 ok queued as msg_2\r\n"
-    );
+    assert_eq!(talk.mail("b@x.test").await, "250 2.0.0 ok queued as msg_1\r\n");
+    assert_eq!(talk.mail("c@x.test").await, "250 2.0.0 ok queued as msg_2\r\n");
     assert_eq!(talk.ask("QUIT").await, "221 2.0.0 good bye\r\n");
     assert_eq!(talk.reply().await, "");
 }
@@ -186,12 +144,7 @@ async fn pipelined_commands_are_answered_in_order() {
     assert_eq!(&talk.reply().await[..3], "221");
     let mail = sandbox.get("/api/messages/msg_1").await;
     assert_eq!(mail["to"], json!(["b@x.test"]));
-    assert!(
-        mail["email"]["raw"]
-            .as_str()
-            .unwrap()
-            .ends_with("\r\n.dot\r\n")
-    );
+    assert!(mail["email"]["raw"].as_str().unwrap().ends_with("\r\n.dot\r\n"));
 }
 
 #[tokio::test]
@@ -206,10 +159,7 @@ async fn hostile_input_is_refused_and_the_server_lives_on() {
     let mut talk = Talk::greeted(sandbox.smtp).await;
     assert_eq!(talk.code(&"x".repeat(5_000)).await, "500");
     talk.send(b"NOOP\n").await;
-    assert_eq!(
-        talk.reply().await,
-        "500 5.5.2 lines end with CRLF and contain no NUL\r\n"
-    );
+    assert_eq!(talk.reply().await, "500 5.5.2 lines end with CRLF and contain no NUL\r\n");
     assert_eq!(talk.code("NO\0OP").await, "500");
     assert_eq!(talk.code("GET / HTTP/1.1").await, "500");
     talk.send(b"EHLO \xff\xff\r\n").await;
@@ -220,13 +170,9 @@ async fn hostile_input_is_refused_and_the_server_lives_on() {
     assert_eq!(talk.code("MAIL FROM:<a@x.test>").await, "250");
     assert_eq!(talk.code("RCPT TO:<b@x.test>").await, "250");
     assert_eq!(talk.code("DATA").await, "354");
-    talk.send(b"Subject: one\r\n\r\nx\n.\nMAIL FROM:<evil@x.test>\r\n.\r\n")
-        .await;
+    talk.send(b"Subject: one\r\n\r\nx\n.\nMAIL FROM:<evil@x.test>\r\n.\r\n").await;
     assert_eq!(&talk.reply().await[..10], "550 5.6.11");
-    assert_eq!(
-        talk.mail("b@x.test").await,
-        "250 2.0.0 ok queued as msg_1\r\n"
-    );
+    assert_eq!(talk.mail("b@x.test").await, "250 2.0.0 ok queued as msg_1\r\n");
 
     // Half a message and a closed half of the connection.
     assert_eq!(talk.code("MAIL FROM:<a@x.test>").await, "250");
@@ -253,10 +199,7 @@ async fn commands_before_a_closed_half_are_still_answered() {
 
 #[tokio::test]
 async fn too_many_errors_end_the_connection() {
-    let limits = SmtpLimits {
-        bad_commands: 3,
-        ..SmtpLimits::default()
-    };
+    let limits = SmtpLimits { bad_commands: 3, ..SmtpLimits::default() };
     let sandbox = TestSandbox::start(limited(limits)).await;
     let mut talk = Talk::greeted(sandbox.smtp).await;
     assert_eq!(talk.code("ONE").await, "500");
@@ -268,12 +211,8 @@ async fn too_many_errors_end_the_connection() {
 
 #[tokio::test]
 async fn size_recipient_and_connection_limits() {
-    let limits = SmtpLimits {
-        message_bytes: 1_000,
-        recipients: 2,
-        connections: 1,
-        ..SmtpLimits::default()
-    };
+    let limits =
+        SmtpLimits { message_bytes: 1_000, recipients: 2, connections: 1, ..SmtpLimits::default() };
     let sandbox = TestSandbox::start(limited(limits)).await;
     let mut talk = Talk::greeted(sandbox.smtp).await;
     let mut second = Talk::open(sandbox.smtp).await;
@@ -285,13 +224,9 @@ async fn size_recipient_and_connection_limits() {
         assert_eq!(talk.code(&format!("RCPT TO:<{to}@x.test>")).await, code);
     }
     assert_eq!(talk.code("DATA").await, "354");
-    talk.send("twenty octets of it\r\n".repeat(60).as_bytes())
-        .await;
+    talk.send("twenty octets of it\r\n".repeat(60).as_bytes()).await;
     assert_eq!(&talk.ask(".").await[..9], "552 5.3.4");
-    assert_eq!(
-        talk.mail("b@x.test").await,
-        "250 2.0.0 ok queued as msg_1\r\n"
-    );
+    assert_eq!(talk.mail("b@x.test").await, "250 2.0.0 ok queued as msg_1\r\n");
     let stats = sandbox.get("/api/stats").await;
     assert_eq!(
         stats["smtp"],
@@ -301,17 +236,13 @@ async fn size_recipient_and_connection_limits() {
 
 #[tokio::test]
 async fn messages_in_transfer_share_a_budget() {
-    let limits = SmtpLimits {
-        in_flight_bytes: 64 * 1024,
-        ..SmtpLimits::default()
-    };
+    let limits = SmtpLimits { in_flight_bytes: 64 * 1024, ..SmtpLimits::default() };
     let sandbox = TestSandbox::start(limited(limits)).await;
     let mut talk = Talk::greeted(sandbox.smtp).await;
     assert_eq!(talk.code("MAIL FROM:<a@x.test>").await, "250");
     assert_eq!(talk.code("RCPT TO:<b@x.test>").await, "250");
     assert_eq!(talk.code("DATA").await, "354");
-    talk.try_send("twenty octets of it\r\n".repeat(20_000).as_bytes())
-        .await;
+    talk.try_send("twenty octets of it\r\n".repeat(20_000).as_bytes()).await;
     let end = talk.reply().await;
     assert!(end.is_empty() || end.starts_with("452 4.3.1"), "{end}");
     let mut talk = Talk::greeted(sandbox.smtp).await;
@@ -366,14 +297,8 @@ async fn magic_recipients_over_the_wire() {
     let sandbox = TestSandbox::default().await;
     let mut talk = Talk::greeted(sandbox.smtp).await;
     assert_eq!(talk.code("MAIL FROM:<a@x.test>").await, "250");
-    assert_eq!(
-        talk.ask("RCPT TO:<bounce@x.test>").await,
-        "550 5.1.1 no such user here\r\n"
-    );
-    assert_eq!(
-        &talk.ask("RCPT TO:<greylist@x.test>").await[..9],
-        "451 4.7.1"
-    );
+    assert_eq!(talk.ask("RCPT TO:<bounce@x.test>").await, "550 5.1.1 no such user here\r\n");
+    assert_eq!(&talk.ask("RCPT TO:<greylist@x.test>").await[..9], "451 4.7.1");
     assert_eq!(talk.code("RCPT TO:<greylist@x.test>").await, "250");
 }
 

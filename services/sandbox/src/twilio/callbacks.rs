@@ -131,13 +131,7 @@ impl Callbacks {
         }
         // The semaphore is never closed, so this waits and does not fail.
         let _permit = self.requests.acquire().await;
-        let fields = fields(
-            &self.shared.options.twilio_account_sid,
-            message,
-            sms,
-            status,
-            code,
-        );
+        let fields = fields(&self.shared.options.twilio_account_sid, message, sms, status, code);
         let (result, text) = self.post(target, &fields).await;
         self.shared.stats.callback(result);
         note(sms, status, text);
@@ -145,19 +139,14 @@ impl Callbacks {
 
     async fn post(&self, target: &str, fields: &[(String, String)]) -> (CallbackResult, String) {
         let signature = sign(&self.shared.options.twilio_auth_token, target, fields);
-        let body = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(fields)
-            .finish();
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let attempts = self.shared.options.callbacks.attempts.max(1);
         let mut text = String::new();
         for attempt in 1..=attempts {
             let sent = self
                 .client
                 .post(target)
-                .header(
-                    CONTENT_TYPE,
-                    "application/x-www-form-urlencoded; charset=utf-8",
-                )
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded; charset=utf-8")
                 .header("X-Twilio-Signature", &signature)
                 .header("I-Twilio-Idempotency-Token", idempotency_token(fields))
                 .body(body.clone())
@@ -186,21 +175,12 @@ impl Callbacks {
 }
 
 fn note(sms: &Sms, status: &'static str, result: String) {
-    sms.note_callback(Callback {
-        status,
-        at: Stamp::now().at.to_rfc3339(),
-        result,
-    });
+    sms.note_callback(Callback { status, at: Stamp::now().at.to_rfc3339(), result });
 }
 
 /// The same for every try of one status, so that a receiver may drop repeats.
 fn idempotency_token(fields: &[(String, String)]) -> String {
-    let field = |name| {
-        fields
-            .iter()
-            .find(|(key, _)| key == name)
-            .map_or("", |(_, value)| value)
-    };
+    let field = |name| fields.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value);
     format!("{}-{}", field("MessageSid"), field("MessageStatus"))
 }
 
@@ -213,9 +193,7 @@ pub(super) fn allowed(target: &str, extra: &[String]) -> bool {
         Some(Host::Ipv4(ip)) if ip.is_loopback() => true,
         Some(Host::Ipv6(ip)) if ip.is_loopback() => true,
         Some(Host::Domain("localhost")) => true,
-        _ => url
-            .host_str()
-            .is_some_and(|host| extra.iter().any(|name| name == host)),
+        _ => url.host_str().is_some_and(|host| extra.iter().any(|name| name == host)),
     }
 }
 
@@ -253,10 +231,7 @@ fn fields(
     if let Some(code) = &code {
         fields.push(("ErrorCode", code));
     }
-    fields
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 #[cfg(test)]
@@ -265,12 +240,9 @@ mod tests {
 
     #[test]
     fn only_this_machine_and_named_hosts_are_called() {
-        for target in [
-            "http://127.0.0.1:1/x",
-            "http://127.8.8.8/",
-            "http://[::1]:8/",
-            "http://localhost/",
-        ] {
+        for target in
+            ["http://127.0.0.1:1/x", "http://127.8.8.8/", "http://[::1]:8/", "http://localhost/"]
+        {
             assert!(allowed(target, &[]), "{target}");
         }
         let named = ["gateway".to_owned()];

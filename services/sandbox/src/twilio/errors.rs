@@ -17,12 +17,7 @@ impl TwilioError {
     /// An error of the table with its usual status.
     pub fn of(code: u32) -> Self {
         let (status, message) = describe(code);
-        Self {
-            status,
-            code,
-            message: message.to_owned(),
-            retry_after: None,
-        }
+        Self { status, code, message: message.to_owned(), retry_after: None }
     }
 
     /// An error that a rule asked for: unknown codes keep the rule's words.
@@ -40,12 +35,7 @@ impl TwilioError {
             _ => 20_500,
         });
         let message = message.unwrap_or_else(|| describe(code).1.to_owned());
-        Self {
-            status,
-            code,
-            message,
-            retry_after,
-        }
+        Self { status, code, message, retry_after }
     }
 }
 
@@ -58,39 +48,20 @@ fn describe(code: u32) -> (u16, &'static str) {
         20_503 => (503, "Service unavailable"),
         21_211 => (400, "Invalid 'To' Phone Number"),
         21_212 => (400, "Invalid 'From' Phone Number"),
-        21_408 => (
-            400,
-            "Permission to send an SMS has not been enabled for the region",
-        ),
+        21_408 => (400, "Permission to send an SMS has not been enabled for the region"),
         21_602 => (400, "Message body is required"),
-        21_603 => (
-            400,
-            "A 'From' phone number or a Messaging Service is required",
-        ),
+        21_603 => (400, "A 'From' phone number or a Messaging Service is required"),
         21_604 => (400, "A 'To' phone number is required"),
-        21_606 => (
-            400,
-            "The 'From' phone number is not a valid message-capable number of the account",
-        ),
+        21_606 => {
+            (400, "The 'From' phone number is not a valid message-capable number of the account")
+        }
         21_609 => (400, "The 'StatusCallback' URL is not a valid URL"),
         21_610 => (400, "Attempt to send to unsubscribed recipient"),
-        21_611 => (
-            400,
-            "This 'From' number has exceeded the maximum number of queued messages",
-        ),
-        21_612 => (
-            400,
-            "The 'To' phone number is not currently reachable with the 'From' number",
-        ),
+        21_611 => (400, "This 'From' number has exceeded the maximum number of queued messages"),
+        21_612 => (400, "The 'To' phone number is not currently reachable with the 'From' number"),
         21_614 => (400, "'To' number is not a valid mobile number"),
-        21_617 => (
-            400,
-            "The concatenated message body exceeds the 1600 character limit",
-        ),
-        21_910 => (
-            400,
-            "Invalid 'From' and 'To' pair: both must be of the same channel",
-        ),
+        21_617 => (400, "The concatenated message body exceeds the 1600 character limit"),
+        21_910 => (400, "Invalid 'From' and 'To' pair: both must be of the same channel"),
         _ => (400, "The request was refused"),
     }
 }
@@ -106,15 +77,11 @@ impl IntoResponse for TwilioError {
         }));
         let mut response = (status, body).into_response();
         if let Some(seconds) = self.retry_after {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {
             let realm = HeaderValue::from_static("Basic realm=\"Twilio API\"");
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, realm);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
         }
         response
     }

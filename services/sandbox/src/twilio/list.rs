@@ -92,10 +92,7 @@ mod tests {
     use super::*;
 
     fn query(pairs: &[(&str, &str)]) -> Result<ListQuery, TwilioError> {
-        let owned: Vec<_> = pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
+        let owned: Vec<_> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         parse(&owned)
     }
 

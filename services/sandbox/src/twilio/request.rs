@@ -39,10 +39,7 @@ pub fn number(address: &str) -> &str {
 /// Reads the form. Checks come in Twilio's order: recipient, sender, content, callback.
 pub fn parse(fields: &[(String, String)]) -> Result<SendRequest, TwilioError> {
     let field = |name: &str| {
-        fields
-            .iter()
-            .find(|(key, value)| key == name && !value.is_empty())
-            .map(|(_, v)| v.clone())
+        fields.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, v)| v.clone())
     };
     let to = field("To").ok_or_else(|| TwilioError::of(21_604))?;
     if !is_e164(number(&to)) {
@@ -56,11 +53,7 @@ pub fn parse(fields: &[(String, String)]) -> Result<SendRequest, TwilioError> {
         (Some(from), _) => check_sender(from, whatsapp)?,
         (None, Some(_)) => {}
     }
-    let media = fields
-        .iter()
-        .filter(|(name, _)| name == "MediaUrl")
-        .take(MAX_MEDIA)
-        .count();
+    let media = fields.iter().filter(|(name, _)| name == "MediaUrl").take(MAX_MEDIA).count();
     let body = match (field("Body"), field("ContentSid")) {
         (Some(body), _) => body,
         (None, Some(content)) => {
@@ -74,18 +67,11 @@ pub fn parse(fields: &[(String, String)]) -> Result<SendRequest, TwilioError> {
         return Err(TwilioError::of(21_617));
     }
     let status_callback = field("StatusCallback");
-    if status_callback
-        .as_deref()
-        .is_some_and(|url| !is_callback_url(url))
-    {
+    if status_callback.as_deref().is_some_and(|url| !is_callback_url(url)) {
         return Err(TwilioError::of(21_609));
     }
     Ok(SendRequest {
-        channel: if whatsapp {
-            Channel::Whatsapp
-        } else {
-            Channel::Sms
-        },
+        channel: if whatsapp { Channel::Whatsapp } else { Channel::Sms },
         num_segments: segments::count(&body),
         num_media: u32::try_from(media).unwrap_or(0),
         from: from.or_else(|| service.clone()).unwrap_or_default(),
@@ -104,9 +90,7 @@ fn check_sender(from: &str, whatsapp: bool) -> Result<(), TwilioError> {
     let short_code = (5..=6).contains(&plain.len()) && plain.bytes().all(|b| b.is_ascii_digit());
     // An alphanumeric sender: up to 11 letters, digits and spaces with at least one letter.
     let name = plain.len() <= 11
-        && plain
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b' ')
+        && plain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b' ')
         && plain.bytes().any(|b| b.is_ascii_alphabetic());
     if !is_e164(plain) && (whatsapp || !(short_code || name)) {
         return Err(TwilioError::of(21_212));
@@ -135,10 +119,7 @@ mod tests {
     use super::*;
 
     fn form(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
     fn code(pairs: &[(&str, &str)]) -> u32 {
@@ -151,25 +132,14 @@ mod tests {
 
     #[test]
     fn a_whole_request() {
-        let callback = (
-            "StatusCallback",
-            "http://127.0.0.1:9/v1/callbacks/twilio/dlv_1",
-        );
+        let callback = ("StatusCallback", "http://127.0.0.1:9/v1/callbacks/twilio/dlv_1");
         let request = parse(&form(&[TO, FROM, BODY, callback])).unwrap();
         assert_eq!((request.channel, request.num_segments), (Channel::Sms, 1));
         let to = ("To", "whatsapp:+15551234567");
         let from = ("From", "whatsapp:+15005550006");
-        let content = [
-            to,
-            from,
-            ("ContentSid", "HX1"),
-            ("ContentVariables", "{\"1\":\"a\"}"),
-        ];
+        let content = [to, from, ("ContentSid", "HX1"), ("ContentVariables", "{\"1\":\"a\"}")];
         let request = parse(&form(&content)).unwrap();
-        assert_eq!(
-            (request.channel, request.number()),
-            (Channel::Whatsapp, "+15551234567")
-        );
+        assert_eq!((request.channel, request.number()), (Channel::Whatsapp, "+15551234567"));
         let named = parse(&form(&[TO, ("From", "Campana"), BODY])).unwrap();
         assert_eq!(named.from, "Campana");
     }
@@ -185,13 +155,7 @@ mod tests {
         assert_eq!(code(&[TO, ("From", "whatsapp:+15005550006"), BODY]), 21_910);
         assert_eq!(code(&[TO, FROM]), 21_602);
         assert_eq!(code(&[TO, FROM, ("Body", &"x".repeat(1_601))]), 21_617);
-        assert_eq!(
-            code(&[TO, FROM, BODY, ("StatusCallback", "ftp://x/")]),
-            21_609
-        );
-        assert_eq!(
-            code(&[TO, FROM, BODY, ("StatusCallback", "http://a_b/")]),
-            21_609
-        );
+        assert_eq!(code(&[TO, FROM, BODY, ("StatusCallback", "ftp://x/")]), 21_609);
+        assert_eq!(code(&[TO, FROM, BODY, ("StatusCallback", "http://a_b/")]), 21_609);
     }
 }

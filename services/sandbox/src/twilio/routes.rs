@@ -41,10 +41,7 @@ pub struct Twilio {
 pub fn router(twilio: Twilio) -> Router {
     let base = format!("/{API_VERSION}/Accounts/{{account}}");
     Router::new()
-        .route(
-            &format!("{base}/Messages.json"),
-            get(list_messages).post(create),
-        )
+        .route(&format!("{base}/Messages.json"), get(list_messages).post(create))
         .route(&format!("{base}/Messages/{{file}}"), get(fetch))
         .with_state(twilio)
 }
@@ -61,16 +58,10 @@ async fn create(
     }
     let received = Stamp::now();
     let fields: Vec<(String, String)> = form_urlencoded::parse(&form).into_owned().collect();
-    let to = fields
-        .iter()
-        .find(|(name, _)| name == "To")
-        .map_or("", |(_, value)| value.as_str());
+    let to = fields.iter().find(|(name, _)| name == "To").map_or("", |(_, value)| value.as_str());
     let recipients = [to];
-    let facts = Facts {
-        channel: FaultChannel::Twilio,
-        stage: Stage::Request,
-        recipients: &recipients,
-    };
+    let facts =
+        Facts { channel: FaultChannel::Twilio, stage: Stage::Request, recipients: &recipients };
     let mut decision = twilio.shared.faults.decide(&facts);
     let parsed = request::parse(&fields);
     if decision.action.is_none()
@@ -84,12 +75,9 @@ async fn create(
     };
     match interfere(&decision, &connection, &twilio.stop).await {
         Fate::Answer => keep(),
-        Fate::Refuse {
-            status,
-            code,
-            message,
-            retry_after,
-        } => TwilioError::scripted(status, code, message, retry_after).into_response(),
+        Fate::Refuse { status, code, message, retry_after } => {
+            TwilioError::scripted(status, code, message, retry_after).into_response()
+        }
         Fate::Vanish(vanish) => vanish.take().await,
         Fate::AnswerThenVanish(vanish) => {
             keep();
@@ -172,11 +160,7 @@ async fn fetch(
     authorize(&twilio.shared, &account, &headers)?;
     let sid = file.strip_suffix(".json").unwrap_or(&file);
     let has_sid = |message: &Message| matches!(&message.content, Content::Sms(s) if s.sid == sid);
-    let found = twilio
-        .shared
-        .mailbox
-        .find(has_sid)
-        .ok_or_else(|| TwilioError::of(20_404))?;
+    let found = twilio.shared.mailbox.find(has_sid).ok_or_else(|| TwilioError::of(20_404))?;
     Ok(Json(twilio.show(&found)))
 }
 
@@ -188,9 +172,8 @@ async fn list_messages(
 ) -> Result<Json<Value>, TwilioError> {
     authorize(&twilio.shared, &account, &headers)?;
     let raw = raw.unwrap_or_default();
-    let fields: Vec<(String, String)> = form_urlencoded::parse(raw.as_bytes())
-        .into_owned()
-        .collect();
+    let fields: Vec<(String, String)> =
+        form_urlencoded::parse(raw.as_bytes()).into_owned().collect();
     let query = list::parse(&fields)?;
     let (found, more) = twilio.shared.mailbox.page_of(
         |message| {
@@ -206,13 +189,8 @@ async fn list_messages(
     let uri = |page: usize| {
         let rest = fields.iter().filter(|(name, _)| name != "Page");
         let mut pairs = form_urlencoded::Serializer::new(String::new());
-        pairs
-            .extend_pairs(rest)
-            .append_pair("Page", &page.to_string());
-        format!(
-            "/{API_VERSION}/Accounts/{account}/Messages.json?{}",
-            pairs.finish()
-        )
+        pairs.extend_pairs(rest).append_pair("Page", &page.to_string());
+        format!("/{API_VERSION}/Accounts/{account}/Messages.json?{}", pairs.finish())
     };
     Ok(Json(json!({
         "messages": messages,
@@ -230,10 +208,7 @@ async fn list_messages(
 /// Basic authentication with the account's SID and token, compared in constant time.
 fn authorize(shared: &Shared, account: &str, headers: &HeaderMap) -> Result<(), TwilioError> {
     let options = &shared.options;
-    let wanted = format!(
-        "{}:{}",
-        options.twilio_account_sid, options.twilio_auth_token
-    );
+    let wanted = format!("{}:{}", options.twilio_account_sid, options.twilio_auth_token);
     let given = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -243,9 +218,5 @@ fn authorize(shared: &Shared, account: &str, headers: &HeaderMap) -> Result<(), 
     if !bool::from(given.ct_eq(wanted.as_bytes())) {
         return Err(TwilioError::of(20_003));
     }
-    if account == options.twilio_account_sid {
-        Ok(())
-    } else {
-        Err(TwilioError::of(20_404))
-    }
+    if account == options.twilio_account_sid { Ok(()) } else { Err(TwilioError::of(20_404)) }
 }

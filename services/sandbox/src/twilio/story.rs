@@ -20,7 +20,9 @@ pub enum Event {
         error_code: Option<u32>,
     },
     /// A callback that a fault swallowed: noted for the page.
-    Lose { status: &'static str },
+    Lose {
+        status: &'static str,
+    },
 }
 
 /// The events with the time since acceptance, in order.
@@ -31,18 +33,9 @@ pub fn plan(
     fault: &CallbackFault,
 ) -> Vec<(Duration, Event)> {
     let statuses: Vec<(&'static str, Option<u32>)> = match (outcome, channel) {
-        (Some(code), _) => vec![
-            ("queued", None),
-            ("sent", None),
-            ("undelivered", Some(code)),
-        ],
+        (Some(code), _) => vec![("queued", None), ("sent", None), ("undelivered", Some(code))],
         (None, Channel::Whatsapp) => {
-            vec![
-                ("queued", None),
-                ("sent", None),
-                ("delivered", None),
-                ("read", None),
-            ]
+            vec![("queued", None), ("sent", None), ("delivered", None), ("read", None)]
         }
         (None, _) => vec![("queued", None), ("sent", None), ("delivered", None)],
     };
@@ -51,11 +44,7 @@ pub fn plan(
     let mut events = Vec::new();
     for (index, (status, error_code)) in statuses.into_iter().enumerate() {
         events.push((at(index), Event::Move { status, error_code }));
-        let turn = if fault.reordered {
-            at(2 * last - index)
-        } else {
-            at(index)
-        };
+        let turn = if fault.reordered { at(2 * last - index) } else { at(index) };
         let lost = fault
             .lost
             .as_ref()
@@ -100,55 +89,30 @@ mod tests {
         let sms = calls(Channel::Sms, None, &none);
         assert_eq!(sms, ["0ms queued", "10ms sent", "20ms delivered"]);
         let whatsapp = calls(Channel::Whatsapp, None, &none);
-        assert_eq!(
-            whatsapp,
-            ["0ms queued", "10ms sent", "20ms delivered", "30ms read"]
-        );
+        assert_eq!(whatsapp, ["0ms queued", "10ms sent", "20ms delivered", "30ms read"]);
         let failed = calls(Channel::Sms, Some(30_003), &none);
-        assert_eq!(
-            failed,
-            ["0ms queued", "10ms sent", "20ms undelivered 30003"]
-        );
+        assert_eq!(failed, ["0ms queued", "10ms sent", "20ms undelivered 30003"]);
     }
 
     #[test]
     fn faults_lose_double_reorder_and_delay() {
         let with = |fault| calls(Channel::Sms, None, &fault);
         let lost = Some(vec!["sent".to_owned()]);
-        let one = with(CallbackFault {
-            lost,
-            ..CallbackFault::default()
-        });
+        let one = with(CallbackFault { lost, ..CallbackFault::default() });
         assert_eq!(one, ["0ms queued", "lost sent", "20ms delivered"]);
-        let all = with(CallbackFault {
-            lost: Some(Vec::new()),
-            ..CallbackFault::default()
-        });
+        let all = with(CallbackFault { lost: Some(Vec::new()), ..CallbackFault::default() });
         assert_eq!(all, ["lost queued", "lost sent", "lost delivered"]);
-        let twice = with(CallbackFault {
-            copies: 2,
-            ..CallbackFault::default()
-        });
+        let twice = with(CallbackFault { copies: 2, ..CallbackFault::default() });
         assert_eq!(twice.len(), 6);
-        let reordered = with(CallbackFault {
-            reordered: true,
-            ..CallbackFault::default()
-        });
+        let reordered = with(CallbackFault { reordered: true, ..CallbackFault::default() });
         assert_eq!(reordered, ["20ms delivered", "30ms sent", "40ms queued"]);
-        let late = with(CallbackFault {
-            late: STEP * 5,
-            ..CallbackFault::default()
-        });
+        let late = with(CallbackFault { late: STEP * 5, ..CallbackFault::default() });
         assert_eq!(late, ["50ms queued", "60ms sent", "70ms delivered"]);
     }
 
     #[test]
     fn a_status_is_never_told_before_it_holds() {
-        let reordered = CallbackFault {
-            reordered: true,
-            copies: 3,
-            ..CallbackFault::default()
-        };
+        let reordered = CallbackFault { reordered: true, copies: 3, ..CallbackFault::default() };
         let mut reached = Vec::new();
         for (_, event) in plan(Channel::Whatsapp, STEP, None, &reordered) {
             match event {

@@ -91,11 +91,7 @@ async fn list(
     State(api): State<Api>,
     ProblemQuery(query): ProblemQuery<ListQuery>,
 ) -> Result<Json<Value>, Problem> {
-    let since = query
-        .since
-        .map(|text| text.parse())
-        .transpose()
-        .map_err(Problem::invalid)?;
+    let since = query.since.map(|text| text.parse()).transpose().map_err(Problem::invalid)?;
     let before = query.before.map(|text| text.parse()).transpose();
     let before = before.map_err(|()| Problem::invalid("before must be a message id (msg_12)"))?;
     let wanted = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -107,11 +103,7 @@ async fn list(
         before,
         limit: query.limit,
     });
-    let data: Vec<_> = page
-        .messages
-        .iter()
-        .map(|message| message.summary())
-        .collect();
+    let data: Vec<_> = page.messages.iter().map(|message| message.summary()).collect();
     Ok(Json(json!({"data": data, "next_before": page.next_before})))
 }
 
@@ -167,14 +159,8 @@ async fn html(State(api): State<Api>, Path(id): Path<String>) -> Result<Response
     };
     let html = html.ok_or_else(|| Problem::not_found("this message has no HTML part"))?;
     let headers = [
-        (
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/html; charset=utf-8"),
-        ),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(MAIL_POLICY),
-        ),
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(MAIL_POLICY)),
     ];
     Ok((headers, html).into_response())
 }
@@ -193,8 +179,5 @@ async fn raw(State(api): State<Api>, Path(id): Path<String>) -> Result<Response,
 
 fn find(api: &Api, id: &str) -> Result<Arc<Message>, Problem> {
     let gone = || Problem::not_found("no such message: it was never here, cleared or pushed out");
-    api.shared
-        .mailbox
-        .get(id.parse().map_err(|()| gone())?)
-        .ok_or_else(gone)
+    api.shared.mailbox.get(id.parse().map_err(|()| gone())?).ok_or_else(gone)
 }

@@ -30,10 +30,7 @@ pub async fn known_host(
     if path.starts_with("/webhook/") || path.starts_with("/2010-04-01/") {
         return next.run(request).await;
     }
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let public = shared.options.public_web_url.as_deref();
     if host.is_none_or(|host| is_known(host, public)) {
         return next.run(request).await;
@@ -45,20 +42,10 @@ pub async fn known_host(
 pub async fn security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers
-        .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static(PAGE_POLICY));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("no-referrer"),
-    );
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(PAGE_POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -82,23 +69,11 @@ mod tests {
 
     #[test]
     fn names_that_a_foreign_page_cannot_have_are_known() {
-        for host in [
-            "127.0.0.1:8025",
-            "localhost:8025",
-            "[::1]:8025",
-            "sandbox",
-            "a.localhost",
-        ] {
+        for host in ["127.0.0.1:8025", "localhost:8025", "[::1]:8025", "sandbox", "a.localhost"] {
             assert!(is_known(host, None), "{host}");
         }
         assert!(!is_known("evil.example:8025", None));
-        assert!(!is_known(
-            "evil.example:8025",
-            Some("https://mail.example.test/")
-        ));
-        assert!(is_known(
-            "mail.example.test",
-            Some("https://mail.example.test/")
-        ));
+        assert!(!is_known("evil.example:8025", Some("https://mail.example.test/")));
+        assert!(is_known("mail.example.test", Some("https://mail.example.test/")));
     }
 }

@@ -49,32 +49,17 @@ pub async fn interfere(
     stop: &CancellationToken,
 ) -> Fate {
     pause(decision.delay, stop).await;
-    let vanish = |hang| Vanish {
-        hang,
-        connection: connection.clone(),
-        stop: stop.clone(),
-    };
+    let vanish = |hang| Vanish { hang, connection: connection.clone(), stop: stop.clone() };
     match &decision.action {
         None | Some(Action::Reply { .. }) => Fate::Answer,
-        Some(Action::Http {
-            status,
-            code,
-            message,
-            retry_after,
-        }) => Fate::Refuse {
+        Some(Action::Http { status, code, message, retry_after }) => Fate::Refuse {
             status: *status,
             code: *code,
             message: message.clone(),
             retry_after: *retry_after,
         },
-        Some(Action::Hang {
-            when: When::Before,
-            limit,
-        }) => Fate::Vanish(vanish(*limit)),
-        Some(Action::Hang {
-            when: When::After,
-            limit,
-        }) => Fate::AnswerThenVanish(vanish(*limit)),
+        Some(Action::Hang { when: When::Before, limit }) => Fate::Vanish(vanish(*limit)),
+        Some(Action::Hang { when: When::After, limit }) => Fate::AnswerThenVanish(vanish(*limit)),
         Some(Action::Close { when: When::Before }) => Fate::Vanish(vanish(Duration::ZERO)),
         Some(Action::Close { when: When::After }) => Fate::AnswerThenVanish(vanish(Duration::ZERO)),
     }

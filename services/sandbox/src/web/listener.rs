@@ -33,11 +33,7 @@ pub struct BoundedListener {
 impl BoundedListener {
     pub fn new(listener: TcpListener, shared: &Shared) -> Self {
         let slots = Arc::new(Semaphore::new(shared.options.web.connections));
-        Self {
-            listener,
-            slots,
-            stats: Arc::clone(&shared.stats),
-        }
+        Self { listener, slots, stats: Arc::clone(&shared.stats) }
     }
 }
 
@@ -57,15 +53,7 @@ impl Listener for BoundedListener {
                     self.stats.web_opened();
                     let handle = ConnectionHandle::default();
                     let stats = Arc::clone(&self.stats);
-                    return (
-                        Connection {
-                            stream,
-                            handle,
-                            stats,
-                            _slot: slot,
-                        },
-                        peer,
-                    );
+                    return (Connection { stream, handle, stats, _slot: slot }, peer);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "web accept failed");
@@ -117,10 +105,7 @@ impl Drop for Connection {
 impl Connection {
     fn writable(&self) -> io::Result<()> {
         if self.handle.cut.load(Relaxed) {
-            return Err(io::Error::new(
-                io::ErrorKind::ConnectionReset,
-                "cut by a scripted fault",
-            ));
+            return Err(io::Error::new(io::ErrorKind::ConnectionReset, "cut by a scripted fault"));
         }
         Ok(())
     }

@@ -37,13 +37,7 @@ struct Viewer {
 
 pub fn router(shared: Arc<Shared>, stop: CancellationToken) -> Router {
     let slots = Arc::new(Semaphore::new(shared.options.web.live_viewers));
-    Router::new()
-        .route("/api/events", get(follow))
-        .with_state(Viewers {
-            shared,
-            slots,
-            stop,
-        })
+    Router::new().route("/api/events", get(follow)).with_state(Viewers { shared, slots, stop })
 }
 
 async fn follow(
@@ -52,11 +46,7 @@ async fn follow(
     let slot = Arc::clone(&viewers.slots)
         .try_acquire_owned()
         .map_err(|_| Problem::busy("too many pages follow the live stream"))?;
-    let viewer = Viewer {
-        feed: viewers.shared.mailbox.follow(),
-        greeted: false,
-        _slot: slot,
-    };
+    let viewer = Viewer { feed: viewers.shared.mailbox.follow(), greeted: false, _slot: slot };
     let events = stream::unfold(viewer, next).take_until(viewers.stop.cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
@@ -80,7 +70,5 @@ async fn next(mut viewer: Viewer) -> Option<(Result<Event, Infallible>, Viewer)>
 fn named(name: &'static str, body: &impl serde::Serialize) -> Event {
     let event = Event::default().event(name);
     // Text and numbers always serialize; if not, the viewer loads the list again.
-    event
-        .json_data(body)
-        .unwrap_or_else(|_| Event::default().event("reload").data("{}"))
+    event.json_data(body).unwrap_or_else(|_| Event::default().event("reload").data("{}"))
 }

@@ -65,15 +65,9 @@ fn router(
     lifecycle: &Lifecycle,
 ) -> Router {
     let stop = lifecycle.soft.clone();
-    let twilio = Twilio {
-        shared: Arc::clone(shared),
-        callbacks: Arc::clone(callbacks),
-        stop: stop.clone(),
-    };
-    let webhooks = Webhooks {
-        shared: Arc::clone(shared),
-        stop: stop.clone(),
-    };
+    let twilio =
+        Twilio { shared: Arc::clone(shared), callbacks: Arc::clone(callbacks), stop: stop.clone() };
+    let webhooks = Webhooks { shared: Arc::clone(shared), stop: stop.clone() };
     Router::new()
         .merge(api::router(Arc::clone(shared), smtp))
         .merge(live::router(Arc::clone(shared), stop))

@@ -14,10 +14,7 @@ struct Files;
 pub fn router() -> Router {
     Router::new()
         .route("/", get(|| async { file("index.html") }))
-        .route(
-            "/assets/{name}",
-            get(|Path(name): Path<String>| async move { file(&name) }),
-        )
+        .route("/assets/{name}", get(|Path(name): Path<String>| async move { file(&name) }))
 }
 
 fn file(name: &str) -> Response {

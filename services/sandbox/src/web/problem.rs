@@ -16,35 +16,19 @@ pub struct Problem {
 
 impl Problem {
     pub fn invalid(detail: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            code: "invalid_request",
-            detail: detail.into(),
-        }
+        Self { status: StatusCode::BAD_REQUEST, code: "invalid_request", detail: detail.into() }
     }
 
     pub fn not_found(detail: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::NOT_FOUND,
-            code: "not_found",
-            detail: detail.into(),
-        }
+        Self { status: StatusCode::NOT_FOUND, code: "not_found", detail: detail.into() }
     }
 
     pub fn forbidden(detail: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::FORBIDDEN,
-            code: "unknown_host",
-            detail: detail.into(),
-        }
+        Self { status: StatusCode::FORBIDDEN, code: "unknown_host", detail: detail.into() }
     }
 
     pub fn busy(detail: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: "busy",
-            detail: detail.into(),
-        }
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "busy", detail: detail.into() }
     }
 }
 
@@ -66,21 +50,13 @@ impl IntoResponse for Problem {
 
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
-        Self {
-            status: rejection.status(),
-            code: "invalid_request",
-            detail: rejection.body_text(),
-        }
+        Self { status: rejection.status(), code: "invalid_request", detail: rejection.body_text() }
     }
 }
 
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
-        Self {
-            status: rejection.status(),
-            code: "invalid_request",
-            detail: rejection.body_text(),
-        }
+        Self { status: rejection.status(), code: "invalid_request", detail: rejection.body_text() }
     }
 }
 

@@ -58,11 +58,7 @@ async fn receive(
     let verification = verify::verify(secret.as_deref(), &headers, &body);
     let recipients = [name.as_str()];
     let channel = FaultChannel::Webhook;
-    let facts = Facts {
-        channel,
-        stage: Stage::Request,
-        recipients: &recipients,
-    };
+    let facts = Facts { channel, stage: Stage::Request, recipients: &recipients };
     let mut decision = webhooks.shared.faults.decide(&facts);
     if decision.action.is_none() {
         let magic = magic_webhook(&name);
@@ -71,9 +67,7 @@ async fn receive(
     }
     let usual = usual_status(&verification, secret.is_some());
     let keep = |status: StatusCode| {
-        let path = uri
-            .path_and_query()
-            .map_or_else(String::new, ToString::to_string);
+        let path = uri.path_and_query().map_or_else(String::new, ToString::to_string);
         let hook = Webhook {
             name: name.clone(),
             path,
@@ -88,11 +82,7 @@ async fn receive(
     match interfere(&decision, &connection, &webhooks.stop).await {
         Fate::Answer => answer(usual, &keep(usual), None),
         // A refused attempt is shown too: who tests a sender wants to see every attempt.
-        Fate::Refuse {
-            status,
-            retry_after,
-            ..
-        } => {
+        Fate::Refuse { status, retry_after, .. } => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
             answer(status, &keep(status), retry_after)
         }
@@ -120,19 +110,14 @@ fn answer(status: StatusCode, message: &Message, retry_after: Option<u64>) -> Re
     };
     let mut response = (status, Json(body)).into_response();
     if let Some(seconds) = retry_after {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
 
 fn draft(hook: Webhook, headers: &HeaderMap, received: Stamp) -> Draft {
     let event: Option<Value> = serde_json::from_slice(&hook.body).ok();
-    let kind = event
-        .as_ref()
-        .and_then(|event| event.get("type"))
-        .and_then(Value::as_str);
+    let kind = event.as_ref().and_then(|event| event.get("type")).and_then(Value::as_str);
     Draft {
         channel: Channel::Webhook,
         from: text(headers, "user-agent").unwrap_or_default(),
@@ -145,9 +130,7 @@ fn draft(hook: Webhook, headers: &HeaderMap, received: Stamp) -> Draft {
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers
-        .get(name)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 /// Headers as text; repeated ones are joined as HTTP allows.
@@ -173,10 +156,7 @@ struct Registration {
 
 async fn names(State(webhooks): State<Webhooks>) -> Json<Value> {
     let names = webhooks.shared.webhook_names();
-    let data: Vec<Value> = names
-        .into_iter()
-        .map(|name| json!({"name": name}))
-        .collect();
+    let data: Vec<Value> = names.into_iter().map(|name| json!({"name": name})).collect();
     Json(json!({"data": data}))
 }
 
@@ -189,10 +169,7 @@ async fn register(
         return Err(Problem::invalid("webhook name must have 1 to 128 octets"));
     }
     verify::check_secret(&registration.secret).map_err(Problem::invalid)?;
-    if !webhooks
-        .shared
-        .set_webhook_secret(name.clone(), registration.secret)
-    {
+    if !webhooks.shared.set_webhook_secret(name.clone(), registration.secret) {
         return Err(Problem::invalid("too many webhook names have a secret"));
     }
     Ok(Json(json!({"name": name})))

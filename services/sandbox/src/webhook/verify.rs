@@ -19,9 +19,7 @@ pub fn verify(secret: Option<&str>, headers: &HeaderMap, body: &[u8]) -> Verific
     let checked = Webhook::new(secret).and_then(|webhook| webhook.verify(body, headers));
     match checked {
         Ok(()) => Verification::Verified,
-        Err(error) => Verification::Bad {
-            reason: error.to_string(),
-        },
+        Err(error) => Verification::Bad { reason: error.to_string() },
     }
 }
 
@@ -41,10 +39,7 @@ mod tests {
     const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
     fn signed(secret: &str, seconds: i64, body: &[u8]) -> HeaderMap {
-        let signature = Webhook::new(secret)
-            .unwrap()
-            .sign("msg_1", seconds, body)
-            .unwrap();
+        let signature = Webhook::new(secret).unwrap().sign("msg_1", seconds, body).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert("webhook-id", "msg_1".parse().unwrap());
         headers.insert("webhook-timestamp", seconds.to_string().parse().unwrap());
@@ -56,15 +51,9 @@ mod tests {
     fn every_outcome() {
         let now = campana_bus::clock::now().0 / 1_000_000;
         let headers = signed(SECRET, now, b"{}");
-        assert_eq!(
-            verify(Some(SECRET), &headers, b"{}"),
-            Verification::Verified
-        );
+        assert_eq!(verify(Some(SECRET), &headers, b"{}"), Verification::Verified);
         assert_eq!(verify(None, &headers, b"{}"), Verification::Unchecked);
-        assert_eq!(
-            verify(Some(SECRET), &HeaderMap::new(), b"{}"),
-            Verification::Unsigned
-        );
+        assert_eq!(verify(Some(SECRET), &HeaderMap::new(), b"{}"), Verification::Unsigned);
         let bad = |headers: &HeaderMap, body: &[u8]| match verify(Some(SECRET), headers, body) {
             Verification::Bad { reason } => reason,
             other => panic!("{other:?}"),
@@ -72,10 +61,7 @@ mod tests {
         assert_eq!(bad(&headers, b"{ }"), "signature invalid");
         let other = signed("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", now, b"{}");
         assert_eq!(bad(&other, b"{}"), "signature invalid");
-        assert_eq!(
-            bad(&signed(SECRET, now - 3_600, b"{}"), b"{}"),
-            "signature timestamp too old"
-        );
+        assert_eq!(bad(&signed(SECRET, now - 3_600, b"{}"), b"{}"), "signature timestamp too old");
         let mut missing = headers.clone();
         missing.remove("webhook-id");
         assert_eq!(bad(&missing, b"{}"), "missing header id");

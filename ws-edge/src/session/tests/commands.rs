@@ -13,11 +13,7 @@ fn connect_answers_with_the_personal_channel_before_its_publications() {
     world.answer();
     let reply = &world.sent[0];
     assert_eq!(
-        (
-            &reply["id"],
-            &reply["connect"]["ping"],
-            &reply["connect"]["pong"]
-        ),
+        (&reply["id"], &reply["connect"]["ping"], &reply["connect"]["pong"]),
         (&json!(1), &json!(25), &json!(true))
     );
     assert_eq!(
@@ -26,11 +22,7 @@ fn connect_answers_with_the_personal_channel_before_its_publications() {
     );
     let inbox = &reply["connect"]["subs"]["inbox:#alice"];
     assert_eq!(
-        (
-            &inbox["recoverable"],
-            &inbox["positioned"],
-            &inbox["offset"]
-        ),
+        (&inbox["recoverable"], &inbox["positioned"], &inbox["offset"]),
         (&json!(true), &json!(true), &json!(10))
     );
     assert_eq!(world.offsets("inbox:#alice"), [11]);
@@ -68,30 +60,14 @@ fn bad_tokens_end_in_their_own_ways() {
     assert_eq!(connect("").closed, Some(3501));
     assert_eq!(connect("a.b.c").closed, Some(3500));
     let subscription = keys()
-        .mint_subscription(
-            "alice",
-            "acme",
-            "room:a",
-            60,
-            NOW.unix,
-            &SubscriptionSpec::default(),
-        )
+        .mint_subscription("alice", "acme", "room:a", 60, NOW.unix, &SubscriptionSpec::default())
         .unwrap();
     assert_eq!(connect(&subscription).closed, Some(3500));
     let expired = keys()
-        .mint_connection(
-            "alice",
-            "acme",
-            60,
-            NOW.unix - 900,
-            &ConnectionSpec::default(),
-        )
+        .mint_connection("alice", "acme", 60, NOW.unix - 900, &ConnectionSpec::default())
         .unwrap();
     let mut world = connect(&expired);
-    assert_eq!(
-        (world.closed, &world.sent[0]["error"]["code"]),
-        (None, &json!(109))
-    );
+    assert_eq!((world.closed, &world.sent[0]["error"]["code"]), (None, &json!(109)));
     world.say(&json!({"id": 2, "ping": {}}));
     assert_eq!(world.closed, Some(3501));
 }
@@ -117,11 +93,7 @@ fn commands_before_the_answer_to_connect_wait_for_it() {
     ));
     assert!(world.sent.is_empty());
     world.answer();
-    let ids: Vec<u64> = world
-        .sent
-        .iter()
-        .map(|line| line["id"].as_u64().unwrap())
-        .collect();
+    let ids: Vec<u64> = world.sent.iter().map(|line| line["id"].as_u64().unwrap()).collect();
     assert_eq!(ids, [1, 2, 3]);
 }
 
@@ -133,57 +105,29 @@ fn each_refusal_has_its_code() {
         (json!({"id": 2, "subscribe": {"channel": "other:x"}}), 102),
         (json!({"id": 2, "subscribe": {"channel": "room:\n"}}), 107),
         (json!({"id": 2, "subscribe": {"channel": ""}}), 107),
-        (
-            json!({"id": 2, "subscribe": {"channel": format!("room:{long}")}}),
-            107,
-        ),
-        (
-            json!({"id": 2, "subscribe": {"channel": "inbox:#bob"}}),
-            103,
-        ),
-        (
-            json!({"id": 2, "subscribe": {"channel": "inbox:#alice"}}),
-            105,
-        ),
+        (json!({"id": 2, "subscribe": {"channel": format!("room:{long}")}}), 107),
+        (json!({"id": 2, "subscribe": {"channel": "inbox:#bob"}}), 103),
+        (json!({"id": 2, "subscribe": {"channel": "inbox:#alice"}}), 105),
         (json!({"id": 2, "subscribe": {"channel": "inbox:#*"}}), 103),
         (json!({"id": 2, "subscribe": {"channel": "inbox:>"}}), 103),
         (json!({"id": 2, "subscribe": {"channel": "vip:a"}}), 103),
-        (
-            json!({"id": 2, "publish": {"channel": "inbox:#alice", "data": 1}}),
-            103,
-        ),
-        (
-            json!({"id": 2, "publish": {"channel": "room:a", "data": 1}}),
-            103,
-        ),
+        (json!({"id": 2, "publish": {"channel": "inbox:#alice", "data": 1}}), 103),
+        (json!({"id": 2, "publish": {"channel": "room:a", "data": 1}}), 103),
         (json!({"id": 2, "publish": {"channel": "flash:a"}}), 107),
-        (
-            json!({"id": 2, "publish": {"channel": "flash:a", "data": null}}),
-            107,
-        ),
+        (json!({"id": 2, "publish": {"channel": "flash:a", "data": null}}), 107),
         (json!({"id": 2, "history": {"channel": "room:a"}}), 103),
         (json!({"id": 2, "history": {"channel": "flash:a"}}), 108),
         (json!({"id": 2, "presence": {"channel": "room:a"}}), 108),
-        (
-            json!({"id": 2, "presence_stats": {"channel": "other:a"}}),
-            102,
-        ),
+        (json!({"id": 2, "presence_stats": {"channel": "other:a"}}), 102),
         (json!({"id": 2, "rpc": {"data": 1}}), 108),
         (json!({"id": 2, "unheard_of": {}}), 104),
-        (
-            json!({"id": 2, "sub_refresh": {"channel": "room:a", "token": "x"}}),
-            103,
-        ),
+        (json!({"id": 2, "sub_refresh": {"channel": "room:a", "token": "x"}}), 103),
     ];
     for (command, code) in table {
         assert_eq!(world.error(&command), code, "{command}");
     }
     for name in ["room:*", "room:>", "room:a.b", "room:🔔"] {
-        assert_eq!(
-            world.error(&json!({"id": 3, "subscribe": {"channel": name}})),
-            0,
-            "{name}"
-        );
+        assert_eq!(world.error(&json!({"id": 3, "subscribe": {"channel": name}})), 0, "{name}");
     }
 }
 
@@ -207,10 +151,7 @@ fn breaking_the_protocol_closes_the_connection() {
 #[test]
 fn publish_history_and_unsubscribe_are_answered() {
     let mut world = World::connected();
-    assert_eq!(
-        world.error(&json!({"id": 2, "subscribe": {"channel": "room:a"}})),
-        0
-    );
+    assert_eq!(world.error(&json!({"id": 2, "subscribe": {"channel": "room:a"}})), 0);
     world.say(&json!({"id": 3, "publish": {"channel": "room:a", "data": {"n": 1}}}));
     let Some(Operation::Publish(message)) = world.waiting.first() else {
         panic!("{:?}", world.waiting)
@@ -234,8 +175,5 @@ fn publish_history_and_unsubscribe_are_answered() {
     assert!(matches!(world.waiting[..], [Operation::Leave(_)]));
     world.publish("room:a", 20);
     assert_eq!(world.offsets("room:a"), Vec::<u64>::new());
-    assert_eq!(
-        world.error(&json!({"id": 6, "unsubscribe": {"channel": "never:seen"}})),
-        0
-    );
+    assert_eq!(world.error(&json!({"id": 6, "unsubscribe": {"channel": "never:seen"}})), 0);
 }

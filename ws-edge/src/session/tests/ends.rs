@@ -49,9 +49,7 @@ fn a_token_must_be_refreshed_in_time_by_the_same_user() {
     expire(&mut world);
     assert_eq!(world.closed, None);
     let mint = |user: &str, tenant: &str, at: i64| {
-        keys()
-            .mint_connection(user, tenant, 60, at, &ConnectionSpec::default())
-            .unwrap()
+        keys().mint_connection(user, tenant, 60, at, &ConnectionSpec::default()).unwrap()
     };
     for (token, code) in [
         (mint("bob", "acme", NOW.unix), 3500),
@@ -92,12 +90,7 @@ fn a_subscription_ends_with_its_token() {
     world.at(NOW.ms + 15_000);
     world.text("{}");
     world.at(NOW.ms + 45_000);
-    assert!(
-        world
-            .sent
-            .iter()
-            .any(|line| line["push"]["unsubscribe"]["code"] == 2501)
-    );
+    assert!(world.sent.iter().any(|line| line["push"]["unsubscribe"]["code"] == 2501));
 }
 
 #[test]
@@ -112,14 +105,8 @@ fn limits_answer_and_then_close() {
     let mut world = World::new(limits);
     world.say(&json!({"id": 1, "connect": {"token": token(60)}}));
     world.answer();
-    assert_eq!(
-        world.error(&json!({"id": 2, "subscribe": {"channel": "room:a"}})),
-        0
-    );
-    assert_eq!(
-        world.error(&json!({"id": 3, "subscribe": {"channel": "room:b"}})),
-        106
-    );
+    assert_eq!(world.error(&json!({"id": 2, "subscribe": {"channel": "room:a"}})), 0);
+    assert_eq!(world.error(&json!({"id": 3, "subscribe": {"channel": "room:b"}})), 106);
     for id in 4..=6 {
         world.say(&json!({"id": id, "history": {"channel": "room:a"}}));
     }
@@ -138,10 +125,7 @@ fn limits_answer_and_then_close() {
         channels: (0..3).map(|at| format!("room:{at}")).collect(),
         ..ConnectionSpec::default()
     };
-    let mut world = World::new(EdgeOptions {
-        channels_per_client_max: 2,
-        ..options()
-    });
+    let mut world = World::new(EdgeOptions { channels_per_client_max: 2, ..options() });
     world.say(&json!({"id": 1, "connect": {"token": keys().mint_connection("a", "t", 60, NOW.unix, &many).unwrap()}}));
     assert_eq!(world.closed, Some(3505));
 }

@@ -57,19 +57,11 @@ fn answer_from_stream(
                     let recovery = match &join.since {
                         None => Recovery::None,
                         Some(since) if since.offset > top => Recovery::Lost(LostReason::Gap),
-                        Some(since) => Recovery::Page {
-                            from: since.offset,
-                            page: after(name, since.offset),
-                        },
+                        Some(since) => {
+                            Recovery::Page { from: since.offset, page: after(name, since.offset) }
+                        }
                     };
-                    (
-                        join.ticket,
-                        Ok(Joined {
-                            top,
-                            epoch: "e".into(),
-                            recovery,
-                        }),
-                    )
+                    (join.ticket, Ok(Joined { top, epoch: "e".into(), recovery }))
                 })
                 .collect(),
         ),
@@ -93,11 +85,7 @@ fn check(sent: &[Value]) -> Result<(), TestCaseError> {
         } else if line["subscribe"].is_object() {
             let channel = commands[&line["id"].as_u64().unwrap()].clone();
             let mut at = line["subscribe"]["offset"].as_u64().unwrap();
-            for publication in line["subscribe"]["publications"]
-                .as_array()
-                .into_iter()
-                .flatten()
-            {
+            for publication in line["subscribe"]["publications"].as_array().into_iter().flatten() {
                 let offset = publication["offset"].as_u64().unwrap();
                 prop_assert_eq!(offset, at + 1, "a hole in the recovery of {}", channel);
                 at = offset;
@@ -107,13 +95,7 @@ fn check(sent: &[Value]) -> Result<(), TestCaseError> {
             let channel = line["push"]["channel"].as_str().unwrap().to_owned();
             let offset = line["push"]["pub"]["offset"].as_u64().unwrap();
             let at = position.get(&channel).copied().flatten();
-            prop_assert_eq!(
-                Some(offset),
-                at.map(|at| at + 1),
-                "{} of {}",
-                offset,
-                channel
-            );
+            prop_assert_eq!(Some(offset), at.map(|at| at + 1), "{} of {}", offset, channel);
             position.insert(channel, Some(offset));
         } else if line["push"]["unsubscribe"].is_object() {
             position.insert(line["push"]["channel"].as_str().unwrap().to_owned(), None);

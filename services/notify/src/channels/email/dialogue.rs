@@ -135,19 +135,9 @@ pub(super) struct Connector {
 impl Connector {
     pub(super) fn new(options: &EmailOptions, hello: ClientId, tls: Tls, limits: Limits) -> Self {
         let credentials = (!options.username.is_empty()).then(|| {
-            Credentials::new(
-                options.username.clone(),
-                options.password.expose_secret().to_owned(),
-            )
+            Credentials::new(options.username.clone(), options.password.expose_secret().to_owned())
         });
-        Self {
-            host: options.host.clone(),
-            port: options.port,
-            hello,
-            tls,
-            credentials,
-            limits,
-        }
+        Self { host: options.host.clone(), port: options.port, hello, tls, credentials, limits }
     }
 
     /// Opens, greets, encrypts and logs in.
@@ -168,28 +158,16 @@ impl Connector {
             (&self.tls.parameters, self.tls.mode)
         {
             if connection.can_starttls() {
-                deadline(
-                    Stage::Tls,
-                    limit,
-                    connection.starttls(parameters.clone(), &self.hello),
-                )
-                .await?;
+                deadline(Stage::Tls, limit, connection.starttls(parameters.clone(), &self.hello))
+                    .await?;
             } else if self.tls.mode == SmtpTls::Required {
                 return Err(SmtpFailure::NoTls);
             }
         }
         if let Some(credentials) = &self.credentials {
-            deadline(
-                Stage::Auth,
-                limit,
-                connection.auth(DEFAULT_MECHANISMS, credentials),
-            )
-            .await?;
+            deadline(Stage::Auth, limit, connection.auth(DEFAULT_MECHANISMS, credentials)).await?;
         }
-        Ok(Session {
-            connection,
-            limits: self.limits,
-        })
+        Ok(Session { connection, limits: self.limits })
     }
 }
 
@@ -215,21 +193,12 @@ impl Session {
     ) -> Result<(Self, String), SmtpFailure> {
         let mut parameters = Vec::new();
         if !(envelope.to.to_string().is_ascii() && envelope.from.to_string().is_ascii()) {
-            if !self
-                .connection
-                .server_info()
-                .supports_feature(Extension::SmtpUtfEight)
-            {
+            if !self.connection.server_info().supports_feature(Extension::SmtpUtfEight) {
                 return Err(SmtpFailure::NoUtf8);
             }
             parameters.push(MailParameter::SmtpUtfEight);
         }
-        let Limits {
-            command,
-            data,
-            body: text,
-            ..
-        } = self.limits;
+        let Limits { command, data, body: text, .. } = self.limits;
         let connection = &mut self.connection;
         let mail = Mail::new(Some(envelope.from.clone()), parameters);
         expect(
@@ -243,11 +212,7 @@ impl Session {
             &[250, 251, 252],
             deadline(Stage::Rcpt, command, connection.command(rcpt)).await?,
         )?;
-        expect(
-            Stage::Data,
-            &[354],
-            deadline(Stage::Data, data, connection.command(Data)).await?,
-        )?;
+        expect(Stage::Data, &[354], deadline(Stage::Data, data, connection.command(Data)).await?)?;
         let reply = deadline(Stage::Body, text, connection.message(body)).await?;
         let words = reply.message().collect::<Vec<_>>().join(" ");
         expect(Stage::Body, &[250], reply)?;
@@ -256,12 +221,8 @@ impl Session {
 
     /// Asks whether the relay is still there.
     pub(super) async fn probe(mut self) -> Result<Self, SmtpFailure> {
-        let reply = deadline(
-            Stage::Probe,
-            self.limits.command,
-            self.connection.command(Noop),
-        )
-        .await?;
+        let reply =
+            deadline(Stage::Probe, self.limits.command, self.connection.command(Noop)).await?;
         expect(Stage::Probe, &[250], reply)?;
         Ok(self)
     }
@@ -273,10 +234,7 @@ fn expect(stage: Stage, codes: &[u16], reply: Response) -> Result<(), SmtpFailur
     if codes.contains(&code) {
         return Ok(());
     }
-    Err(SmtpFailure::Silent {
-        stage,
-        what: format!("an unexpected reply {code}"),
-    })
+    Err(SmtpFailure::Silent { stage, what: format!("an unexpected reply {code}") })
 }
 
 trait IntoFailure {
@@ -285,18 +243,13 @@ trait IntoFailure {
 
 impl IntoFailure for std::io::Error {
     fn into_failure(self, stage: Stage) -> SmtpFailure {
-        SmtpFailure::Silent {
-            stage,
-            what: self.kind().to_string(),
-        }
+        SmtpFailure::Silent { stage, what: self.kind().to_string() }
     }
 }
 
 impl IntoFailure for Error {
     fn into_failure(self, stage: Stage) -> SmtpFailure {
-        let text = std::error::Error::source(&self)
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let text = std::error::Error::source(&self).map(ToString::to_string).unwrap_or_default();
         match self.status() {
             Some(code) => SmtpFailure::Reply {
                 stage,
@@ -306,11 +259,7 @@ impl IntoFailure for Error {
             },
             None => SmtpFailure::Silent {
                 stage,
-                what: if text.is_empty() {
-                    self.to_string()
-                } else {
-                    text
-                },
+                what: if text.is_empty() { self.to_string() } else { text },
             },
         }
     }

@@ -59,14 +59,10 @@ pub(super) fn compose(
     let built = match &content.html {
         Some(html) => builder.multipart(MultiPart::alternative_plain_html(text, html.clone())),
         None => builder.singlepart(
-            SinglePart::builder()
-                .header(message::header::ContentType::TEXT_PLAIN)
-                .body(text),
+            SinglePart::builder().header(message::header::ContentType::TEXT_PLAIN).body(text),
         ),
     };
-    built
-        .map(|message| message.formatted())
-        .map_err(|error| error.to_string())
+    built.map(|message| message.formatted()).map_err(|error| error.to_string())
 }
 
 fn one_line(text: &str) -> String {
@@ -115,10 +111,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("Auto-Submitted: auto-generated\r\n"));
-        assert!(
-            text.contains("Date: Tue, 14 Nov 2023 22:13:20 +0000\r\n"),
-            "{text}"
-        );
+        assert!(text.contains("Date: Tue, 14 Nov 2023 22:13:20 +0000\r\n"), "{text}");
         text
     }
 

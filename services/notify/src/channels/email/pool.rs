@@ -59,14 +59,8 @@ impl Pool {
             match self.transact(parked, envelope, body).await {
                 // The relay closed a resting connection: nothing of the message was said yet.
                 Err(
-                    SmtpFailure::Silent {
-                        stage: Stage::Mail, ..
-                    }
-                    | SmtpFailure::Reply {
-                        stage: Stage::Mail,
-                        code: 421,
-                        ..
-                    },
+                    SmtpFailure::Silent { stage: Stage::Mail, .. }
+                    | SmtpFailure::Reply { stage: Stage::Mail, code: 421, .. },
                 ) => {
                     telemetry::smtp_connection("stale");
                 }
@@ -76,17 +70,8 @@ impl Pool {
         let session = self.connector.open().await?;
         telemetry::smtp_connection("opened");
         let now = clock::monotonic();
-        self.transact(
-            Parked {
-                session,
-                opened: now,
-                parked: now,
-                messages: 0,
-            },
-            envelope,
-            body,
-        )
-        .await
+        self.transact(Parked { session, opened: now, parked: now, messages: 0 }, envelope, body)
+            .await
     }
 
     async fn transact(
@@ -95,25 +80,12 @@ impl Pool {
         envelope: &Envelope,
         body: &[u8],
     ) -> Result<String, SmtpFailure> {
-        let Parked {
-            session,
-            opened,
-            messages,
-            ..
-        } = used;
+        let Parked { session, opened, messages, .. } = used;
         // On any error, and when this future is dropped, the session is dropped with its socket.
         let (session, words) = session.transact(envelope, body).await?;
-        let parked = Parked {
-            session,
-            opened,
-            parked: clock::monotonic(),
-            messages: messages + 1,
-        };
+        let parked = Parked { session, opened, parked: clock::monotonic(), messages: messages + 1 };
         if parked.messages < self.messages_max {
-            self.parked
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(parked);
+            self.parked.lock().unwrap_or_else(PoisonError::into_inner).push(parked);
         }
         Ok(words)
     }
@@ -132,20 +104,10 @@ impl Pool {
             if now - candidate.parked < PROBE_AFTER {
                 return Some(candidate);
             }
-            let Parked {
-                session,
-                opened,
-                parked,
-                messages,
-            } = candidate;
+            let Parked { session, opened, parked, messages } = candidate;
             match session.probe().await {
                 Ok(session) => {
-                    return Some(Parked {
-                        session,
-                        opened,
-                        parked,
-                        messages,
-                    });
+                    return Some(Parked { session, opened, parked, messages });
                 }
                 Err(_) => telemetry::smtp_connection("stale"),
             }

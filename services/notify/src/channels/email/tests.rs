@@ -65,42 +65,23 @@ fn smtp_code(refusal: &Refusal) -> Option<u16> {
 #[tokio::test]
 async fn one_connection_serves_many_messages() {
     let relay = relay(vec![]).await;
-    let sender = EmailSender::new(&EmailOptions {
-        max_connections: 1,
-        ..options(relay.address)
-    })
-    .unwrap();
+    let sender =
+        EmailSender::new(&EmailOptions { max_connections: 1, ..options(relay.address) }).unwrap();
     for number in 0..20 {
-        let accepted = sender
-            .send(&delivery(&format!("user{number}")))
-            .await
-            .unwrap();
+        let accepted = sender.send(&delivery(&format!("user{number}"))).await.unwrap();
         assert_eq!(accepted.status, DeliveryStatus::Sent);
-        assert!(
-            accepted
-                .provider_message_id
-                .unwrap()
-                .ends_with("@campana.test>")
-        );
+        assert!(accepted.provider_message_id.unwrap().ends_with("@campana.test>"));
     }
     let seen = relay.seen.lock().unwrap();
     assert_eq!((seen.opened, seen.messages.len()), (1, 20));
-    assert!(
-        seen.messages[0].contains("\r\n..dot\r\n"),
-        "dots are stuffed: {}",
-        seen.messages[0]
-    );
+    assert!(seen.messages[0].contains("\r\n..dot\r\n"), "dots are stuffed: {}", seen.messages[0]);
 }
 
 #[tokio::test]
 async fn the_number_of_connections_is_a_limit() {
     let relay = relay(vec![]).await;
     let sender = Arc::new(
-        EmailSender::new(&EmailOptions {
-            max_connections: 2,
-            ..options(relay.address)
-        })
-        .unwrap(),
+        EmailSender::new(&EmailOptions { max_connections: 2, ..options(relay.address) }).unwrap(),
     );
     let sends = (0..50).map(|number| {
         let sender = Arc::clone(&sender);
@@ -116,40 +97,24 @@ async fn the_number_of_connections_is_a_limit() {
 #[tokio::test]
 async fn a_connection_is_replaced_after_its_messages() {
     let relay = relay(vec![]).await;
-    let sender = EmailSender::new(&EmailOptions {
-        messages_per_connection: 2,
-        ..options(relay.address)
-    })
-    .unwrap();
-    for number in 0..5 {
-        sender
-            .send(&delivery(&format!("user{number}")))
-            .await
+    let sender =
+        EmailSender::new(&EmailOptions { messages_per_connection: 2, ..options(relay.address) })
             .unwrap();
+    for number in 0..5 {
+        sender.send(&delivery(&format!("user{number}"))).await.unwrap();
     }
     assert_eq!(relay.seen.lock().unwrap().opened, 3);
 }
 
 #[tokio::test]
 async fn a_silent_relay_meets_the_deadline_and_loses_the_connection() {
-    let silent = Script {
-        body: Some(""),
-        ..Script::default()
-    };
-    let refused = Script {
-        rcpt: Some("550 5.1.1 <bob@example.test> unknown"),
-        ..Script::default()
-    };
+    let silent = Script { body: Some(""), ..Script::default() };
+    let refused =
+        Script { rcpt: Some("550 5.1.1 <bob@example.test> unknown"), ..Script::default() };
     let mut relay = relay(vec![silent, refused]).await;
     let sender = EmailSender::new(&options(relay.address)).unwrap();
     let refusal = sender.send(&delivery("alice")).await.unwrap_err();
-    assert_eq!(
-        refusal.signal,
-        Signal::Lost {
-            protocol: "smtp",
-            unconfirmed: true
-        }
-    );
+    assert_eq!(refusal.signal, Signal::Lost { protocol: "smtp", unconfirmed: true });
     relay.closed.recv().await.unwrap();
     // The next message has a connection of its own and its own reply.
     let refusal = sender.send(&delivery("bob")).await.unwrap_err();
@@ -162,53 +127,22 @@ async fn a_silent_relay_meets_the_deadline_and_loses_the_connection() {
 async fn silence_before_the_text_is_not_ambiguous() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = EmailOptions {
-        connect_timeout_seconds: 1,
-        ..options(address)
-    };
-    let refusal = EmailSender::new(&limits)
-        .unwrap()
-        .send(&delivery("alice"))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        refusal.signal,
-        Signal::Lost {
-            protocol: "smtp",
-            unconfirmed: false
-        }
-    );
+    let limits = EmailOptions { connect_timeout_seconds: 1, ..options(address) };
+    let refusal = EmailSender::new(&limits).unwrap().send(&delivery("alice")).await.unwrap_err();
+    assert_eq!(refusal.signal, Signal::Lost { protocol: "smtp", unconfirmed: false });
     drop(listener);
-    let refusal = EmailSender::new(&limits)
-        .unwrap()
-        .send(&delivery("alice"))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        refusal.signal,
-        Signal::Lost {
-            protocol: "smtp",
-            unconfirmed: false
-        }
-    );
+    let refusal = EmailSender::new(&limits).unwrap().send(&delivery("alice")).await.unwrap_err();
+    assert_eq!(refusal.signal, Signal::Lost { protocol: "smtp", unconfirmed: false });
 }
 
 #[tokio::test]
 async fn a_send_that_is_cancelled_leaves_no_reply_for_the_next_one() {
-    let silent = Script {
-        body: Some(""),
-        ..Script::default()
-    };
-    let refused = Script {
-        data: Some("550 5.7.1 refused"),
-        ..Script::default()
-    };
+    let silent = Script { body: Some(""), ..Script::default() };
+    let refused = Script { data: Some("550 5.7.1 refused"), ..Script::default() };
     let mut relay = relay(vec![Script::default(), silent, refused]).await;
-    let sender = EmailSender::new(&EmailOptions {
-        body_timeout_seconds: 60,
-        ..options(relay.address)
-    })
-    .unwrap();
+    let sender =
+        EmailSender::new(&EmailOptions { body_timeout_seconds: 60, ..options(relay.address) })
+            .unwrap();
     sender.send(&delivery("first")).await.unwrap();
     relay.received.recv().await.unwrap();
     let (alice, bob) = (delivery("alice"), delivery("bob"));
@@ -218,29 +152,16 @@ async fn a_send_that_is_cancelled_leaves_no_reply_for_the_next_one() {
     }
     relay.closed.recv().await.unwrap();
     let refusal = sender.send(&bob).await.unwrap_err();
-    assert_eq!(
-        smtp_code(&refusal),
-        Some(550),
-        "never the reply to another message"
-    );
+    assert_eq!(smtp_code(&refusal), Some(550), "never the reply to another message");
     assert_eq!(relay.seen.lock().unwrap().messages.len(), 1);
 }
 
 #[tokio::test]
 async fn a_reply_that_belongs_to_another_step_is_no_success() {
     for script in [
-        Script {
-            data: Some("250 ok"),
-            ..Script::default()
-        },
-        Script {
-            body: Some("354 go on"),
-            ..Script::default()
-        },
-        Script {
-            rcpt: Some("354 go on"),
-            ..Script::default()
-        },
+        Script { data: Some("250 ok"), ..Script::default() },
+        Script { body: Some("354 go on"), ..Script::default() },
+        Script { rcpt: Some("354 go on"), ..Script::default() },
     ] {
         let relay = relay(vec![script.clone()]).await;
         let refusal = EmailSender::new(&options(relay.address))
@@ -248,48 +169,17 @@ async fn a_reply_that_belongs_to_another_step_is_no_success() {
             .send(&delivery("alice"))
             .await
             .unwrap_err();
-        assert!(
-            matches!(refusal.signal, Signal::Lost { .. }),
-            "{script:?}: {refusal:?}"
-        );
+        assert!(matches!(refusal.signal, Signal::Lost { .. }), "{script:?}: {refusal:?}");
     }
 }
 
 #[tokio::test]
 async fn refusals_keep_their_codes_and_name_the_step() {
     for (script, code, detail) in [
-        (
-            Script {
-                mail: Some("421 4.7.0 slow down"),
-                ..Script::default()
-            },
-            421,
-            "mail: 421",
-        ),
-        (
-            Script {
-                rcpt: Some("452 4.2.2 full"),
-                ..Script::default()
-            },
-            452,
-            "rcpt: 452",
-        ),
-        (
-            Script {
-                data: Some("554 5.3.4 too big"),
-                ..Script::default()
-            },
-            554,
-            "data: 554",
-        ),
-        (
-            Script {
-                body: Some("451 4.7.1 greylisted"),
-                ..Script::default()
-            },
-            451,
-            "body: 451",
-        ),
+        (Script { mail: Some("421 4.7.0 slow down"), ..Script::default() }, 421, "mail: 421"),
+        (Script { rcpt: Some("452 4.2.2 full"), ..Script::default() }, 452, "rcpt: 452"),
+        (Script { data: Some("554 5.3.4 too big"), ..Script::default() }, 554, "data: 554"),
+        (Script { body: Some("451 4.7.1 greylisted"), ..Script::default() }, 451, "body: 451"),
     ] {
         let relay = relay(vec![script]).await;
         let sender = EmailSender::new(&options(relay.address)).unwrap();
@@ -304,11 +194,7 @@ async fn refusals_keep_their_codes_and_name_the_step() {
 
 #[tokio::test]
 async fn a_relay_that_hung_up_meanwhile_costs_nothing() {
-    let mut relay = relay(vec![Script {
-        close: true,
-        ..Script::default()
-    }])
-    .await;
+    let mut relay = relay(vec![Script { close: true, ..Script::default() }]).await;
     let sender = EmailSender::new(&options(relay.address)).unwrap();
     sender.send(&delivery("alice")).await.unwrap();
     relay.closed.recv().await.unwrap();
@@ -319,27 +205,11 @@ async fn a_relay_that_hung_up_meanwhile_costs_nothing() {
 #[tokio::test]
 async fn required_tls_means_that_nothing_goes_without_it() {
     let relay = relay(vec![]).await;
-    let required = EmailOptions {
-        tls: SmtpTls::Required,
-        ..options(relay.address)
-    };
-    let refusal = EmailSender::new(&required)
-        .unwrap()
-        .send(&delivery("alice"))
-        .await
-        .unwrap_err();
+    let required = EmailOptions { tls: SmtpTls::Required, ..options(relay.address) };
+    let refusal = EmailSender::new(&required).unwrap().send(&delivery("alice")).await.unwrap_err();
     assert_eq!(refusal.signal, Signal::Misconfigured("smtp_no_tls"));
-    let opportunistic = EmailOptions {
-        tls: SmtpTls::Opportunistic,
-        ..options(relay.address)
-    };
-    assert!(
-        EmailSender::new(&opportunistic)
-            .unwrap()
-            .send(&delivery("alice"))
-            .await
-            .is_ok()
-    );
+    let opportunistic = EmailOptions { tls: SmtpTls::Opportunistic, ..options(relay.address) };
+    assert!(EmailSender::new(&opportunistic).unwrap().send(&delivery("alice")).await.is_ok());
     // A relay that offers TLS and then does not speak it.
     let broken = relay_with(STARTTLS, None, vec![]).await;
     let required = EmailOptions {
@@ -347,16 +217,9 @@ async fn required_tls_means_that_nothing_goes_without_it() {
         connect_timeout_seconds: 1,
         ..options(broken.address)
     };
-    let refusal = EmailSender::new(&required)
-        .unwrap()
-        .send(&delivery("alice"))
-        .await
-        .unwrap_err();
+    let refusal = EmailSender::new(&required).unwrap().send(&delivery("alice")).await.unwrap_err();
     assert!(
-        matches!(
-            refusal.signal,
-            Signal::Misconfigured("smtp_tls_failed") | Signal::Smtp { .. }
-        ),
+        matches!(refusal.signal, Signal::Misconfigured("smtp_tls_failed") | Signal::Smtp { .. }),
         "{refusal:?}"
     );
     assert!(broken.seen.lock().unwrap().messages.is_empty());
@@ -383,37 +246,19 @@ fn certificate(folder: &tempfile::TempDir) -> (TlsAcceptor, std::path::PathBuf) 
 #[tokio::test]
 async fn both_forms_of_tls_deliver_and_check_the_certificate() {
     let folder = tempfile::tempdir().unwrap();
-    for (tls, ehlo) in [
-        (SmtpTls::Implicit, NO_STARTTLS),
-        (SmtpTls::Required, STARTTLS),
-    ] {
+    for (tls, ehlo) in [(SmtpTls::Implicit, NO_STARTTLS), (SmtpTls::Required, STARTTLS)] {
         let (acceptor, ca_file) = certificate(&folder);
         let relay = relay_with(ehlo, Some(acceptor), vec![]).await;
-        let trusting = EmailOptions {
-            tls,
-            ca_file: Some(ca_file),
-            ..options(relay.address)
-        };
+        let trusting = EmailOptions { tls, ca_file: Some(ca_file), ..options(relay.address) };
         let sender = EmailSender::new(&trusting).unwrap();
         for user in ["alice", "bob", "carol"] {
             sender.send(&delivery(user)).await.unwrap();
         }
         assert_eq!(relay.seen.lock().unwrap().messages.len(), 3);
         assert_eq!(relay.seen.lock().unwrap().opened, 1);
-        let wary = EmailOptions {
-            ca_file: None,
-            ..trusting
-        };
-        let refusal = EmailSender::new(&wary)
-            .unwrap()
-            .send(&delivery("dave"))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            refusal.signal,
-            Signal::Misconfigured("smtp_tls_failed"),
-            "{tls:?}"
-        );
+        let wary = EmailOptions { ca_file: None, ..trusting };
+        let refusal = EmailSender::new(&wary).unwrap().send(&delivery("dave")).await.unwrap_err();
+        assert_eq!(refusal.signal, Signal::Misconfigured("smtp_tls_failed"), "{tls:?}");
         assert_eq!(relay.seen.lock().unwrap().messages.len(), 3);
     }
 }
@@ -431,26 +276,13 @@ async fn addresses_that_are_none_are_refused_before_anything_is_opened() {
         "a b@example.test",
         "a@b@c",
     ] {
-        let bad = Delivery {
-            address: address.to_owned(),
-            ..delivery("alice")
-        };
+        let bad = Delivery { address: address.to_owned(), ..delivery("alice") };
         let refusal = sender.send(&bad).await.unwrap_err();
-        assert_eq!(
-            refusal.signal,
-            Signal::Refused("bad_address"),
-            "{address:?}"
-        );
+        assert_eq!(refusal.signal, Signal::Refused("bad_address"), "{address:?}");
     }
     assert_eq!(relay.seen.lock().unwrap().opened, 0);
-    let foreign = Delivery {
-        address: "jürgen@example.test".to_owned(),
-        ..delivery("alice")
-    };
-    assert_eq!(
-        sender.send(&foreign).await.unwrap_err().signal,
-        Signal::Refused("smtp_no_utf8")
-    );
+    let foreign = Delivery { address: "jürgen@example.test".to_owned(), ..delivery("alice") };
+    assert_eq!(sender.send(&foreign).await.unwrap_err().signal, Signal::Refused("smtp_no_utf8"));
 }
 
 #[tokio::test]
@@ -465,15 +297,8 @@ async fn small_messages_do_not_wait_for_delayed_acknowledgements() {
     sender.send(&delivery("warm")).await.unwrap();
     let started = campana_bus::clock::monotonic();
     for number in 0..50 {
-        sender
-            .send(&delivery(&format!("user{number}")))
-            .await
-            .unwrap();
+        sender.send(&delivery(&format!("user{number}"))).await.unwrap();
     }
     // With Nagle's algorithm each message takes more than 40 ms.
-    assert!(
-        started.elapsed() < Duration::from_millis(50 * 35),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_millis(50 * 35), "{:?}", started.elapsed());
 }

@@ -19,10 +19,7 @@ pub(super) struct Tls {
 impl Tls {
     pub(super) fn new(mode: SmtpTls, host: &str, ca_file: Option<&Path>) -> Result<Self, String> {
         if mode == SmtpTls::None {
-            return Ok(Self {
-                mode,
-                parameters: None,
-            });
+            return Ok(Self { mode, parameters: None });
         }
         let mut builder = TlsParameters::builder(host.to_owned());
         if let Some(path) = ca_file {
@@ -33,9 +30,6 @@ impl Tls {
             builder = builder.add_root_certificate(certificate);
         }
         let parameters = builder.build().map_err(|error| format!("TLS: {error}"))?;
-        Ok(Self {
-            mode,
-            parameters: Some(parameters),
-        })
+        Ok(Self { mode, parameters: Some(parameters) })
     }
 }

@@ -42,11 +42,7 @@ async fn bench(statuses: Vec<u16>) -> Bench {
         counter.fetch_add(1, Ordering::SeqCst);
         let status = {
             let mut statuses = statuses.lock().unwrap();
-            if statuses.len() > 1 {
-                statuses.remove(0)
-            } else {
-                statuses[0]
-            }
+            if statuses.len() > 1 { statuses.remove(0) } else { statuses[0] }
         };
         async move {
             if status == 0 {
@@ -74,17 +70,9 @@ async fn bench(statuses: Vec<u16>) -> Bench {
     };
     let role = lifecycle.clone();
     lifecycle.spawn_essential("channel", async move {
-        run_channel(Channel::Webhook, options, deps, role)
-            .await
-            .map_err(|error| error.to_string())
+        run_channel(Channel::Webhook, options, deps, role).await.map_err(|error| error.to_string())
     });
-    Bench {
-        _nats: nats,
-        bus,
-        lifecycle,
-        server,
-        hits,
-    }
+    Bench { _nats: nats, bus, lifecycle, server, hits }
 }
 
 impl Bench {
@@ -114,11 +102,7 @@ impl Bench {
         let subject = subjects::deliver("webhook", "default");
         let body = Bytes::from(serde_json::to_vec(delivery).unwrap());
         let message = Outgoing::new(subject, message_id, body);
-        let message = if repeat {
-            message.header(headers::REPEAT, "1")
-        } else {
-            message
-        };
+        let message = if repeat { message.header(headers::REPEAT, "1") } else { message };
         self.bus.publish(message).await.unwrap();
     }
 
@@ -127,19 +111,13 @@ impl Bench {
         let subject = subjects::outcome("default", &delivery.notification_id.to_string());
         let look = async {
             loop {
-                let page = self
-                    .bus
-                    .fetch_after(topology::OUTCOMES, &subject, 0, 200)
-                    .await
-                    .unwrap();
+                let page =
+                    self.bus.fetch_after(topology::OUTCOMES, &subject, 0, 200).await.unwrap();
                 let reports: Vec<AttemptReport> = page
                     .messages
                     .iter()
                     .filter_map(|message| {
-                        match serde_json::from_slice::<Outcome>(&message.payload)
-                            .unwrap()
-                            .event
-                        {
+                        match serde_json::from_slice::<Outcome>(&message.payload).unwrap().event {
                             OutcomeEvent::Attempted(report) => Some(report),
                             _ => None,
                         }
@@ -151,17 +129,12 @@ impl Bench {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), look)
-            .await
-            .expect("the outcome comes")
+        tokio::time::timeout(Duration::from_secs(20), look).await.expect("the outcome comes")
     }
 
     async fn stop(self) {
         assert_eq!(self.lifecycle.failure(), None);
-        assert!(
-            self.lifecycle.stop(Duration::from_secs(5)).await,
-            "a clean drain"
-        );
+        assert!(self.lifecycle.stop(Duration::from_secs(5)).await, "a clean drain");
     }
 }
 
@@ -177,10 +150,7 @@ async fn a_failure_is_retried_and_reported_and_then_delivered() {
         .collect();
     assert_eq!(
         lines,
-        [
-            (1, DeliveryStatus::Retrying, Some("http_500")),
-            (2, DeliveryStatus::Delivered, None)
-        ]
+        [(1, DeliveryStatus::Retrying, Some("http_500")), (2, DeliveryStatus::Delivered, None)]
     );
     assert!(reports[0].retry_at.is_some() && !reports[1].possible_duplicate);
 
@@ -191,13 +161,7 @@ async fn a_failure_is_retried_and_reported_and_then_delivered() {
     bench.publish(&other, "b", false).await;
     bench.until(&other, DeliveryStatus::Delivered).await;
     assert_eq!(bench.hits.load(Ordering::SeqCst), hits + 1);
-    assert_eq!(
-        bench
-            .until(&delivery, DeliveryStatus::Delivered)
-            .await
-            .len(),
-        2
-    );
+    assert_eq!(bench.until(&delivery, DeliveryStatus::Delivered).await.len(), 2);
     bench.stop().await;
 }
 
@@ -213,29 +177,16 @@ async fn what_cannot_succeed_is_parked_and_reported_once() {
     let statuses: Vec<_> = reports.iter().map(|report| report.status).collect();
     assert_eq!(
         statuses,
-        [
-            DeliveryStatus::Retrying,
-            DeliveryStatus::Retrying,
-            DeliveryStatus::Failed
-        ]
+        [DeliveryStatus::Retrying, DeliveryStatus::Retrying, DeliveryStatus::Failed]
     );
     let parked = subjects::dead_letter_filter(Some(topology::DELIVERIES), None);
     let dead = async {
-        while bench
-            .bus
-            .fetch_after(topology::DLQ, &parked, 0, 10)
-            .await
-            .unwrap()
-            .messages
-            .len()
-            < 2
+        while bench.bus.fetch_after(topology::DLQ, &parked, 0, 10).await.unwrap().messages.len() < 2
         {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), dead)
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(10), dead).await.unwrap();
     assert_eq!(bench.until(&refused, DeliveryStatus::Failed).await.len(), 1);
     bench.stop().await;
 }
@@ -257,17 +208,12 @@ async fn an_attempt_after_silence_is_marked() {
 #[tokio::test]
 async fn too_late_is_reported_and_not_sent() {
     let bench = bench(vec![200]).await;
-    let late = Delivery {
-        expires_at: Some(Micros(1)),
-        ..bench.delivery("alice")
-    };
+    let late = Delivery { expires_at: Some(Micros(1)), ..bench.delivery("alice") };
     bench.publish(&late, "a", false).await;
     let reports = bench.until(&late, DeliveryStatus::Expired).await;
     assert_eq!(reports[0].reason.as_deref(), Some("expired"));
-    let blocked = Delivery {
-        address: "http://169.254.169.254/".to_owned(),
-        ..bench.delivery("bob")
-    };
+    let blocked =
+        Delivery { address: "http://169.254.169.254/".to_owned(), ..bench.delivery("bob") };
     bench.publish(&blocked, "b", false).await;
     let reports = bench.until(&blocked, DeliveryStatus::Failed).await;
     assert_eq!(reports[0].reason.as_deref(), Some("webhook_blocked"));

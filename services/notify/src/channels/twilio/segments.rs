@@ -25,11 +25,7 @@ pub fn segments(text: &str) -> u64 {
         Some(septets) => (septets, 160, 153),
         None => (text.encode_utf16().count(), 70, 67),
     };
-    let count = if units <= single {
-        1
-    } else {
-        units.div_ceil(part)
-    };
+    let count = if units <= single { 1 } else { units.div_ceil(part) };
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
@@ -52,12 +48,7 @@ mod tests {
             ("🔔".repeat(35), 1),
             ("🔔".repeat(36), 2),
         ] {
-            assert_eq!(
-                segments(&text),
-                expected,
-                "{} characters",
-                text.chars().count()
-            );
+            assert_eq!(segments(&text), expected, "{} characters", text.chars().count());
         }
     }
 }

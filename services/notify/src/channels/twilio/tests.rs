@@ -56,11 +56,7 @@ async fn stub(status: u16, headers: Vec<(&'static str, &'static str)>, body: &'s
         timeout_seconds: 1,
         ..TwilioOptions::default()
     };
-    Stub {
-        _server: server,
-        requests,
-        options,
-    }
+    Stub { _server: server, requests, options }
 }
 
 fn delivery(channel: Channel) -> Delivery {
@@ -72,10 +68,7 @@ fn delivery(channel: Channel) -> Delivery {
         recipient: "alice".to_owned(),
         channel,
         address: "+15550001".to_owned(),
-        message: Rendered {
-            text: "hello & bye".to_owned(),
-            ..Rendered::default()
-        },
+        message: Rendered { text: "hello & bye".to_owned(), ..Rendered::default() },
         accepted_at: Micros(0),
         expires_at: None,
         metadata: BTreeMap::new(),
@@ -93,14 +86,8 @@ const CREATED: &str = r#"{"sid":"SM1","status":"queued","num_segments":"2","erro
 async fn an_sms_carries_everything_and_comes_back_with_its_id() {
     let mut stub = stub(201, vec![], CREATED).await;
     let now = clock::now();
-    let delivery = Delivery {
-        expires_at: Some(now.plus_seconds(600)),
-        ..delivery(Channel::Sms)
-    };
-    let accepted = sender(&stub, Channel::Sms)
-        .send(&delivery, 0)
-        .await
-        .unwrap();
+    let delivery = Delivery { expires_at: Some(now.plus_seconds(600)), ..delivery(Channel::Sms) };
+    let accepted = sender(&stub, Channel::Sms).send(&delivery, 0).await.unwrap();
     assert_eq!(accepted.status, DeliveryStatus::Sent);
     assert_eq!(accepted.provider_message_id.as_deref(), Some("SM1"));
     assert_eq!(accepted.detail.as_deref(), Some("queued, segments: 2"));
@@ -121,10 +108,7 @@ async fn an_sms_carries_everything_and_comes_back_with_its_id() {
 #[tokio::test]
 async fn whatsapp_has_its_own_addresses_and_a_service_replaces_the_number() {
     let mut stub = stub(201, vec![], CREATED).await;
-    sender(&stub, Channel::Whatsapp)
-        .send(&delivery(Channel::Whatsapp), 0)
-        .await
-        .unwrap();
+    sender(&stub, Channel::Whatsapp).send(&delivery(Channel::Whatsapp), 0).await.unwrap();
     let (_, form) = stub.requests.recv().await.unwrap();
     assert_eq!(
         (form["To"].as_str(), form["From"].as_str()),
@@ -132,10 +116,7 @@ async fn whatsapp_has_its_own_addresses_and_a_service_replaces_the_number() {
     );
     assert!(!form.contains_key("ValidityPeriod"));
     stub.options.messaging_service_sid = "MG1".to_owned();
-    sender(&stub, Channel::Sms)
-        .send(&delivery(Channel::Sms), 2)
-        .await
-        .unwrap();
+    sender(&stub, Channel::Sms).send(&delivery(Channel::Sms), 2).await.unwrap();
     let (_, form) = stub.requests.recv().await.unwrap();
     assert_eq!(form["MessagingServiceSid"], "MG1");
     assert!(!form.contains_key("From"));
@@ -149,58 +130,35 @@ async fn refusals_are_told_apart() {
             400,
             vec![],
             r#"{"code":21211,"message":"The number +15550001 is not valid"}"#,
-            Signal::Twilio {
-                status: 400,
-                code: Some(21_211),
-            },
+            Signal::Twilio { status: 400, code: Some(21_211) },
             None,
         ),
         (
             429,
             vec![("retry-after", "7")],
             r#"{"code":20429}"#,
-            Signal::Twilio {
-                status: 429,
-                code: Some(20_429),
-            },
+            Signal::Twilio { status: 429, code: Some(20_429) },
             Some(7),
         ),
         (
             401,
             vec![],
             r#"{"code":20003}"#,
-            Signal::Twilio {
-                status: 401,
-                code: Some(20_003),
-            },
+            Signal::Twilio { status: 401, code: Some(20_003) },
             None,
         ),
-        (
-            503,
-            vec![],
-            "<html>",
-            Signal::Twilio {
-                status: 503,
-                code: None,
-            },
-            None,
-        ),
+        (503, vec![], "<html>", Signal::Twilio { status: 503, code: None }, None),
         (
             302,
             vec![("location", "http://127.0.0.1:1/")],
             "",
-            Signal::Twilio {
-                status: 302,
-                code: None,
-            },
+            Signal::Twilio { status: 302, code: None },
             None,
         ),
     ] {
         let stub = stub(status, headers, body).await;
-        let refusal = sender(&stub, Channel::Sms)
-            .send(&delivery(Channel::Sms), 0)
-            .await
-            .unwrap_err();
+        let refusal =
+            sender(&stub, Channel::Sms).send(&delivery(Channel::Sms), 0).await.unwrap_err();
         assert_eq!(refusal.signal, signal);
         assert_eq!(refusal.retry_after, wait.map(Duration::from_secs));
     }
@@ -209,48 +167,21 @@ async fn refusals_are_told_apart() {
 #[tokio::test]
 async fn silence_after_the_request_is_ambiguous_and_no_connection_is_not() {
     let stub = stub(0, vec![], "").await;
-    let refusal = sender(&stub, Channel::Sms)
-        .send(&delivery(Channel::Sms), 0)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        refusal.signal,
-        Signal::Lost {
-            protocol: "sms",
-            unconfirmed: true
-        }
-    );
-    let nobody = TwilioOptions {
-        base_url: "http://127.0.0.1:1".to_owned(),
-        ..stub.options.clone()
-    };
+    let refusal = sender(&stub, Channel::Sms).send(&delivery(Channel::Sms), 0).await.unwrap_err();
+    assert_eq!(refusal.signal, Signal::Lost { protocol: "sms", unconfirmed: true });
+    let nobody =
+        TwilioOptions { base_url: "http://127.0.0.1:1".to_owned(), ..stub.options.clone() };
     let sender = TwilioSender::new(Channel::Sms, &nobody, "https://bell.test").unwrap();
     let refusal = sender.send(&delivery(Channel::Sms), 0).await.unwrap_err();
-    assert_eq!(
-        refusal.signal,
-        Signal::Lost {
-            protocol: "sms",
-            unconfirmed: false
-        }
-    );
+    assert_eq!(refusal.signal, Signal::Lost { protocol: "sms", unconfirmed: false });
 }
 
 #[tokio::test]
 async fn what_cannot_succeed_is_not_sent() {
     let mut stub = stub(201, vec![], CREATED).await;
     let sender = sender(&stub, Channel::Sms);
-    for address in [
-        "",
-        "15550001",
-        "+0155",
-        "+1555000a",
-        "+1234567890123456",
-        "+1 555 0001",
-    ] {
-        let bad = Delivery {
-            address: address.to_owned(),
-            ..delivery(Channel::Sms)
-        };
+    for address in ["", "15550001", "+0155", "+1555000a", "+1234567890123456", "+1 555 0001"] {
+        let bad = Delivery { address: address.to_owned(), ..delivery(Channel::Sms) };
         assert_eq!(
             sender.send(&bad, 0).await.unwrap_err().signal,
             Signal::Refused("bad_number"),
@@ -259,14 +190,8 @@ async fn what_cannot_succeed_is_not_sent() {
     }
     let mut long = delivery(Channel::Sms);
     long.message.text = "é".repeat(1_601);
-    assert_eq!(
-        sender.send(&long, 0).await.unwrap_err().signal,
-        Signal::Refused("text_too_long")
-    );
+    assert_eq!(sender.send(&long, 0).await.unwrap_err().signal, Signal::Refused("text_too_long"));
     long.message.text = " ".to_owned();
-    assert_eq!(
-        sender.send(&long, 0).await.unwrap_err().signal,
-        Signal::Refused("empty_text")
-    );
+    assert_eq!(sender.send(&long, 0).await.unwrap_err().signal, Signal::Refused("empty_text"));
     assert!(stub.requests.try_recv().is_err());
 }

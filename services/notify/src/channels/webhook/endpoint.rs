@@ -86,9 +86,7 @@ impl Endpoint {
         if url.scheme() == "http" && !filter.permits_http() {
             return Err(EndpointError::Scheme);
         }
-        let port = url
-            .port_or_known_default()
-            .ok_or(EndpointError::Malformed)?;
+        let port = url.port_or_known_default().ok_or(EndpointError::Malformed)?;
         if !filter.permits_port(port) {
             return Err(EndpointError::Port);
         }
@@ -105,15 +103,8 @@ fn check_name(name: &str) -> Result<(), EndpointError> {
     if name.is_empty() || numeric {
         return Err(EndpointError::Malformed);
     }
-    let local = ["localhost", "local", "internal", "home.arpa", "localdomain"]
-        .iter()
-        .any(|end| {
-            name.eq_ignore_ascii_case(end)
-                || name.to_ascii_lowercase().ends_with(&format!(".{end}"))
-        });
-    if local || !name.contains('.') {
-        Err(EndpointError::Address)
-    } else {
-        Ok(())
-    }
+    let local = ["localhost", "local", "internal", "home.arpa", "localdomain"].iter().any(|end| {
+        name.eq_ignore_ascii_case(end) || name.to_ascii_lowercase().ends_with(&format!(".{end}"))
+    });
+    if local || !name.contains('.') { Err(EndpointError::Address) } else { Ok(()) }
 }

@@ -31,10 +31,7 @@ impl Lookup for SystemLookup {
     fn look_up(&self, name: &str) -> Answer {
         let name = name.to_owned();
         Box::pin(async move {
-            Ok(tokio::net::lookup_host((name, 0))
-                .await?
-                .map(|address| address.ip())
-                .collect())
+            Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
         })
     }
 }

@@ -50,11 +50,7 @@ impl Secrets {
             Webhook::new(secret.expose_secret())
                 .map_err(|_| "default_secret is not `whsec_` and base64".to_owned())?;
         }
-        Ok(Self {
-            default,
-            store,
-            known: Mutex::new(Cache::new(ENTRIES_MAX)),
-        })
+        Ok(Self { default, store, known: Mutex::new(Cache::new(ENTRIES_MAX)) })
     }
 
     /// The secret for this delivery: the recipient's own, or the default.
@@ -66,14 +62,12 @@ impl Secrets {
             Some(store) => self.own(store, delivery).await?,
             None => None,
         };
-        own.or_else(|| self.default.clone())
-            .map(Signer)
-            .ok_or_else(|| {
-                Refusal::new(
-                    Signal::Refused("webhook_no_secret"),
-                    "neither the recipient nor the platform has a webhook secret",
-                )
-            })
+        own.or_else(|| self.default.clone()).map(Signer).ok_or_else(|| {
+            Refusal::new(
+                Signal::Refused("webhook_no_secret"),
+                "neither the recipient nor the platform has a webhook secret",
+            )
+        })
     }
 
     async fn own(
@@ -83,11 +77,7 @@ impl Secrets {
     ) -> Result<Option<SecretString>, Refusal> {
         let key = (delivery.tenant.clone(), delivery.recipient.clone());
         let now = clock::monotonic();
-        let known = self
-            .known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key);
         if let Some(entry) = known.as_ref().filter(|entry| now - entry.read_at < TTL) {
             return Ok(entry.secret.clone());
         }
@@ -101,22 +91,15 @@ impl Secrets {
                 let secret = recipient
                     .and_then(|recipient| recipient.webhook_secret)
                     .map(SecretString::from);
-                let entry = Entry {
-                    secret: secret.clone(),
-                    read_at: now,
-                };
-                self.known
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(key, entry);
+                let entry = Entry { secret: secret.clone(), read_at: now };
+                self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry);
                 Ok(secret)
             }
             Ok(Err(_)) | Err(_) => match known.filter(|entry| now - entry.read_at < STALE_MAX) {
                 Some(entry) => Ok(entry.secret),
-                None => Err(Refusal::new(
-                    Signal::NotReady("store_away"),
-                    "the store does not answer",
-                )),
+                None => {
+                    Err(Refusal::new(Signal::NotReady("store_away"), "the store does not answer"))
+                }
             },
         }
     }

@@ -72,11 +72,7 @@ impl Filter {
                 })
             })
             .collect::<Result<_, String>>()?;
-        Ok(Self {
-            allow,
-            ports: options.allow_ports.clone(),
-            http: options.allow_http,
-        })
+        Ok(Self { allow, ports: options.allow_ports.clone(), http: options.allow_http })
     }
 
     /// Whether an operator allowed this address by name.
@@ -115,14 +111,10 @@ fn canonical(address: IpAddr) -> IpAddr {
 
 fn is_public(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => !BLOCKED_V4
-            .iter()
-            .any(|(network, bits)| within_v4(v4, *network, *bits)),
+        IpAddr::V4(v4) => !BLOCKED_V4.iter().any(|(network, bits)| within_v4(v4, *network, *bits)),
         IpAddr::V6(v6) => {
             within_v6(v6, GLOBAL_V6.0, GLOBAL_V6.1)
-                && !BLOCKED_V6
-                    .iter()
-                    .any(|(network, bits)| within_v6(v6, *network, *bits))
+                && !BLOCKED_V6.iter().any(|(network, bits)| within_v6(v6, *network, *bits))
         }
     }
 }

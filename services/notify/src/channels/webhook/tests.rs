@@ -90,11 +90,7 @@ async fn a_receiver_can_verify_what_it_gets() {
     })
     .await;
     let delivery = delivery(&url);
-    let accepted = WebhookSender::new(&options(), None)
-        .unwrap()
-        .send(&delivery)
-        .await
-        .unwrap();
+    let accepted = WebhookSender::new(&options(), None).unwrap().send(&delivery).await.unwrap();
     assert_eq!(accepted.status, DeliveryStatus::Delivered);
     let (headers, body) = requests.recv().await.unwrap();
     let verifier = Webhook::new(SECRET).unwrap();
@@ -114,27 +110,19 @@ async fn a_receiver_can_verify_what_it_gets() {
 
 #[tokio::test]
 async fn statuses_and_wishes_are_passed_on() {
-    for (status, retry_after, expected) in [
-        (410, None, None),
-        (429, Some("9"), Some(9)),
-        (503, Some("x"), None),
-        (500, None, None),
-    ] {
+    for (status, retry_after, expected) in
+        [(410, None, None), (429, Some("9"), Some(9)), (503, Some("x"), None), (500, None, None)]
+    {
         let (_server, url) = receiver(move |_| async move {
             let mut response = StatusCode::from_u16(status).unwrap().into_response();
             if let Some(text) = retry_after {
-                response
-                    .headers_mut()
-                    .insert("retry-after", text.parse().unwrap());
+                response.headers_mut().insert("retry-after", text.parse().unwrap());
             }
             response
         })
         .await;
-        let refusal = WebhookSender::new(&options(), None)
-            .unwrap()
-            .send(&delivery(&url))
-            .await
-            .unwrap_err();
+        let refusal =
+            WebhookSender::new(&options(), None).unwrap().send(&delivery(&url)).await.unwrap_err();
         assert_eq!(refusal.signal, Signal::Webhook { status });
         assert_eq!(refusal.retry_after, expected.map(Duration::from_secs));
     }
@@ -148,19 +136,12 @@ async fn redirects_are_not_followed() {
         let (_server, url) = receiver(move |_| {
             let target = target.clone();
             async move {
-                (
-                    StatusCode::from_u16(status).unwrap(),
-                    [("location", target)],
-                )
-                    .into_response()
+                (StatusCode::from_u16(status).unwrap(), [("location", target)]).into_response()
             }
         })
         .await;
-        let refusal = WebhookSender::new(&options(), None)
-            .unwrap()
-            .send(&delivery(&url))
-            .await
-            .unwrap_err();
+        let refusal =
+            WebhookSender::new(&options(), None).unwrap().send(&delivery(&url)).await.unwrap_err();
         assert_eq!(refusal.signal, Signal::Webhook { status });
     }
     assert_eq!(hits.load(Ordering::SeqCst), 0);
@@ -183,41 +164,24 @@ async fn an_endless_answer_is_cut_and_a_silent_one_times_out() {
     })
     .await;
     let accepted = sender.send(&delivery(&url)).await.unwrap();
-    assert_eq!(
-        accepted.detail.as_deref(),
-        Some("HTTP 200, the body broke off")
-    );
+    assert_eq!(accepted.detail.as_deref(), Some("HTTP 200, the body broke off"));
 
     let (_server, url) = receiver(|_| std::future::pending()).await;
     let refusal = sender.send(&delivery(&url)).await.unwrap_err();
-    assert_eq!(
-        refusal.signal,
-        Signal::Lost {
-            protocol: "webhook",
-            unconfirmed: true
-        }
-    );
+    assert_eq!(refusal.signal, Signal::Lost { protocol: "webhook", unconfirmed: true });
 }
 
 #[tokio::test]
 async fn one_host_cannot_take_all_places() {
     let (_server, url) = receiver(|_| std::future::pending()).await;
-    let sender = WebhookSender::new(
-        &WebhookOptions {
-            max_per_host: 2,
-            ..options()
-        },
-        None,
-    )
-    .unwrap();
+    let sender =
+        WebhookSender::new(&WebhookOptions { max_per_host: 2, ..options() }, None).unwrap();
     let delivery = delivery(&url);
     let results = futures::future::join_all((0..5).map(|_| sender.send(&delivery))).await;
     let busy = results
         .iter()
         .filter(|result| {
-            result
-                .as_ref()
-                .is_err_and(|refusal| refusal.signal == Signal::NotReady("host_busy"))
+            result.as_ref().is_err_and(|refusal| refusal.signal == Signal::NotReady("host_busy"))
         })
         .count();
     assert_eq!(busy, 3);
@@ -231,11 +195,7 @@ struct Changing {
 impl Lookup for Changing {
     fn look_up(&self, _: &str) -> resolve::Answer {
         let mut answers = self.answers.lock().unwrap();
-        let answer = if answers.len() > 1 {
-            answers.remove(0)
-        } else {
-            answers[0].clone()
-        };
+        let answer = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
         Box::pin(async move { Ok(answer) })
     }
 }
@@ -245,9 +205,7 @@ fn changing(answers: &[&[&str]]) -> Arc<Changing> {
         .iter()
         .map(|answer| answer.iter().map(|ip| ip.parse().unwrap()).collect())
         .collect();
-    Arc::new(Changing {
-        answers: Mutex::new(answers),
-    })
+    Arc::new(Changing { answers: Mutex::new(answers) })
 }
 
 #[tokio::test]
@@ -268,15 +226,9 @@ async fn a_name_that_leads_inside_is_never_called() {
             ..options()
         };
         let sender = WebhookSender::with_lookup(&options, None, changing(&[answers])).unwrap();
-        let refusal = sender
-            .send(&delivery(&format!("http://rebind.test:{port}/")))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            refusal.signal,
-            Signal::Refused("webhook_blocked"),
-            "{answers:?}"
-        );
+        let refusal =
+            sender.send(&delivery(&format!("http://rebind.test:{port}/"))).await.unwrap_err();
+        assert_eq!(refusal.signal, Signal::Refused("webhook_blocked"), "{answers:?}");
     }
     assert_eq!(hits.load(Ordering::SeqCst), 0);
 }
@@ -284,45 +236,25 @@ async fn a_name_that_leads_inside_is_never_called() {
 #[tokio::test]
 async fn the_address_that_was_checked_is_the_one_that_is_used() {
     let filter = Arc::new(Filter::new(&WebhookOptions::default()).unwrap());
-    let resolver = FilteredResolver::new(
-        filter,
-        changing(&[&["8.8.8.8", "127.0.0.1"], &["127.0.0.1"]]),
-    );
+    let resolver =
+        FilteredResolver::new(filter, changing(&[&["8.8.8.8", "127.0.0.1"], &["127.0.0.1"]]));
     let name = || "rebind.test".parse::<Name>().unwrap();
-    let first: Vec<IpAddr> = resolver
-        .resolve(name())
-        .await
-        .unwrap()
-        .map(|address| address.ip())
-        .collect();
-    assert_eq!(
-        first,
-        ["8.8.8.8".parse::<IpAddr>().unwrap()],
-        "the private one of two is left out"
-    );
-    assert!(
-        resolver.resolve(name()).await.is_err(),
-        "the second answer is private only"
-    );
+    let first: Vec<IpAddr> =
+        resolver.resolve(name()).await.unwrap().map(|address| address.ip()).collect();
+    assert_eq!(first, ["8.8.8.8".parse::<IpAddr>().unwrap()], "the private one of two is left out");
+    assert!(resolver.resolve(name()).await.is_err(), "the second answer is private only");
 }
 
 #[tokio::test]
 async fn without_a_secret_nothing_is_sent() {
     let (canary, hits) = canary().await;
-    let unsigned = WebhookOptions {
-        default_secret: SecretString::from(String::new()),
-        ..options()
-    };
+    let unsigned =
+        WebhookOptions { default_secret: SecretString::from(String::new()), ..options() };
     let sender = WebhookSender::new(&unsigned, None).unwrap();
-    let refusal = sender
-        .send(&delivery(&format!("http://{}/", canary.address)))
-        .await
-        .unwrap_err();
+    let refusal = sender.send(&delivery(&format!("http://{}/", canary.address))).await.unwrap_err();
     assert_eq!(refusal.signal, Signal::Refused("webhook_no_secret"));
     assert_eq!(hits.load(Ordering::SeqCst), 0);
-    let bad = WebhookOptions {
-        default_secret: SecretString::from("whsec_???".to_owned()),
-        ..options()
-    };
+    let bad =
+        WebhookOptions { default_secret: SecretString::from("whsec_???".to_owned()), ..options() };
     assert!(WebhookSender::new(&bad, None).is_err());
 }

@@ -13,47 +13,23 @@ fn check(json: &str) -> Result<Draft, Problem> {
 fn assert_refused(json: &str, pointer: &str, code: FieldCode) {
     let problem = check(json).expect_err(json);
     assert_eq!(problem.code, Code::ValidationFailed, "{json}");
-    let found = problem
-        .errors
-        .iter()
-        .any(|error| error.pointer == pointer && error.code == code);
+    let found = problem.errors.iter().any(|error| error.pointer == pointer && error.code == code);
     assert!(found, "{json}: {:?}", problem.errors);
 }
 
 #[test]
 fn wrong_recipients_are_named_by_pointer_and_code() {
     let long_name = "x".repeat(10_000);
-    let ids = |n: usize| {
-        (0..n)
-            .map(|i| format!("\"u{i}\""))
-            .collect::<Vec<_>>()
-            .join(",")
-    };
+    let ids = |n: usize| (0..n).map(|i| format!("\"u{i}\"")).collect::<Vec<_>>().join(",");
     let many = format!(r#"{{"to":[{}],"content":{{"title":"x"}}}}"#, ids(101));
     let long = format!(r#"{{"to":"{long_name}","content":{{"title":"x"}}}}"#);
     for (json, pointer, code) in [
-        (
-            r#"{"to":[],"content":{"title":"x"}}"#,
-            "/to",
-            FieldCode::Empty,
-        ),
+        (r#"{"to":[],"content":{"title":"x"}}"#, "/to", FieldCode::Empty),
         (many.as_str(), "/to", FieldCode::TooMany),
-        (
-            r#"{"to":"","content":{"title":"x"}}"#,
-            "/to",
-            FieldCode::Empty,
-        ),
+        (r#"{"to":"","content":{"title":"x"}}"#, "/to", FieldCode::Empty),
         (long.as_str(), "/to", FieldCode::TooLong),
-        (
-            r#"{"to":"a\nb","content":{"title":"x"}}"#,
-            "/to",
-            FieldCode::InvalidName,
-        ),
-        (
-            r#"{"to":["a","a"],"content":{"title":"x"}}"#,
-            "/to/1",
-            FieldCode::Duplicate,
-        ),
+        (r#"{"to":"a\nb","content":{"title":"x"}}"#, "/to", FieldCode::InvalidName),
+        (r#"{"to":["a","a"],"content":{"title":"x"}}"#, "/to/1", FieldCode::Duplicate),
         (
             r#"{"to":{"id":"a","email":"nope"},"content":{"title":"x"}}"#,
             "/to/email",
@@ -78,21 +54,9 @@ fn wrong_recipients_are_named_by_pointer_and_code() {
 fn wrong_contents_are_named_by_pointer_and_code() {
     for (json, pointer, code) in [
         (r#"{"to":"a"}"#, "/content", FieldCode::MissingField),
-        (
-            r#"{"to":"a","template":"t","content":{"title":"x"}}"#,
-            "/content",
-            FieldCode::Conflict,
-        ),
-        (
-            r#"{"to":"a","content":{"title":"x"},"data":{}}"#,
-            "/data",
-            FieldCode::Conflict,
-        ),
-        (
-            r#"{"to":"a","content":{"title":"  "}}"#,
-            "/content/title",
-            FieldCode::Empty,
-        ),
+        (r#"{"to":"a","template":"t","content":{"title":"x"}}"#, "/content", FieldCode::Conflict),
+        (r#"{"to":"a","content":{"title":"x"},"data":{}}"#, "/data", FieldCode::Conflict),
+        (r#"{"to":"a","content":{"title":"  "}}"#, "/content/title", FieldCode::Empty),
         (
             r#"{"to":"a","content":{"title":"x\r\nBcc: y"}}"#,
             "/content/title",
@@ -104,11 +68,7 @@ fn wrong_contents_are_named_by_pointer_and_code() {
             FieldCode::InvalidUrl,
         ),
         (r#"{"to":"a","template":""}"#, "/template", FieldCode::Empty),
-        (
-            r#"{"to":"a","template":"t","channels":[]}"#,
-            "/channels",
-            FieldCode::Empty,
-        ),
+        (r#"{"to":"a","template":"t","channels":[]}"#, "/channels", FieldCode::Empty),
         (
             r#"{"to":"a","template":"t","channels":["sms","sms"]}"#,
             "/channels/1",
@@ -121,17 +81,10 @@ fn wrong_contents_are_named_by_pointer_and_code() {
 
 #[test]
 fn wrong_times_and_labels_are_named_by_pointer_and_code() {
-    let labels = (0..17)
-        .map(|i| format!("\"k{i}\":\"v\""))
-        .collect::<Vec<_>>()
-        .join(",");
+    let labels = (0..17).map(|i| format!("\"k{i}\":\"v\"")).collect::<Vec<_>>().join(",");
     let labels = format!(r#"{{"to":"a","content":{{"title":"x"}},"metadata":{{{labels}}}}}"#);
     for (json, pointer, code) in [
-        (
-            r#"{"to":"a","template":"t","send_at":"tomorrow"}"#,
-            "/send_at",
-            FieldCode::InvalidTime,
-        ),
+        (r#"{"to":"a","template":"t","send_at":"tomorrow"}"#, "/send_at", FieldCode::InvalidTime),
         (
             r#"{"to":"a","template":"t","send_at":"2999-01-01T00:00:00Z"}"#,
             "/send_at",
@@ -153,11 +106,7 @@ fn wrong_times_and_labels_are_named_by_pointer_and_code() {
             FieldCode::OutOfRange,
         ),
         (labels.as_str(), "/metadata", FieldCode::TooMany),
-        (
-            r#"{"to":"a","template":"t","metadata":{"":"v"}}"#,
-            "/metadata",
-            FieldCode::Empty,
-        ),
+        (r#"{"to":"a","template":"t","metadata":{"":"v"}}"#, "/metadata", FieldCode::Empty),
     ] {
         assert_refused(json, pointer, code);
     }
@@ -169,11 +118,7 @@ fn all_errors_are_reported_at_once_and_under_their_prefix() {
     let input = serde_json::from_str(json).unwrap();
     let problem =
         Draft::check(input, "/notifications/3", &GatewayOptions::default(), NOW).unwrap_err();
-    let pointers: Vec<_> = problem
-        .errors
-        .iter()
-        .map(|error| error.pointer.as_str())
-        .collect();
+    let pointers: Vec<_> = problem.errors.iter().map(|error| error.pointer.as_str()).collect();
     assert_eq!(
         pointers,
         [
@@ -202,10 +147,7 @@ fn a_good_body_becomes_the_command() {
     .unwrap();
     let id = NotificationId::fresh();
     let request = draft.into_request(id, "acme", NOW, TraceParent::fresh());
-    assert_eq!(
-        (request.id, request.tenant.as_str(), request.accepted_at),
-        (id, "acme", NOW)
-    );
+    assert_eq!((request.id, request.tenant.as_str(), request.accepted_at), (id, "acme", NOW));
     assert_eq!(request.send_at, Some(NOW.plus_seconds(60)));
     assert_eq!((request.to[0].inline, request.to[1].inline), (false, true));
     assert_eq!(request.priority, Priority::Bulk);
@@ -217,15 +159,8 @@ fn a_good_body_becomes_the_command() {
 #[test]
 fn a_time_that_has_passed_means_now() {
     assert_eq!(
-        check(r#"{"to":"a","template":"t","send_at":"1999-01-01T00:00:00Z"}"#)
-            .unwrap()
-            .send_at,
+        check(r#"{"to":"a","template":"t","send_at":"1999-01-01T00:00:00Z"}"#).unwrap().send_at,
         None
     );
-    assert_eq!(
-        check(r#"{"to":"a","template":"t","delay_seconds":0}"#)
-            .unwrap()
-            .send_at,
-        None
-    );
+    assert_eq!(check(r#"{"to":"a","template":"t","delay_seconds":0}"#).unwrap().send_at, None);
 }

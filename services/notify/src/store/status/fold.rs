@@ -122,22 +122,11 @@ impl Rows {
                 }
             }
             OutcomeEvent::Attempted(report) => {
-                let AttemptReport {
-                    delivery_id,
-                    generation,
-                    status,
-                    reason,
-                    ..
-                } = report;
+                let AttemptReport { delivery_id, generation, status, reason, .. } = report;
                 let write = delivery(*status, progress(*generation, *status), reason);
                 self.merge_delivery(&outcome.tenant, *delivery_id, write);
             }
-            OutcomeEvent::Confirmed {
-                delivery_id,
-                status,
-                reason,
-                generation,
-            } => {
+            OutcomeEvent::Confirmed { delivery_id, status, reason, generation } => {
                 let write = delivery(*status, progress(*generation, *status), reason);
                 self.merge_delivery(&outcome.tenant, *delivery_id, write);
             }
@@ -211,12 +200,7 @@ fn notification_of(outcome: &Outcome) -> NotificationWrite {
             write(stage::REJECTED, Some(reason), summary.clone(), None)
         }
         OutcomeEvent::Attempted(_) | OutcomeEvent::Confirmed { .. } | OutcomeEvent::Read { .. } => {
-            write(
-                stage::SEEN,
-                None,
-                guess_summary(outcome.notification_id, outcome.at),
-                None,
-            )
+            write(stage::SEEN, None, guess_summary(outcome.notification_id, outcome.at), None)
         }
     }
 }
@@ -238,21 +222,17 @@ fn timeline_row(outcome: &Outcome) -> OutcomeWrite {
         ..OutcomeWrite::default()
     };
     match &outcome.event {
-        OutcomeEvent::Scheduled { until, .. } => OutcomeWrite {
-            event: "scheduled",
-            retry_at: Some(*until),
-            ..base
-        },
+        OutcomeEvent::Scheduled { until, .. } => {
+            OutcomeWrite { event: "scheduled", retry_at: Some(*until), ..base }
+        }
         OutcomeEvent::Planned { deliveries, .. } => OutcomeWrite {
             event: "planned",
             detail: Some(format!("deliveries: {}", deliveries.len())),
             ..base
         },
-        OutcomeEvent::Rejected { reason, .. } => OutcomeWrite {
-            event: "rejected",
-            reason: Some(reason.clone()),
-            ..base
-        },
+        OutcomeEvent::Rejected { reason, .. } => {
+            OutcomeWrite { event: "rejected", reason: Some(reason.clone()), ..base }
+        }
         OutcomeEvent::Attempted(report) => OutcomeWrite {
             event: "attempted",
             delivery_id: Some(report.delivery_id.to_string()),
@@ -268,12 +248,7 @@ fn timeline_row(outcome: &Outcome) -> OutcomeWrite {
             possible_duplicate: Some(report.possible_duplicate),
             ..base
         },
-        OutcomeEvent::Confirmed {
-            delivery_id,
-            status,
-            reason,
-            generation,
-        } => OutcomeWrite {
+        OutcomeEvent::Confirmed { delivery_id, status, reason, generation } => OutcomeWrite {
             event: "confirmed",
             delivery_id: Some(delivery_id.to_string()),
             status: Some(*status),
@@ -281,10 +256,8 @@ fn timeline_row(outcome: &Outcome) -> OutcomeWrite {
             generation: Some(i64::from(*generation)),
             ..base
         },
-        OutcomeEvent::Read { delivery_id } => OutcomeWrite {
-            event: "read",
-            delivery_id: Some(delivery_id.to_string()),
-            ..base
-        },
+        OutcomeEvent::Read { delivery_id } => {
+            OutcomeWrite { event: "read", delivery_id: Some(delivery_id.to_string()), ..base }
+        }
     }
 }

@@ -91,13 +91,7 @@ pub(super) async fn relay_with(
             });
         }
     });
-    Relay {
-        address,
-        seen,
-        closed,
-        received,
-        _tasks: tasks,
-    }
+    Relay { address, seen, closed, received, _tasks: tasks }
 }
 
 async fn serve(stream: TcpStream, wires: &Wires) -> io::Result<()> {
@@ -105,9 +99,7 @@ async fn serve(stream: TcpStream, wires: &Wires) -> io::Result<()> {
     match &wires.tls {
         Some(tls) if !offered => {
             let stream = tls.accept(stream).await?;
-            talk(stream, wires, "220 relay.test\r\n", wires.ehlo)
-                .await
-                .map(drop)
+            talk(stream, wires, "220 relay.test\r\n", wires.ehlo).await.map(drop)
         }
         _ => {
             let plain = talk(stream, wires, "220 relay.test\r\n", wires.ehlo).await?;
@@ -146,12 +138,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
                 return Ok(Some(stream.into_inner()));
             }
             "MAIL" => {
-                script = wires
-                    .scripts
-                    .lock()
-                    .unwrap()
-                    .pop_front()
-                    .unwrap_or_default();
+                script = wires.scripts.lock().unwrap().pop_front().unwrap_or_default();
                 format!("{}\r\n", script.mail.unwrap_or("250 ok"))
             }
             "RCPT" => format!("{}\r\n", script.rcpt.unwrap_or("250 ok")),

@@ -122,11 +122,7 @@ fn nothing_private_in_whatever_clothes() {
         assert!(Endpoint::parse(url, &filter).is_err(), "{url}");
     }
     assert!(
-        Endpoint::parse(
-            &format!("https://example.com/{}", "a".repeat(3_000)),
-            &filter
-        )
-        .is_err()
+        Endpoint::parse(&format!("https://example.com/{}", "a".repeat(3_000)), &filter).is_err()
     );
 }
 
@@ -162,12 +158,9 @@ fn an_allowed_network_is_allowed_and_nothing_beside_it() {
     ] {
         assert!(Endpoint::parse(url, &filter).is_ok(), "{url}");
     }
-    for url in [
-        "http://127.0.0.2/",
-        "http://10.2.0.1/",
-        "http://[fe80::1]/",
-        "http://localhost:8025/",
-    ] {
+    for url in
+        ["http://127.0.0.2/", "http://10.2.0.1/", "http://[fe80::1]/", "http://localhost:8025/"]
+    {
         assert!(Endpoint::parse(url, &filter).is_err(), "{url}");
     }
     assert!(
@@ -182,9 +175,6 @@ fn an_allowed_network_is_allowed_and_nothing_beside_it() {
 #[test]
 fn by_default_only_https() {
     let filter = Filter::new(&WebhookOptions::default()).unwrap();
-    assert_eq!(
-        Endpoint::parse("http://example.com/", &filter),
-        Err(EndpointError::Scheme)
-    );
+    assert_eq!(Endpoint::parse("http://example.com/", &filter), Err(EndpointError::Scheme));
     assert!(Endpoint::parse("https://example.com/", &filter).is_ok());
 }
