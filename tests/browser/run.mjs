@@ -56,6 +56,8 @@ process.exit(failed === 0 && chosen.length > 0 ? 0 : 1);
 async function one(name, run) {
   const started = performance.now();
   const contexts = [];
+  let at = "the beginning";
+  const step = (next) => { at = next; };
   const newContext = async (settings = {}) => {
     const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...settings });
     contexts.push(context);
@@ -64,7 +66,7 @@ async function one(name, run) {
   try {
     cable.mend();
     const context = await newContext();
-    await inTime(run({ browser, context, newContext, platform, cable, restart: askForRestart }));
+    await inTime(run({ context, newContext, platform, cable, restart: askForRestart, step }), () => at);
     console.log(`ok   ${name} (${Math.round(performance.now() - started)} ms)`);
     return true;
   } catch (error) {
@@ -76,9 +78,11 @@ async function one(name, run) {
   }
 }
 
-async function inTime(work) {
+async function inTime(work, step) {
   let timer;
-  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`not done after ${CHECK_MS / 1_000} s`)), CHECK_MS); });
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not done after ${CHECK_MS / 1_000} s; it was at: ${step()}`)), CHECK_MS);
+  });
   try {
     await Promise.race([work, late]);
   } finally {

@@ -1,7 +1,7 @@
 //! The published client libraries against the real edge: connections that break while 1,000 messages are
 //! published, and an edge that is killed and started again meanwhile. Each message once, in order.
-//! Reads: `CAMPANA_BIN`, `CAMPANA_SDK_PYTHON` (a Python with `tests/sdk/requirements.txt`, default
-//! `python3`), `tests/sdk/node_modules` (`npm ci` there),
+//! Reads: `CAMPANA_BIN`, `CAMPANA_VENV` (a virtual environment with `tests/sdk/requirements.txt`, default
+//! `.tools/venv`), `tests/sdk/node_modules` (`npm ci` there),
 //! `CHROMIUM_BIN` (default `/usr/bin/chromium`). Writes: temporary folders.
 //! Never: uses anything of the platform but its edge process and the bus that services use.
 
@@ -116,8 +116,12 @@ fn sdk() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk")
 }
 
+/// The virtual environment that `cargo xtask tools` makes.
 fn python() -> PathBuf {
-    std::env::var_os("CAMPANA_SDK_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from)
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let venv = std::env::var_os("CAMPANA_VENV")
+        .map_or_else(|| repository.join(".tools/venv"), PathBuf::from);
+    venv.join("bin/python3")
 }
 
 /// A missing package is told as such, not as a client that never connects.
@@ -126,8 +130,12 @@ fn must_be_installed() {
         let folder = sdk().join("node_modules").join(package);
         assert!(folder.is_dir(), "{} is missing: run `npm ci` in tests/sdk", folder.display());
     }
-    let import = Command::new(python()).args(["-c", "import centrifuge"]).output().unwrap();
-    assert!(import.status.success(), "{} lacks tests/sdk/requirements.txt", python().display());
+    let import = Command::new(python()).args(["-c", "import centrifuge"]).output();
+    assert!(
+        import.is_ok_and(|output| output.status.success()),
+        "{} lacks tests/sdk/requirements.txt: run `cargo xtask tools`",
+        python().display()
+    );
 }
 
 /// One client through it all; gives its report.

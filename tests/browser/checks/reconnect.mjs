@@ -69,7 +69,7 @@ async function offline({ context, platform, cable }) {
   tab.guard.clean(REFUSED);
 }
 
-async function restarted({ context, platform, restart }) {
+async function restarted({ context, platform, restart, step }) {
   const user = freshUser("restart");
   const tab = await DemoTab.open(context, platform, user);
   const before = await platform.notifyAll(user, titles("Before", HALF));
@@ -77,9 +77,13 @@ async function restarted({ context, platform, restart }) {
   // Accepted and perhaps not delivered yet: the platform dies with them under way.
   const under = await platform.notifyAll(user, titles("Under way", MISSED));
   const states = watchStates(tab);
+  step("the restart");
   await restart();
+  step("connecting again");
   await tab.connected();
+  step("the states on the way");
   check((await states).includes("reconnecting"), "the page showed that it was reconnecting");
+  step("taking up what was under way");
   const after = await platform.notifyAll(user, titles("After", 3));
   await tab.hasEachOnce([...before, ...under, ...after], TAKEN_UP_MS);
   await tab.at("ring").click();

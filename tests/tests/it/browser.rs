@@ -15,6 +15,8 @@ use tokio::time::timeout;
 
 /// All checks together take about a minute; a machine under load gets much more.
 const ALL_CHECKS_MAX: Duration = Duration::from_secs(480);
+/// Lines of the platform's log that a failed test shows.
+const LOG_LINES_SHOWN: usize = 60;
 /// The script prints this line when it wants the platform killed and started again.
 const WANTS_RESTART: &str = "please: restart";
 
@@ -88,12 +90,22 @@ async fn watch(
         }
     }
     let status = script.wait().await?;
+    if !status.success() {
+        printed.push_str(&log_end(&platform));
+    }
     ensure!(
         printed.contains(" passed, "),
         "the script did not come to its end ({status}); its errors are above"
     );
     platform.process.must_run().context("the platform at the end of the checks")?;
     Ok(status)
+}
+
+/// What the platform logged last.
+fn log_end(platform: &Platform) -> String {
+    let log = platform.process.log();
+    let lines: Vec<&str> = log.lines().collect();
+    format!("the platform's log:\n{}\n", lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n"))
 }
 
 /// Killed without warning, with what it had accepted a moment ago, and started again on the same ports.

@@ -6,6 +6,7 @@ mod boundaries;
 mod catalogues;
 mod lengths;
 mod manifests;
+mod quotes;
 pub mod rust_text;
 mod text_rules;
 pub mod tree;
@@ -31,8 +32,14 @@ pub fn command() -> Result<()> {
 
 /// Every rule, in order of path and line.
 fn check(tree: &Tree) -> Vec<Finding> {
-    let rules =
-        [text_rules::check, lengths::check, manifests::check, boundaries::check, catalogues::check];
+    let rules = [
+        text_rules::check,
+        lengths::check,
+        manifests::check,
+        boundaries::check,
+        catalogues::check,
+        quotes::check,
+    ];
     let mut findings: Vec<Finding> = rules.iter().flat_map(|rule| rule(tree)).collect();
     findings.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     findings
