@@ -54,7 +54,7 @@ pub async fn store(config: &Config) -> anyhow::Result<Store> {
 pub fn token_keys(config: &Config) -> anyhow::Result<TokenKeys> {
     let configured = config.auth.token_secret.expose_secret();
     let secret = if configured.is_empty() {
-        data::generated_secret(&config.data_dir)?
+        data::token_secret(&config.data_dir)?
     } else {
         configured.to_owned()
     };

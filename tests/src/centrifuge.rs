@@ -12,7 +12,8 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than the bus waits before it gives a message that was in hand at a kill to somebody else (30 s).
+const PATIENCE: Duration = Duration::from_secs(50);
 
 /// What a socket brings.
 #[derive(Debug)]

@@ -43,6 +43,14 @@ impl Roles {
     /// # Errors
     /// If one of them does not become ready.
     pub async fn start(roles: &[&str]) -> Result<Self> {
+        Self::start_with(roles, &[]).await
+    }
+
+    /// The same with more options, as `SECTION__KEY` and value.
+    ///
+    /// # Errors
+    /// If one of them does not become ready.
+    pub async fn start_with(roles: &[&str], options: &[(&str, &str)]) -> Result<Self> {
         let nats = NatsServer::start().map_err(anyhow::Error::msg)?;
         let postgres = Postgres::start().await?;
         let home = Home::new()?;
@@ -54,6 +62,7 @@ impl Roles {
         for port in ["GATEWAY", "EDGE", "OPS", "SANDBOX_SMTP", "SANDBOX_WEB"] {
             environment.push(variable(&format!("LISTEN__{port}"), "0"));
         }
+        environment.extend(options.iter().map(|(name, value)| variable(name, value)));
         let migrated = command::run(home.path(), &environment, &["migrate"]).await?;
         migrated.text().context("campana migrate")?;
         let create = ["keys", "create", "--name", "test", "--role", "admin", "--json"];
@@ -74,7 +83,11 @@ impl Roles {
         Ok(all)
     }
 
-    async fn start_role(&mut self, role: &str) -> Result<()> {
+    /// Starts one more role.
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub async fn start_role(&mut self, role: &str) -> Result<()> {
         let environment = self.environment.clone();
         let folder = self.home.path().to_owned();
         let mut process = Process::start(role, &campana()?, &folder, |command| {

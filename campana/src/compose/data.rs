@@ -3,7 +3,6 @@
 //! directory with another running platform.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -67,13 +66,10 @@ fn check_space(path: &Path, min: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The secret in the data directory, generated the first time.
-pub fn generated_secret(data_dir: &Path) -> anyhow::Result<String> {
+/// The HMAC secret of connection tokens in the data directory, generated the first time.
+pub fn token_secret(data_dir: &Path) -> anyhow::Result<String> {
     let path = data_dir.join("token-secret");
-    if let Ok(mut file) = File::open(&path) {
-        let mut text = String::new();
-        file.read_to_string(&mut text)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+    if let Ok(text) = std::fs::read_to_string(&path) {
         return Ok(text.trim().to_owned());
     }
     std::fs::create_dir_all(data_dir)

@@ -23,6 +23,9 @@ use crate::store::Store;
 pub use directory::{Directory, DirectoryOptions};
 pub use handler::Dispatcher;
 
+/// How long the server waits for an acknowledgement or a heartbeat (every third of it).
+const ACK_WAIT: Duration = Duration::from_secs(6);
+
 /// How the dispatcher works; every number has a default.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -101,6 +104,8 @@ pub async fn run(
         let spec = ConsumerSpec {
             max_in_flight,
             max_attempts: options.max_attempts,
+            // Short, so that what a killed dispatcher held is soon taken by the next; repeats change nothing.
+            ack_wait: ACK_WAIT,
             backoff: Backoff { first: Duration::from_millis(250), max: Duration::from_secs(60) },
             ..ConsumerSpec::new(
                 topology::REQUESTS,

@@ -42,7 +42,7 @@ pub struct RecorderOptions {
 
 impl Default for RecorderOptions {
     fn default() -> Self {
-        Self { batch_max: 500, batch_wait_ms: 10 }
+        Self { batch_max: 500, batch_wait_ms: 50 }
     }
 }
 

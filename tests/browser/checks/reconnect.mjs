@@ -76,30 +76,17 @@ async function restarted({ context, platform, restart, step }) {
   await tab.badgeBecomes(String(HALF));
   // Accepted and perhaps not delivered yet: the platform dies with them under way.
   const under = await platform.notifyAll(user, titles("Under way", MISSED));
-  const states = watchStates(tab);
   step("the restart");
   await restart();
   step("connecting again");
+  await becomes(async () => (await tab.states()).includes("reconnecting"), true, "a state of reconnecting");
   await tab.connected();
-  step("the states on the way");
-  check((await states).includes("reconnecting"), "the page showed that it was reconnecting");
   step("taking up what was under way");
   const after = await platform.notifyAll(user, titles("After", 3));
   await tab.hasEachOnce([...before, ...under, ...after], TAKEN_UP_MS);
   await tab.at("ring").click();
   await becomes(async () => /^\d/.test(await tab.text("last-latency")), true, "a measured time after the restart");
   tab.guard.clean(REFUSED);
-}
-
-/** The states that the bell reports from now on, until it is connected again. */
-function watchStates({ page }) {
-  return page.evaluate(() => new Promise((resolve) => {
-    const seen = [];
-    addEventListener("campana-state", (event) => {
-      seen.push(event.detail.state);
-      if (seen.includes("reconnecting") && event.detail.state === "connected") resolve(seen);
-    });
-  }));
 }
 
 function titles(word, count) {

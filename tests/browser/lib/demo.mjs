@@ -13,7 +13,7 @@ export class DemoTab {
   static async open(context, platform, user) {
     const page = await context.newPage();
     const guard = await Guard.on(page);
-    await page.addInitScript(countArrivals);
+    await page.addInitScript(keepEvents);
     const tab = new DemoTab(page, guard);
     await page.goto(`${platform.gateway}/demo?user=${encodeURIComponent(user)}`);
     await tab.connected();
@@ -75,6 +75,11 @@ export class DemoTab {
     return this.page.evaluate(() => globalThis.campanaArrivals);
   }
 
+  /** Every state that the bell has reported, in their order. */
+  states() {
+    return this.page.evaluate(() => globalThis.campanaStates);
+  }
+
   /** The bell announced exactly these, each once, in the channel's order; and its list shows them. */
   async hasEachOnce(ids, patience) {
     const wanted = new Set(ids);
@@ -103,9 +108,11 @@ export class DemoTab {
 }
 
 /** Runs in the page before its own scripts. */
-function countArrivals() {
+function keepEvents() {
   globalThis.campanaArrivals = [];
+  globalThis.campanaStates = [];
   addEventListener("campana-notification", ({ detail: { notification } }) => {
     globalThis.campanaArrivals.push({ id: notification.notification_id, offset: notification.offset });
   });
+  addEventListener("campana-state", ({ detail: { state } }) => globalThis.campanaStates.push(state));
 }

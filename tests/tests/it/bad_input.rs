@@ -60,6 +60,7 @@ async fn bad_requests_get_their_code_and_leave_nothing() {
     let mut bell = platform.client("alice").await.unwrap();
     let before = stored(&bus).await.unwrap();
     malformed_bodies(&api).await.unwrap();
+    oversized_bodies(&api).await.unwrap();
     wrong_fields(&api).await.unwrap();
     wrong_addresses(&api).await.unwrap();
     wrong_callers(&platform, &api).await.unwrap();
@@ -122,17 +123,27 @@ async fn malformed_bodies(api: &Api) -> Result<()> {
     ensure!(answer.status == 400 || answer.status == 422, "{}", answer.text);
     let good = json!({"to": "alice", "content": {"title": "x"}}).to_string();
     check(&post_raw(api, "text/plain", good.clone().into()).await?, 415, "unsupported_media_type")?;
-    let large = json!({"to": "alice", "content": {"title": "x", "body": "y".repeat(300_000)}});
-    check(&post_raw(api, json, large.to_string().into()).await?, 413, "payload_too_large")?;
-    // The same without a declared length.
-    let chunks = (0..8).map(|_| Ok::<_, std::io::Error>(vec![b' '; 65_536]));
-    let stream = reqwest::Body::wrap_stream(futures::stream::iter(chunks));
-    let request =
-        api.request(Method::POST, "/v1/notifications").header(CONTENT_TYPE, json).body(stream);
-    check(&send(request).await?, 413, "payload_too_large")?;
     let long =
         api.request(Method::POST, "/v1/notifications").header("Idempotency-Key", "k".repeat(256));
     check(&send(long.header(CONTENT_TYPE, json).body(good)).await?, 400, "invalid_parameter")
+}
+
+/// Refused before they have arrived. The connection ends with that, and the answer says so: a client that
+/// kept it would lose its next request.
+async fn oversized_bodies(api: &Api) -> Result<()> {
+    let json = "application/json";
+    let large = json!({"to": "alice", "content": {"title": "x", "body": "y".repeat(300_000)}});
+    let declared = post_raw(api, json, large.to_string().into()).await?;
+    check(&declared, 413, "payload_too_large")?;
+    let chunks = (0..8).map(|_| Ok::<_, std::io::Error>(vec![b' '; 65_536]));
+    let stream = reqwest::Body::wrap_stream(futures::stream::iter(chunks));
+    let request = api.request(Method::POST, "/v1/notifications").header(CONTENT_TYPE, json);
+    let undeclared = send(request.body(stream)).await?;
+    check(&undeclared, 413, "payload_too_large")?;
+    for answer in [declared, undeclared] {
+        ensure!(answer.header("connection") == "close", "{:?}", answer.headers);
+    }
+    Ok(())
 }
 
 async fn wrong_fields(api: &Api) -> Result<()> {

@@ -4,12 +4,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use campana_tests::api::http;
 use campana_tests::centrifuge::Socket;
 use campana_tests::{Api, Client, Event, Platform, jwt, stored};
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -20,12 +23,34 @@ async fn bad_tokens_and_frames_are_refused_and_others_hear_nothing() {
         (platform.api().unwrap(), platform.bus().await.unwrap(), platform.url("edge_ws"));
     let mut victim = platform.client("victim").await.unwrap();
     let before = stored(&bus).await.unwrap();
+    strangers(&url).await.unwrap();
     tokens(&platform, &url).await.unwrap();
     frames(&api, &url).await.unwrap();
     commands(&api, &url).await.unwrap();
     assert_eq!(stored(&bus).await.unwrap(), before, "something was stored");
     let id = api.ring("victim", "only this").await.unwrap();
     victim.expect(&id).await.unwrap();
+}
+
+/// Another site's page, another protocol, or no WebSocket at all.
+async fn strangers(url: &str) -> Result<()> {
+    let mut evil = url.into_client_request()?;
+    evil.headers_mut().insert("origin", HeaderValue::from_static("https://evil.example"));
+    for (what, request, status) in [
+        ("an origin", evil, 403),
+        ("another format", format!("{url}?format=protobuf").into_client_request()?, 400),
+        ("another path", url.replace("/connection/", "/elsewhere/").into_client_request()?, 404),
+    ] {
+        match tokio_tungstenite::connect_async(request).await {
+            Err(WsError::Http(answer)) => {
+                ensure!(answer.status().as_u16() == status, "{what}: {}", answer.status());
+            }
+            other => anyhow::bail!("{what}: {:?}", other.map(drop)),
+        }
+    }
+    let plain = http()?.get(url.replacen("ws", "http", 1)).send().await?.status();
+    ensure!(plain.is_client_error(), "{plain}");
+    Ok(())
 }
 
 async fn connect_with(url: &str, token: &str) -> Result<Event> {

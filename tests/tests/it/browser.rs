@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// All checks together take about a minute; a machine under load gets much more.
-const ALL_CHECKS_MAX: Duration = Duration::from_secs(480);
+const ALL_CHECKS_MAX: Duration = Duration::from_secs(280);
 /// Lines of the platform's log that a failed test shows.
 const LOG_LINES_SHOWN: usize = 60;
 /// The script prints this line when it wants the platform killed and started again.
@@ -105,7 +105,10 @@ async fn watch(
 fn log_end(platform: &Platform) -> String {
     let log = platform.process.log();
     let lines: Vec<&str> = log.lines().collect();
-    format!("the platform's log:\n{}\n", lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n"))
+    format!(
+        "the platform's log:\n{}\n",
+        lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+    )
 }
 
 /// Killed without warning, with what it had accepted a moment ago, and started again on the same ports.

@@ -7,9 +7,11 @@
 mod bad_callers;
 mod bad_input;
 mod bad_sockets;
+mod browser;
 mod faults;
 mod hostile_names;
 mod poison;
 mod refusals;
+mod restarts;
 mod spine;
 mod up;

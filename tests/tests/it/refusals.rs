@@ -70,6 +70,30 @@ async fn the_environment_is_checked_and_names_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_failure_has_its_exit_code() {
+    let home = Home::new().unwrap();
+    let nats = ("CAMPANA__NATS__URL".to_owned(), "nats://127.0.0.1:1".to_owned());
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["run", "--role", "dispatcher"], 4, "nats.url is empty"),
+        (&["run", "--role", "cook"], 2, "cook"),
+        (&["dlq", "list"], 5, "no running platform found"),
+        (&["notify", "send", "--to", "alice", "--title", "x"], 5, "no running platform found"),
+        (&["notify", "send", "--to", "alice"], 2, "--title or --template"),
+        (&["token", "mint", "--user", "a\nb"], 1, "control characters"),
+        (&["up", "--nonsense"], 2, "--nonsense"),
+    ];
+    for (arguments, code, says) in cases {
+        let ended = home.command(arguments).await.unwrap();
+        assert_eq!(ended.code, code, "{arguments:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(says) && ended.stdout.is_empty(), "{ended:?}");
+    }
+    let shared = ["run", "--role", "gateway", "--set", "listen.ops=0", "--set", "listen.gateway=0"];
+    let secretless = command::run(home.path(), &[nats], &shared).await.unwrap();
+    assert_eq!(secretless.code, 4, "{}", secretless.stderr);
+    assert!(secretless.stderr.contains("auth.token_secret"), "{}", secretless.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unusable_nats_server_is_refused() {
     let home = Home::new().unwrap();
     let fake = |name: &str, text: &str| {

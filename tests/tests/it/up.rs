@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use campana_tests::process::{self, Signal};
-use campana_tests::{Client, Home, Platform, eventually};
+use campana_tests::api::{http, id_of, send};
+use campana_tests::process::Signal;
+use campana_tests::{Answer, Api, Client, Home, Platform, eventually};
+use reqwest::Method;
 use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -22,7 +24,7 @@ async fn a_second_run_starts_quickly_and_continues_with_the_same_data() {
         .expect(201)
         .unwrap();
     let mut bell = first.client("erin").await.unwrap();
-    let id = api.ring("erin", "before").await.unwrap();
+    let id = id_of(&once(&api).await.unwrap().expect(202).unwrap()).unwrap();
     let offset = bell.expect(&id).await.unwrap().offset;
     api.status(&id, "completed").await.unwrap();
     drop(bell);
@@ -35,11 +37,25 @@ async fn a_second_run_starts_quickly_and_continues_with_the_same_data() {
     let api = second.api().unwrap();
     api.get("/v1/recipients/erin").await.unwrap().expect(200).unwrap();
     api.status(&id, "completed").await.unwrap();
+    let again = once(&api).await.unwrap();
+    assert_eq!(
+        (again.status, again.header("idempotent-replayed")),
+        (202, "true"),
+        "{}",
+        again.text
+    );
+    assert_eq!(id_of(&again.body).unwrap(), id);
     let mut bell = second.client("erin").await.unwrap();
     assert!(bell.offset >= offset, "the stream began anew");
     let after = api.ring("erin", "after").await.unwrap();
     bell.expect(&after).await.unwrap();
     second.stop(Signal::INT).await.unwrap();
+}
+
+/// The same request with the same key.
+async fn once(api: &Api) -> Result<Answer> {
+    let request = api.request(Method::POST, "/v1/notifications").header("Idempotency-Key", "once");
+    send(request.json(&json!({"to": "erin", "content": {"title": "before"}}))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +67,7 @@ async fn what_up_prints_works() {
     }
     let (gateway, sandbox, metrics) =
         (platform.url("gateway"), platform.url("sandbox"), platform.url("metrics"));
-    let http = campana_tests::api::http().unwrap();
+    let http = http().unwrap();
     let pages = [
         format!("{gateway}/"),
         format!("{gateway}/docs/"),
@@ -90,46 +106,8 @@ async fn seeded_people_can_be_reached_on_every_channel() {
     let platform = Platform::up(&[]).await.unwrap();
     let api = platform.api().unwrap();
     let body = json!({"to": "alice", "content": {"title": "Hi"}, "channels": ["in_app", "email", "sms", "whatsapp", "webhook"]});
-    let id = campana_tests::api::id_of(&api.notify(&body).await.unwrap()).unwrap();
+    let id = id_of(&api.notify(&body).await.unwrap()).unwrap();
     api.status(&id, "completed").await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_platform_takes_nats_server_with_it_and_starts_again() {
-    let mut platform = Platform::up(&[]).await.unwrap();
-    let id = platform.api().unwrap().ring("frank", "before the kill").await.unwrap();
-    platform.kill().await.unwrap();
-    assert_eq!(process::mentioning(&platform.home.mark()), Vec::<u32>::new());
-    let again = Platform::up_in(&platform.home, &[]).await.unwrap();
-    again.api().unwrap().status(&id, "completed").await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_nats_server_is_started_again() {
-    let platform = Platform::up(&[]).await.unwrap();
-    let api = platform.api().unwrap();
-    let mut bell = platform.client("grace").await.unwrap();
-    let before = api.ring("grace", "before").await.unwrap();
-    bell.expect(&before).await.unwrap();
-    let killed = platform.kill_nats().unwrap();
-    // Held by the gateway until the bus is back, or refused with a clean 503.
-    let after = eventually("a notification after the kill", SOON, async || {
-        api.ring("grace", "after").await.map(Some)
-    })
-    .await
-    .unwrap();
-    assert_ne!(platform.nats_pid(), Some(killed));
-    rings(&mut bell, &after).await.unwrap();
-    api.status(&after, "completed").await.unwrap();
-}
-
-/// The client stays connected while the bus is away, or comes back.
-async fn rings(bell: &mut Client, id: &str) -> Result<()> {
-    if bell.expect(id).await.is_ok() {
-        return Ok(());
-    }
-    eventually("the reconnect", SOON, async || bell.reconnect().await.map(Some)).await?;
-    bell.expect(id).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]

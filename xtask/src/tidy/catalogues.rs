@@ -169,11 +169,16 @@ mod tests {
         );
         let page = |name: &'static str| (name, "# Page");
         let tree = |files: &[(&str, &str)]| places(&check(&Tree::sample(files)));
-        let pages = [page("docs/errors/not_found.md"), page("docs/errors/README.md")];
-        assert!(tree(&[problems, pages[0], pages[1]]).is_empty());
+        let pages = ["docs/errors/not_found.md", "docs/errors/empty.md", "docs/errors/README.md"];
+        let [not_found, empty, index] = pages.map(page);
+        assert!(tree(&[problems, not_found, empty, index]).is_empty());
         assert_eq!(
             tree(&[problems, page("docs/errors/gone.md")]),
-            ["services/notify/src/gateway/problem.rs:2", "docs/errors/gone.md:1"]
+            [
+                "services/notify/src/gateway/problem.rs:2",
+                "services/notify/src/gateway/problem.rs:5",
+                "docs/errors/gone.md:1"
+            ]
         );
     }
 }

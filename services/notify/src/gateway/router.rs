@@ -133,7 +133,8 @@ pub fn openapi() -> String {
 pub(super) fn router(app: &App) -> Router {
     let (api, _) = Groups::new().guarded(app).split_for_parts();
     let document = openapi();
-    let swagger: Router<App> = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();
+    let swagger: Router<App> =
+        SwaggerUi::new("/docs").config(Config::from("/openapi.json").validator_url("none")).into();
     api.merge(swagger)
         .route("/openapi.json", get(move || openapi_json(document.clone())))
         .route("/", get(pages::page))

@@ -14,7 +14,7 @@ use campana_bus::clock::Micros;
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
 use self::fold::{DeliveryWrite, Key, NotificationWrite, OutcomeWrite, Rows};
-use super::{ROWS_PER_STATEMENT, Store, StoreError, values};
+use super::{Engine, ROWS_PER_STATEMENT, Store, StoreError};
 use crate::contracts::{Channel, DeliveryStatus, Outcome, OutcomeEvent};
 
 /// What a batch changed, for metrics.
@@ -52,10 +52,10 @@ impl Store {
         }
         let rows = Rows::fold(batch);
         let mut tx = self.writes.begin().await?;
-        let fresh = insert_outcomes(&mut tx, &rows).await?;
-        let accepted = upsert_notifications(&mut tx, &rows).await?;
-        let channels = upsert_deliveries(&mut tx, &rows).await?;
-        derive_statuses(&mut tx, &rows).await?;
+        let fresh = insert_outcomes(&mut tx, self.engine, &rows).await?;
+        let accepted = upsert_notifications(&mut tx, self.engine, &rows).await?;
+        let channels = upsert_deliveries(&mut tx, self.engine, &rows).await?;
+        derive_statuses(&mut tx, self.engine, &rows).await?;
         tx.commit().await?;
         Ok(Applied {
             fresh: fresh.len(),
@@ -67,6 +67,7 @@ impl Store {
 
 async fn insert_outcomes(
     tx: &mut Transaction<'static, Any>,
+    engine: Engine,
     rows: &Rows,
 ) -> Result<HashSet<Key>, StoreError> {
     let rows: Vec<(&Key, &OutcomeWrite)> = rows.outcomes.iter().collect();
@@ -76,7 +77,7 @@ async fn insert_outcomes(
             "INSERT INTO outcomes (tenant, id, notification_id, delivery_id, at, event, status, reason, detail, attempt, \
              generation, provider, provider_message_id, duration_ms, retry_at, possible_duplicate) VALUES {} \
              ON CONFLICT (tenant, id) DO NOTHING RETURNING tenant, id",
-            values(chunk.len(), 16)
+            engine.values(chunk.len(), 16)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for ((tenant, id), row) in chunk {
@@ -108,6 +109,7 @@ async fn insert_outcomes(
 /// When each notification of the batch was accepted.
 async fn upsert_notifications(
     tx: &mut Transaction<'static, Any>,
+    engine: Engine,
     rows: &Rows,
 ) -> Result<HashMap<Key, Micros>, StoreError> {
     const CONFLICT: &str = "ON CONFLICT (tenant, id) DO UPDATE SET \
@@ -127,7 +129,7 @@ async fn upsert_notifications(
         let sql = format!(
             "INSERT INTO notifications (tenant, id, stage, status, reason, priority, template, metadata, trace_id, \
              created_at, scheduled_at, updated_at) VALUES {} {CONFLICT}",
-            values(chunk.len(), 12)
+            engine.values(chunk.len(), 12)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for ((tenant, id), row) in chunk {
@@ -156,6 +158,7 @@ async fn upsert_notifications(
 /// The channel of each delivery of the batch, as far as it is known now.
 async fn upsert_deliveries(
     tx: &mut Transaction<'static, Any>,
+    engine: Engine,
     rows: &Rows,
 ) -> Result<HashMap<Key, Option<Channel>>, StoreError> {
     const FURTHER: &str = "excluded.progress > deliveries.progress OR \
@@ -178,7 +181,7 @@ async fn upsert_deliveries(
         let sql = format!(
             "INSERT INTO deliveries (tenant, id, notification_id, recipient, channel, status, progress, reason, read_at, \
              created_at, updated_at) VALUES {} {conflict}",
-            values(chunk.len(), 11)
+            engine.values(chunk.len(), 11)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for ((tenant, id), row) in chunk {
@@ -208,6 +211,7 @@ async fn upsert_deliveries(
 /// A notification's status follows from its stage and its deliveries.
 async fn derive_statuses(
     tx: &mut Transaction<'static, Any>,
+    engine: Engine,
     rows: &Rows,
 ) -> Result<(), StoreError> {
     const DERIVED: &str = "UPDATE notifications SET status = CASE \
@@ -221,7 +225,7 @@ async fn derive_statuses(
         END WHERE (tenant, id) IN (VALUES ";
     let keys: Vec<&Key> = rows.notifications.keys().collect();
     for chunk in keys.chunks(ROWS_PER_STATEMENT) {
-        let sql = format!("{DERIVED}{})", values(chunk.len(), 2));
+        let sql = format!("{DERIVED}{})", engine.values(chunk.len(), 2));
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for (tenant, id) in chunk {
             query = query.bind(tenant).bind(id);

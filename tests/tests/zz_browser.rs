@@ -1,4 +1,0 @@
-//! t
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-#[path = "it/browser.rs"]
-mod browser;
