@@ -122,8 +122,9 @@ pub async fn wrong_callers(platform: &Platform, api: &Api) -> Result<()> {
     )
     .await?;
     check(&read, 401, "unauthorized")?;
+    let callback = "/v1/callbacks/twilio/default/ntf_019a3c1e5b0a7c3f8a1d2b3c4d5e6f70/dlv_019a3c1e5b0a8c3f8a1d2b3c4d5e6f70";
     let forged = send(
-        api.anonymous(Method::POST, "/v1/callbacks/twilio/dlv_019a3c1e5b0a8c3f8a1d2b3c4d5e6f70")
+        api.anonymous(Method::POST, callback)
             .header("X-Twilio-Signature", "AAAA")
             .form(&[("MessageStatus", "delivered")]),
     )
