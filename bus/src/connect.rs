@@ -16,7 +16,10 @@ use crate::telemetry;
 /// Publishes that may wait for their acknowledgement at the same time, per connection.
 const ACKS_IN_FLIGHT_MAX: usize = 8_192;
 /// How long one publish waits for its acknowledgement before it counts as unknown.
-pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Short, because a server that died takes the acknowledgement with it and only a repeat brings it back.
+pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a question to JetStream may take; whoever asks repeats it or says no.
+const API_TIMEOUT: Duration = Duration::from_secs(3);
 /// Messages that may wait in one subscription before the client drops them; bounded memory per channel.
 const SUBSCRIPTION_CAPACITY: usize = 65_536;
 
@@ -143,7 +146,7 @@ impl Bus {
             reason: error.to_string(),
         })?;
         let jetstream = ContextBuilder::new()
-            .timeout(Duration::from_secs(10))
+            .timeout(API_TIMEOUT)
             .ack_timeout(ACK_TIMEOUT)
             .max_ack_inflight(ACKS_IN_FLIGHT_MAX)
             .build(client.clone());

@@ -91,6 +91,7 @@ pub(crate) struct Parts {
 impl Platform {
     /// All roles, an embedded nats-server, a SQLite file.
     pub async fn up(mut config: Config) -> anyhow::Result<Self> {
+        refuse_open_doors(&config)?;
         let data = DataDir::open(&config)?;
         config.data_dir = data.path().to_owned();
         let listeners = Listeners::bind(&config, &Role::ALL)?;
@@ -302,6 +303,27 @@ impl Platform {
             None => Ok(()),
         }
     }
+}
+
+/// Conveniences that are safe on one machine only: the demo gives a working key to everybody who can reach
+/// it, and the embedded nats-server asks nobody who they are.
+fn refuse_open_doors(config: &Config) -> anyhow::Result<()> {
+    let is_loopback = |host: &str| host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    if config.public.demo && !is_loopback(&config.listen.host) {
+        return Err(bad_config(format!(
+            "the demo page would give its key to everybody who can reach {}: set public.demo=false, \
+             or listen on 127.0.0.1",
+            config.listen.host
+        )));
+    }
+    if config.nats.url.is_empty() && !is_loopback(&config.nats.embedded.host) {
+        return Err(bad_config(format!(
+            "nats.embedded.host {} is not a loopback address: the embedded server has no access control; \
+             run a nats-server of your own and set nats.url",
+            config.nats.embedded.host
+        )));
+    }
+    Ok(())
 }
 
 async fn first_signal() -> anyhow::Result<&'static str> {

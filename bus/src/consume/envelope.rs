@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::decide::Decision;
 use super::settle::{Incoming, Settler};
 use super::single::reason_of;
-use super::{ConsumeError, ConsumerSpec, EnvelopeHandler, Failure, decide, pull};
+use super::{ConsumeError, ConsumerSpec, EnvelopeHandler, Failure, Meta, decide, pull};
 use crate::connect::Bus;
 use crate::lifecycle::Lifecycle;
 use crate::publish::{Outgoing, Part, PublishError, decode_parts, encode_parts};
@@ -36,7 +36,10 @@ impl<H: EnvelopeHandler> pull::Sink for Envelopes<H> {
                 self.split(&message, &parts).await
             }
             Some(parts) if parts.len() > 1 => self.many(&message, parts).await,
-            parts => self.one(&message, parts.and_then(|mut parts| parts.pop())).await,
+            parts => {
+                let part = parts.and_then(|mut parts| parts.pop());
+                self.one(&traced(message, part.as_ref()), part).await;
+            }
         }
     }
 }
@@ -148,11 +151,24 @@ impl<H: EnvelopeHandler> Envelopes<H> {
 
     async fn handle(&self, message: &Incoming, parts: Vec<Part>) -> Vec<Result<(), Failure>> {
         let count = parts.len();
-        let work = self
-            .handler
-            .handle(parts.into_iter().map(|part| (part, message.meta.clone())).collect());
+        let work =
+            self.handler.handle(parts.into_iter().map(|part| with_meta(part, message)).collect());
         self.settler.guarded(&[message], work, |failure| vec![Err(failure); count]).await
     }
+}
+
+/// A part alone has the message to itself: what is parked or copied then carries the part's own trace.
+fn traced(mut message: Incoming, part: Option<&Part>) -> Incoming {
+    if let Some(trace) = part.and_then(|part| part.trace).filter(|_| message.meta.trace.is_none()) {
+        headers::set(&mut message.meta.headers, headers::TRACEPARENT, &trace.to_string());
+        message.meta.trace = Some(trace);
+    }
+    message
+}
+
+fn with_meta(part: Part, message: &Incoming) -> (Part, Meta) {
+    let trace = part.trace.or(message.meta.trace);
+    (part, Meta { trace, ..message.meta.clone() })
 }
 
 /// A handler that answered too few results: the rest is tried again.

@@ -3,7 +3,7 @@
 //!
 //! One message costs one disk sync whatever its size, so requests that arrive while the last envelope is
 //! in flight share the next one. A request alone is an envelope of one: no delay at low load. The format
-//! is one line a part: its id, a space, its JSON body.
+//! is one line a part: its id, optionally `;` and its trace context, a space, its JSON body.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::future::join_all;
@@ -14,6 +14,7 @@ use super::{Outgoing, PUBLISH_DEADLINE, PublishError, StoredAt, label, publish_u
 use crate::connect::Bus;
 use crate::ids::MessageId;
 use crate::lifecycle::Lifecycle;
+use crate::trace::TraceParent;
 use crate::{clock, headers, telemetry};
 
 /// Callers that may wait for a place in an envelope.
@@ -26,22 +27,36 @@ const BYTES_MAX: usize = 256 * 1024;
 /// One request inside an envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Its own id, without white space.
+    /// Its own id, without white space and `;`.
     pub id: String,
     /// Its JSON body.
     pub body: Bytes,
+    /// The trace it belongs to.
+    pub trace: Option<TraceParent>,
+}
+
+impl Part {
+    /// A part without a trace.
+    #[must_use]
+    pub fn new(id: impl Into<String>, body: Bytes) -> Self {
+        Self { id: id.into(), body, trace: None }
+    }
 }
 
 /// The stored form of some parts.
 #[must_use]
 pub fn encode_parts(parts: &[Part]) -> Bytes {
-    let size = parts.iter().map(|part| part.id.len() + part.body.len() + 2).sum();
+    let size = parts.iter().map(|part| part.id.len() + part.body.len() + 60).sum();
     let mut text = BytesMut::with_capacity(size);
     for (index, part) in parts.iter().enumerate() {
         if index > 0 {
             text.put_u8(b'\n');
         }
         text.put_slice(part.id.as_bytes());
+        if let Some(trace) = part.trace {
+            text.put_u8(b';');
+            text.put_slice(trace.to_string().as_bytes());
+        }
         text.put_u8(b' ');
         if part.body.contains(&b'\n') {
             // A raw line break is only white space in JSON (RFC 8259 §2), never part of a value.
@@ -60,8 +75,13 @@ pub fn decode_parts(payload: &Bytes) -> Option<Vec<Part>> {
         .split(|byte| *byte == b'\n')
         .map(|line| {
             let space = line.iter().position(|byte| *byte == b' ').filter(|at| *at > 0)?;
-            let id = std::str::from_utf8(&line[..space]).ok()?.to_owned();
-            Some(Part { id, body: payload.slice_ref(&line[space + 1..]) })
+            let head = std::str::from_utf8(&line[..space]).ok()?;
+            let (id, trace) = head.split_once(';').unwrap_or((head, ""));
+            Some(Part {
+                id: id.to_owned(),
+                body: payload.slice_ref(&line[space + 1..]),
+                trace: TraceParent::parse(trace),
+            })
         })
         .collect()
 }
@@ -171,7 +191,10 @@ mod tests {
             let parts: Vec<Part> = bodies
                 .into_iter()
                 .enumerate()
-                .map(|(i, body)| Part { id: format!("p{i}"), body: Bytes::from(body) })
+                .map(|(i, body)| Part {
+                    trace: (i % 2 == 0).then(TraceParent::fresh),
+                    ..Part::new(format!("p{i}"), Bytes::from(body))
+                })
                 .collect();
             prop_assert_eq!(decode_parts(&encode_parts(&parts)), Some(parts));
         }
@@ -184,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_line_break_in_a_body_cannot_forge_a_part() {
-        let part = Part { id: "p1".to_owned(), body: Bytes::from_static(b"{\n\"a\": 1}") };
+        let part = Part::new("p1", Bytes::from_static(b"{\n\"a\": 1}"));
         assert_eq!(decode_parts(&encode_parts(&[part])).map(|parts| parts.len()), Some(1));
     }
 }

@@ -56,10 +56,8 @@ async fn every_part_gets_what_it_deserves_and_no_other_part_s_fate() {
         })
         .collect();
     let stored = join_all(ids.iter().map(|id| {
-        publisher.publish(
-            subjects::request("normal"),
-            Part { id: id.clone(), body: Bytes::from_static(b"{}") },
-        )
+        publisher
+            .publish(subjects::request("normal"), Part::new(id.clone(), Bytes::from_static(b"{}")))
     }))
     .await;
     assert!(stored.iter().all(Result::is_ok));

@@ -173,7 +173,7 @@ impl Bench {
             1 => self.group.publish(Outgoing::new(subject, id, self.body.clone())).await?,
             _ => {
                 self.envelopes
-                    .publish(subjects::request("normal"), Part { id, body: self.body.clone() })
+                    .publish(subjects::request("normal"), Part::new(id, self.body.clone()))
                     .await?
             }
         };

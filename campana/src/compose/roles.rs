@@ -223,7 +223,11 @@ fn channel_options(config: &Config, listeners: &Listeners) -> ChannelOptions {
         options.twilio.whatsapp_from = "+12025550198".to_owned();
     }
     if to_sandbox("webhook") {
-        options.webhook.allow_networks.push(format!("{}/32", smtp.ip()));
+        options.webhook.allow_networks.push(format!(
+            "{}/{}",
+            smtp.ip(),
+            if smtp.is_ipv4() { 32 } else { 128 }
+        ));
         if options.webhook.default_secret.expose_secret().is_empty() {
             options.webhook.default_secret = SecretString::from(SANDBOX_WEBHOOK_SECRET);
         }

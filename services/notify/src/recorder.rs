@@ -56,7 +56,11 @@ pub async fn run(
     bus: Bus,
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
-    let spec = ConsumerSpec::new(topology::OUTCOMES, "recorder", outcomes_filter());
+    let spec = ConsumerSpec {
+        // Short, so that what a killed recorder held is soon recorded by the next; repeats change nothing.
+        ack_wait: Duration::from_secs(10),
+        ..ConsumerSpec::new(topology::OUTCOMES, "recorder", outcomes_filter())
+    };
     let batches =
         BatchOptions { max: options.batch_max, wait: Duration::from_millis(options.batch_wait_ms) };
     describe();

@@ -101,7 +101,7 @@ fn person(id: &str, preferences: &[(&str, bool)]) -> Recipient {
 impl Bench {
     /// One envelope with these parts.
     async fn publish(&self, message_id: &str, priority: Priority, parts: Vec<(String, Bytes)>) {
-        let parts: Vec<Part> = parts.into_iter().map(|(id, body)| Part { id, body }).collect();
+        let parts: Vec<Part> = parts.into_iter().map(|(id, body)| Part::new(id, body)).collect();
         let message =
             Outgoing::new(subjects::request(priority.as_str()), message_id, encode_parts(&parts))
                 .header(headers::ENVELOPE_PARTS, &parts.len().to_string());

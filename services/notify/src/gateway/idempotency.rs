@@ -107,8 +107,8 @@ impl Idempotency {
         let bucket = self.bucket().await?;
         // A hash: a key may hold anything, a bucket's keys may not.
         let record_key = self::fingerprint("", tenant, key.as_bytes());
-        for _ in 0..ROUNDS_MAX {
-            let at = clock::now();
+        let at = clock::now();
+        for round in 1..=ROUNDS_MAX {
             let record = encode(&Record { fingerprint: fingerprint.clone(), at, answer: None });
             let ticket = |revision| Ticket {
                 record_key: record_key.clone(),
@@ -119,7 +119,9 @@ impl Idempotency {
             match bucket.create(&record_key, record.clone()).await {
                 Ok(revision) => return Ok(Claim::Fresh(ticket(revision))),
                 Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {}
-                Err(error) => return Err(unavailable(&error)),
+                // Not known to be stored: the record itself will tell, or the next round.
+                Err(error) if round == ROUNDS_MAX => return Err(unavailable(&error)),
+                Err(error) => tracing::debug!("an idempotency record is not confirmed: {error}"),
             }
             let Some(entry) =
                 bucket.entry(&record_key).await.map_err(|error| unavailable(&error))?
@@ -131,6 +133,10 @@ impl Idempotency {
             }
             let known: Record =
                 serde_json::from_slice(&entry.value).map_err(|error| unavailable(&error))?;
+            if known.at == at && known.fingerprint == fingerprint && known.answer.is_none() {
+                // Our own record, whose confirmation was lost.
+                return Ok(Claim::Fresh(ticket(entry.revision)));
+            }
             match judge(known, &fingerprint, at, self.takeover_micros)? {
                 Judged::Replay(answer) => return Ok(Claim::Replay(answer)),
                 Judged::TakeOver => {

@@ -234,7 +234,7 @@ async fn store(
     let request = draft.into_request(id, tenant, clock::now(), trace);
     let id = id.to_string();
     let body = Bytes::from(to_json(&request));
-    publish(app, priority, Part { id: id.clone(), body }).await?;
+    publish(app, priority, Part { id: id.clone(), body, trace: Some(trace) }).await?;
     app.metrics.accepted(priority, 1);
     let links = Links { this: format!("/v1/notifications/{id}") };
     Ok(Accepted { id, status: "accepted", recipients, trace_id: trace.trace_id(), links })

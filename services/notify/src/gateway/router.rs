@@ -5,7 +5,9 @@ use std::any::Any;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING,
+};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -129,6 +131,9 @@ pub fn openapi() -> String {
     text
 }
 
+/// Up to this size an unread body is read to its end after the answer, and the connection goes on.
+const DRAINED_BYTES: u64 = 16 * 1024;
+
 /// The whole HTTP service.
 pub(super) fn router(app: &App) -> Router {
     let (api, _) = Groups::new().guarded(app).split_for_parts();
@@ -146,6 +151,7 @@ pub(super) fn router(app: &App) -> Router {
             Problem::new(Code::MethodNotAllowed, "see /docs for the methods of this address")
         })
         .layer(from_fn(plain_errors))
+        .layer(from_fn(announce_close))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), context::observe))
         .layer(cors(&app.options))
@@ -154,6 +160,22 @@ pub(super) fn router(app: &App) -> Router {
 
 async fn openapi_json(document: String) -> Response {
     ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], document).into_response()
+}
+
+/// A body that was refused unread makes the server close the connection. Saying so keeps a client from
+/// sending its next request into it (RFC 9112 §9.6).
+async fn announce_close(request: Request, next: Next) -> Response {
+    let length = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .map(|length| length.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX));
+    let chunked = request.headers().contains_key(TRANSFER_ENCODING);
+    let mut response = next.run(request).await;
+    let refused = response.status().is_client_error() || response.status().is_server_error();
+    if refused && (chunked || length.is_some_and(|bytes| bytes > DRAINED_BYTES)) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Rejections of the framework itself (a path that is not UTF-8, say) become problems too.
