@@ -3,8 +3,11 @@
 
 use base64::Engine;
 use campana_bus::dlq::{self, Filter};
+use campana_bus::fetch::StoredMessage;
+use campana_bus::headers;
+use campana_bus::publish::decode_parts;
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Global, client, output};
 use crate::errors::usage;
@@ -153,16 +156,34 @@ async fn show(global: &Global, id: u64) -> anyhow::Result<()> {
             )
         })
         .collect();
-    let body = match std::str::from_utf8(&stored.payload) {
-        Ok(text) => json!({"text": text}),
-        Err(_) => {
-            json!({"base64": base64::engine::general_purpose::STANDARD.encode(&stored.payload)})
-        }
-    };
+    let body = readable(&stored);
     let whole = json!({"letter": letter, "headers": headers, "body": body});
     if global.json {
         output::json("dead_letter", &whole)
     } else {
         output::text(&serde_json::to_string_pretty(&whole)?)
+    }
+}
+
+/// The body as people read it: JSON if it is JSON, the parts of an envelope, text, or base64.
+fn readable(stored: &StoredMessage) -> Value {
+    if let Ok(value) = serde_json::from_slice::<Value>(&stored.payload) {
+        return json!({"json": value});
+    }
+    let is_envelope = headers::get(&stored.headers, headers::ENVELOPE_PARTS).is_some();
+    if let Some(parts) = decode_parts(&stored.payload).filter(|_| is_envelope) {
+        let json = |body: &[u8]| {
+            let text = || Value::String(String::from_utf8_lossy(body).into_owned());
+            serde_json::from_slice(body).unwrap_or_else(|_| text())
+        };
+        let parts: Vec<Value> =
+            parts.iter().map(|part| json!({"id": part.id, "json": json(&part.body)})).collect();
+        return json!({"parts": parts});
+    }
+    match std::str::from_utf8(&stored.payload) {
+        Ok(text) => json!({"text": text}),
+        Err(_) => {
+            json!({"base64": base64::engine::general_purpose::STANDARD.encode(&stored.payload)})
+        }
     }
 }

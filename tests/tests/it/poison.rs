@@ -41,6 +41,7 @@ async fn a_poison_request_harms_no_neighbour_and_can_be_redriven_or_discarded() 
             "{letter}"
         );
         assert!(letter["error"].as_str().unwrap().contains("in_app"), "{letter}");
+        assert_eq!(letter["trace_id"].as_str().map(str::len), Some(32), "{letter}");
     }
     redriven(&platform, &api, &mut bell, &letters[0]).await.unwrap();
     discarded(&platform, &api, &letters[1], &poisons).await.unwrap();
@@ -118,12 +119,11 @@ async fn discarded(
 ) -> Result<()> {
     let id = letter["id"].to_string();
     let shown = platform.home.command(&["dlq", "show", &id, "--json"]).await?.json()?;
-    // An envelope of one: its id, a space, the request.
-    let text = shown["dead_letter"]["body"]["text"].as_str().context("the body")?;
-    let (notification, request) = text.split_once(' ').context("an id and a request")?;
-    let request: Value = serde_json::from_str(request)?;
+    // An envelope of one.
+    let part = &shown["dead_letter"]["body"]["parts"][0];
+    let (notification, request) = (part["id"].as_str().context("an id")?, &part["json"]);
     ensure!(request["id"] == notification, "{request}");
-    ensure!(poisons.iter().any(|poison| poison == notification), "{text}");
+    ensure!(poisons.iter().any(|poison| poison == notification), "{part}");
     let unsure = platform.home.command(&["dlq", "discard", &id]).await?;
     ensure!(unsure.code == 2, "{unsure:?}");
     let done = platform.home.command(&["dlq", "discard", &id, "--yes", "--json"]).await?.json()?;
