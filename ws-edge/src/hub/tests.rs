@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use campana_bus::publish::Outgoing;
+use campana_bus::lifecycle::Lifecycle;
+use campana_bus::publish::{GroupPublisher, Outgoing};
 use campana_bus::subjects::ChannelName;
 use campana_bus::testing::NatsServer;
+use campana_bus::topology::{CHANNELS, TopologyOptions};
 
 use futures::StreamExt as _;
 
@@ -146,11 +148,16 @@ async fn what_was_missed_is_found_or_known_to_be_gone() {
         .await
         .unwrap();
     assert!(matches!(joined.recovery, Recovery::Lost(LostReason::Epoch)));
-    // The stream forgets its oldest thousand of a channel.
+    // The stream forgets the oldest messages of a channel beyond its limit.
+    let kept = u64::try_from(TopologyOptions::default().channel_history).unwrap();
     let busy = key("t", "room:busy");
     let first = fixture.publish(&busy, 0).await;
-    let all = (1..=1_005).map(|number| fixture.publish(&busy, number));
-    futures::stream::iter(all).buffer_unordered(256).collect::<Vec<_>>().await;
+    let publisher = GroupPublisher::start(&fixture.bus, CHANNELS, &Lifecycle::new());
+    let all = (1..=kept + 5).map(|number| {
+        let id = format!("busy-{number}");
+        publisher.publish(Outgoing::new(busy.subject.as_str(), id, Bytes::from_static(b"1")))
+    });
+    futures::stream::iter(all).buffer_unordered(1_000).collect::<Vec<_>>().await;
     let (_, joined) = fixture.join(&busy, Some(first)).await;
     assert!(matches!(joined.recovery, Recovery::Lost(LostReason::Gap)));
     fixture.end().await;
