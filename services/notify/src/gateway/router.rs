@@ -15,6 +15,9 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::response::{Response as OpenApiResponse, ResponseBuilder};
+use utoipa::openapi::{Ref, RefOr};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -118,8 +121,25 @@ impl Groups {
 
     fn document(self) -> utoipa::openapi::OpenApi {
         let Self { reader, sender, admin, others } = self;
-        others.merge(reader).merge(sender).merge(admin).into_openapi()
+        let mut document = others.merge(reader).merge(sender).merge(admin).into_openapi();
+        for item in document.paths.paths.values_mut() {
+            let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+            for operation in methods.into_iter().flatten() {
+                let any = RefOr::T(any_other_problem());
+                operation.responses.responses.entry("default".to_owned()).or_insert(any);
+            }
+        }
+        document
     }
+}
+
+/// What the layers around every operation may answer: no key, too many requests, too slow, not JSON, …
+fn any_other_problem() -> OpenApiResponse {
+    let schema = Ref::from_schema_name("ProblemDocument");
+    ResponseBuilder::new()
+        .description("Any other problem; its code has a page in docs/errors")
+        .content("application/problem+json", ContentBuilder::new().schema(Some(schema)).build())
+        .build()
 }
 
 /// The OpenAPI 3.1 document of the gateway, as pretty JSON; the same text at every call.
