@@ -33,7 +33,7 @@ pub const ORIGINAL_MESSAGE_ID: &str = "Campana-Original-Msg-Id";
 pub const ENVELOPE_PARTS: &str = "Campana-Envelope-Parts";
 /// Who published a channel message: the ClientInfo that subscribers see, as JSON.
 pub const CLIENT_INFO: &str = "Campana-Info";
-/// Set on a message that was published by a repeated command.
+/// Set on a message that may be the repeat of one that was stored (and handled) before.
 pub const REPEAT: &str = "Campana-Repeat";
 
 /// Sets a header; a value that the protocol cannot carry (line breaks) is left out, because a header must

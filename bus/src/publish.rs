@@ -167,7 +167,9 @@ pub(crate) fn label<T>(result: &Result<T, PublishError>) -> &'static str {
     }
 }
 
-/// Repeats an unknown answer with the same message id until the deadline.
+/// Repeats an unknown answer with the same message id until the deadline. A repeat says that it is one: a work
+/// queue forgets the ids of acknowledged messages when its server restarts, so that a message which was stored
+/// all the same can come twice, and its consumer should look whether the work is done.
 pub(crate) async fn publish_until(
     bus: &Bus,
     message: &Outgoing,
@@ -175,17 +177,20 @@ pub(crate) async fn publish_until(
 ) -> Result<StoredAt, PublishError> {
     let started = clock::monotonic();
     let mut pause = Duration::from_millis(25);
-    loop {
-        let error = match publish_once(bus, message).await {
+    let mut error = match publish_once(bus, message).await {
+        Err(error @ PublishError::Unavailable(_)) => error,
+        settled => return settled,
+    };
+    let repeat = message.clone().header(headers::REPEAT, "1");
+    while started.elapsed() + pause < deadline {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(500));
+        error = match publish_once(bus, &repeat).await {
             Err(error @ PublishError::Unavailable(_)) => error,
             settled => return settled,
         };
-        if started.elapsed() + pause >= deadline {
-            return Err(error);
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(500));
     }
+    Err(error)
 }
 
 async fn publish_once(bus: &Bus, message: &Outgoing) -> Result<StoredAt, PublishError> {

@@ -80,7 +80,7 @@ impl Settler {
                 subject: message.subject.to_string(),
                 attempt,
                 is_last: attempt >= self.spec.max_attempts,
-                redelivered: delivered > 1,
+                redelivered: delivered > 1 || headers::get(&all, headers::REPEAT).is_some(),
                 redrives: headers::get_number(&all, headers::REDRIVE_COUNT).unwrap_or(0),
                 message_id: headers::get(&all, "Nats-Msg-Id")
                     .or_else(|| headers::get(&all, headers::ORIGINAL_MESSAGE_ID))

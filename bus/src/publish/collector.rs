@@ -19,7 +19,7 @@ use super::{
 use crate::clock;
 use crate::connect::{Bus, Durability};
 use crate::lifecycle::Lifecycle;
-use crate::telemetry;
+use crate::{headers, telemetry};
 
 /// Callers that may wait for a place in a group.
 const QUEUE_MAX: usize = 16_384;
@@ -36,6 +36,14 @@ pub(super) const YIELDS: usize = 3;
 struct Job {
     message: Outgoing,
     done: oneshot::Sender<Result<StoredAt, PublishError>>,
+}
+
+impl Job {
+    /// The same, marked as a repeat of something that may be stored already.
+    fn repeated(mut self) -> Self {
+        headers::set(&mut self.message.headers, headers::REPEAT, "1");
+        self
+    }
 }
 
 /// A publisher whose callers share groups; cheap to clone.
@@ -134,7 +142,9 @@ async fn publish_batch(bus: &Bus, name: &'static str, batch: Vec<Job>) {
                 messages = batch.len(),
                 "atomic batch not stored, sending singles: {error}"
             );
-            publish_singles(bus, name, batch).await;
+            let unknown = matches!(error, PublishError::Unavailable(_));
+            let batch = batch.into_iter().map(|job| if unknown { job.repeated() } else { job });
+            publish_singles(bus, name, batch.collect()).await;
         }
     }
 }
@@ -147,7 +157,7 @@ async fn publish_singles(bus: &Bus, name: &'static str, jobs: Vec<Job>) {
         let ack = send(bus, &job.message).await;
         waiting.push((job, ack));
     }
-    join_all(waiting.into_iter().map(|(job, ack)| async move {
+    join_all(waiting.into_iter().map(|(mut job, ack)| async move {
         let result = match ack {
             Ok(ack) => receive(ack).await,
             Err(error) => Err(error),
@@ -156,6 +166,7 @@ async fn publish_singles(bus: &Bus, name: &'static str, jobs: Vec<Job>) {
             Err(PublishError::Unavailable(_)) => {
                 let left =
                     PUBLISH_DEADLINE.saturating_sub(started.elapsed()).max(Duration::from_secs(1));
+                job = job.repeated();
                 publish_until(bus, &job.message, left).await
             }
             settled => settled,
