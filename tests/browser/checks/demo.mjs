@@ -33,8 +33,8 @@ async function loadsCleanly({ context, platform }) {
 async function connects({ context, platform }) {
   const user = freshUser("connect");
   const tab = await DemoTab.open(context, platform, user);
-  same(await tab.text("conn-state"), "Live", "words of the state");
-  same(await tab.text("channel"), `inbox:#${user}`, "channel");
+  await becomes(() => tab.text("conn-state"), "Live", "words of the state");
+  await becomes(() => tab.text("channel"), `inbox:#${user}`, "channel");
   check((await tab.text("channel-epoch")).length > 1, "the epoch of the channel is shown");
   same(tab.guard.sockets, [(await platform.edge()).href], "WebSocket connections");
   tab.guard.clean();
@@ -54,7 +54,7 @@ async function rings({ context, platform }) {
   await tab.openPanel();
   const items = await tab.items();
   same(items.map((item) => [item.title, item.unread]), [[title, true]], "rows");
-  same(await tab.at("toast").count(), 0, "toasts beside the open panel");
+  await becomes(() => tab.at("toast").count(), 0, "toasts beside the open panel");
   await becomes(async () => (await tab.text("bell-announcer")).includes(title), true, "a screen reader is told");
   tab.guard.clean();
 }
@@ -99,7 +99,7 @@ async function readEverywhere({ context, platform }) {
   await second.openPanel();
   await first.at("bell-item").nth(1).locator(".row").click();
   await Promise.all([first.badgeBecomes("2", "first tab"), second.badgeBecomes("2", "second tab")]);
-  same((await second.items()).map((item) => item.unread), [true, false, true], "unread rows of the second tab");
+  await becomes(async () => (await second.items()).map((item) => item.unread), [true, false, true], "unread rows of the second tab");
   await first.at("bell-mark-all").click();
   await Promise.all([first.badgeBecomes("", "first tab"), second.badgeBecomes("", "second tab")]);
   same(await second.unread(), 0, "unread rows of the second tab");
@@ -151,19 +151,19 @@ async function keyboardOnly({ context, platform }) {
   check(await focusIsVisible(page), "the focus is visible on the bell");
   await page.keyboard.press("Enter");
   await tab.at("bell-panel").waitFor({ state: "visible" });
-  same(await tab.at("bell-button").getAttribute("aria-expanded"), "true", "aria-expanded");
+  await becomes(() => tab.at("bell-button").getAttribute("aria-expanded"), "true", "aria-expanded");
   await tabToRow(tab);
   check(await focusIsVisible(page), "the focus is visible on a row");
   await page.keyboard.press("ArrowDown");
   await page.keyboard.press("Enter");
   await tab.badgeBecomes("1");
-  same((await tab.items()).map((item) => item.unread), [true, false], "unread rows");
+  await becomes(async () => (await tab.items()).map((item) => item.unread), [true, false], "unread rows");
   await page.keyboard.press("Escape");
   await tab.at("bell-panel").waitFor({ state: "hidden" });
   await becomes(() => focused(page), "bell-button", "focus after Escape");
   await tabTo(tab, "with-email");
   await page.keyboard.press("Space");
-  same(await tab.at("with-email").isChecked(), true, "the e-mail box");
+  await becomes(() => tab.at("with-email").isChecked(), true, "the e-mail box");
   await tabTo(tab, "tab-element");
   await page.keyboard.press("ArrowRight");
   await becomes(async () => /new Centrifuge/.test(await tab.text("snippet")), true, "the second snippet");
@@ -182,7 +182,7 @@ async function otherUser({ context, platform }) {
   await platform.notify(two, "For Ben");
   await other.badgeBecomes("1");
   await other.openPanel();
-  same((await other.items()).map((item) => item.title), ["For Ben"], "rows of the other user");
+  await becomes(async () => (await other.items()).map((item) => item.title), ["For Ben"], "rows of the other user");
   // The same page becomes somebody else: nothing of the first user may stay.
   await tab.at("user-carol").check({ force: true });
   await becomes(() => tab.text("channel"), "inbox:#carol", "channel");

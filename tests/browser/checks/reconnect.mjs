@@ -31,12 +31,12 @@ async function cutAndMended({ context, platform, cable }) {
   cable.cut();
   await becomes(() => tab.state(), "reconnecting", "state of the page");
   await tab.openPanel();
-  same(await tab.at("bell-state").getAttribute("data-state"), "reconnecting", "state in the panel");
+  await becomes(() => tab.at("bell-state").getAttribute("data-state"), "reconnecting", "state in the panel");
   await tab.at("bell-reconnect").waitFor();
   await tab.closePanel();
   check(/Reconnecting/.test(await tab.at("bell-button").getAttribute("aria-label")), "the bell's name tells the state");
   const missed = await platform.notifyAll(user, titles("Missed", MISSED));
-  same(await tab.badge(), String(HALF), "badge while cut");
+  await becomes(() => tab.badge(), String(HALF), "badge while cut");
   cable.mend();
   await tab.connected();
   await tab.badgeBecomes("99+");
@@ -65,7 +65,7 @@ async function offline({ context, platform, cable }) {
   }
   await tab.at("ring").click();
   await tab.badgeBecomes("4");
-  same(await tab.at("ring-error").isVisible(), false, "the error goes away");
+  await becomes(() => tab.at("ring-error").isVisible(), false, "the error goes away");
   tab.guard.clean(REFUSED);
 }
 

@@ -49,6 +49,8 @@ export class DemoTab {
   async openPanel() {
     if (!(await this.at("bell-panel").isVisible())) await this.at("bell-button").click();
     await this.at("bell-panel").waitFor({ state: "visible" });
+    // The browser shows the popover first; the element hears of it a moment later and draws the rows.
+    await becomes(() => this.at("bell-button").getAttribute("aria-expanded"), "true", "aria-expanded");
   }
 
   async closePanel() {
