@@ -80,7 +80,8 @@ impl Settler {
                 subject: message.subject.to_string(),
                 attempt,
                 is_last: attempt >= self.spec.max_attempts,
-                redelivered: delivered > 1 || headers::get(&all, headers::REPEAT).is_some(),
+                // A copy that was retried, split off or scheduled is delivered once, but is no first attempt.
+                redelivered: attempt > 1 || headers::get(&all, headers::REPEAT).is_some(),
                 redrives: headers::get_number(&all, headers::REDRIVE_COUNT).unwrap_or(0),
                 message_id: headers::get(&all, "Nats-Msg-Id")
                     .or_else(|| headers::get(&all, headers::ORIGINAL_MESSAGE_ID))

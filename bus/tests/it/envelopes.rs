@@ -30,7 +30,10 @@ impl EnvelopeHandler for Picky {
             .map(|(part, meta)| match part.id.as_str() {
                 id if id.starts_with("panic") => Err(Failure::retry("still a poison")),
                 id if id.starts_with("dead") => Err(Failure::dead("no_such_template", "gone")),
-                id if id.starts_with("retry") && meta.attempt < 3 => Err(Failure::retry("busy")),
+                // A part that came back alone must know that it is no first attempt.
+                id if id.starts_with("retry") && (meta.attempt < 3 || !meta.redelivered) => {
+                    Err(Failure::retry("busy"))
+                }
                 _ => {
                     self.ledger.lock().unwrap().push(part.id);
                     self.done.send(()).unwrap();

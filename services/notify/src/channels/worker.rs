@@ -10,7 +10,7 @@ use campana_bus::clock::{self, Micros};
 use campana_bus::consume::{Failure, Handler, Meta};
 use campana_bus::ids::DeliveryId;
 use campana_bus::publish::{GroupPublisher, Outgoing, StoredAt};
-use campana_bus::{Bus, headers, subjects};
+use campana_bus::{Bus, subjects};
 use dashmap::DashSet;
 use tokio_util::sync::CancellationToken;
 
@@ -113,7 +113,7 @@ impl Handler<Delivery> for ChannelWorker {
         if is_expired(&delivery, clock::now()) {
             return self.expire(&attempt).await;
         }
-        if needs_ledger(&meta) {
+        if meta.redelivered {
             match ledger::look(&self.bus, &delivery, meta.redrives, meta.attempt).await {
                 Ok(Entry::Settled) => {
                     telemetry::repeat_dropped(self.channel);
@@ -171,10 +171,6 @@ impl Handler<Delivery> for ChannelWorker {
 
 fn is_expired(delivery: &Delivery, now: Micros) -> bool {
     delivery.expires_at.is_some_and(|at| at <= now)
-}
-
-fn needs_ledger(meta: &Meta) -> bool {
-    meta.redelivered || meta.attempt > 1 || headers::get(&meta.headers, headers::REPEAT).is_some()
 }
 
 fn report_id(attempt: &Attempt<'_>) -> String {
