@@ -1,6 +1,7 @@
 // The published JavaScript client in Chromium against a running edge: the same as node_recovery.mjs, but in
 // a page, with the browser's own WebSocket. `--drop-every N` closes that socket under the client.
-// Reads: CHROMIUM_BIN. Says `ready` on stderr once the page is connected for the first time.
+// Reads: CHROMIUM_BIN. Says `ready` on stderr once the page is connected for the first time, and `dropped`
+// at every break.
 //
 //   node browser_recovery.mjs --url ws://127.0.0.1:8000/connection/websocket --token <jwt> --count 1000
 import { readFileSync } from 'node:fs';
@@ -38,7 +39,7 @@ const browser = await chromium.launch({
   ],
 });
 const page = await browser.newPage();
-await page.exposeFunction('sayReady', () => process.stderr.write('ready\n'));
+await page.exposeFunction('say', (word) => process.stderr.write(`${word}\n`));
 await page.goto(`http://127.0.0.1:${server.address().port}/`);
 
 const report = await page.evaluate(
@@ -60,7 +61,7 @@ const report = await page.evaluate(
       }, timeoutMs);
       client.on('connected', () => {
         report.connects += 1;
-        if (report.connects === 1) globalThis.sayReady();
+        if (report.connects === 1) globalThis.say('ready');
       });
       client.on('subscribed', (context) => {
         if (context.wasRecovering) report.recovered.push(context.recovered);
@@ -78,6 +79,7 @@ const report = await page.evaluate(
           setTimeout(finish, 300);
         } else if (dropEvery > 0 && report.data.length % dropEvery === 0) {
           socket.close();
+          globalThis.say('dropped');
         }
       });
       client.connect();

@@ -1,7 +1,7 @@
 // The published JavaScript client against a running edge: connects, lets the server subscribe its personal
 // channel, collects `--count` publications and prints one line of JSON: what came, in the order it came.
 // With `--drop-every N` it breaks its own connection without a word after every N publications.
-// Says `ready` on stderr once it is connected for the first time.
+// Says `ready` on stderr once it is connected for the first time, and `dropped` at every break.
 //
 //   node node_recovery.mjs --url ws://127.0.0.1:8000/connection/websocket --token <jwt> --count 1000
 import { parseArgs } from 'node:util';
@@ -70,6 +70,7 @@ client.on('publication', (context) => {
     }, 300);
   } else if (dropEvery > 0 && report.data.length % dropEvery === 0) {
     socket.terminate();
+    process.stderr.write('dropped\n');
   }
 });
 client.connect();

@@ -1,7 +1,7 @@
 """The published Python client against a running edge: connects, lets the server subscribe its personal
 channel, collects ``--count`` publications and prints one line of JSON: what came, in the order it came.
 With ``--drop-every N`` it breaks its own connection without a word after every N publications.
-Says ``ready`` on stderr once it is connected for the first time.
+Says ``ready`` on stderr once it is connected for the first time, and ``dropped`` at every break.
 
     python python_recovery.py --url ws://127.0.0.1:8000/connection/websocket --token <jwt> --count 1000
 """
@@ -65,6 +65,7 @@ class Collector(ClientEventHandler):
         elif self.drop_every and received % self.drop_every == 0:
             # The client has no public way to lose its connection.
             self.client._conn.transport.abort()
+            print("dropped", file=sys.stderr, flush=True)
 
 
 async def main():
