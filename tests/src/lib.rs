@@ -6,14 +6,17 @@
 
 pub mod api;
 pub mod centrifuge;
+pub mod cluster;
 pub mod command;
 pub mod jwt;
+pub mod ledger;
 pub mod platform;
 pub mod postgres;
 pub mod process;
 pub mod random;
 pub mod roles;
 pub mod sandbox;
+pub mod stepper;
 pub mod stored;
 pub mod wait;
 

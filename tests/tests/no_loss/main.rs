@@ -1,0 +1,9 @@
+//! No message is lost, wherever a worker, a server or a leader dies.
+//! Reads: what workers wrote down, what the streams hold. Writes: temporary folders. Never: believes an
+//! acknowledgement that it did not see on the wire.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod servers;
+mod steps;
+mod world;
