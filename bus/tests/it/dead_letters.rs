@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use campana_bus::consume::{self, Failure, Meta};
+use campana_bus::dlq::jobs::{self, RedriveRequest};
 use campana_bus::dlq::{self, Filter};
 use campana_bus::lifecycle::Lifecycle;
 use campana_bus::publish::Outgoing;
@@ -164,7 +165,8 @@ async fn dead_letters_keep_their_headers_and_can_be_redriven_or_discarded() {
         dlq::discard(&bus, &Filter { id: Some(broken.id), ..Filter::default() }, 10).await.unwrap(),
         1
     );
-    assert_eq!(dlq::redrive(&bus, &currency, 10).await.unwrap(), 2);
+    let request = RedriveRequest { filter: currency, ..RedriveRequest::default() };
+    assert_eq!(jobs::run_here(&bus, request).await.unwrap().counts.redriven, 2);
     assert!(dlq::list(&bus, &Filter::default(), 10).await.unwrap().is_empty());
     let accept = consume::from_fn(move |order: Order, meta: Meta| {
         send.send((order.n, meta.redrives)).unwrap();

@@ -6,6 +6,7 @@
 )]
 
 mod bad_input;
+mod dead_letters;
 mod idempotency;
 mod status;
 #[path = "../support/gateway.rs"]
