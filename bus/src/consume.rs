@@ -11,7 +11,14 @@
 mod batch;
 mod decide;
 mod envelope;
+mod failures;
+mod in_turn;
+mod lanes;
+mod middleware;
+mod ordering;
+mod pins;
 mod pull;
+mod reply;
 mod settle;
 mod single;
 
@@ -30,7 +37,12 @@ use crate::trace::TraceParent;
 pub use batch::{BatchOptions, run_batches};
 pub use decide::Backoff;
 pub use envelope::run_envelopes;
-pub use single::{from_fn, run};
+pub use middleware::{Delivery, Layers, Middleware, Next, Observe, RequireHeader, Timeout};
+pub use ordering::{KeyOf, Ordering};
+pub use pins::Pins;
+pub(crate) use pins::balance as balance_pins;
+pub(crate) use pull::lease;
+pub use single::{from_fn, run, run_raw};
 
 /// What a consumer takes and how it behaves; all numbers have defaults that suit most handlers.
 #[derive(Clone, Debug)]
@@ -51,6 +63,31 @@ pub struct ConsumerSpec {
     pub handler_timeout: Duration,
     /// Pauses between attempts when the handler does not say.
     pub backoff: Backoff,
+    /// Messages per second that are taken from the server at most; `None` for no limit. It counts
+    /// deliveries of this process, not the attempts that [`Ordering`] makes in place.
+    pub rate_limit: Option<RateLimit>,
+    /// How long the messages in hand may take after a soft stop; those that take longer are given back.
+    pub drain_deadline: Duration,
+    /// How often the server shows that a silent pull request is alive; silence of two and a half times this
+    /// counts as a lost request. At least 100 ms.
+    pub idle_heartbeat: Duration,
+    /// Code that runs around the handler.
+    pub middleware: Layers,
+    /// The order that is kept.
+    pub ordering: Ordering,
+    /// How [`Ordering::ByKey`] finds keys; `None` reads the header `Campana-Key`.
+    pub order_by: Option<KeyOf>,
+    /// With [`Ordering::Strict`]: where this process keeps account of the partitions that are its own.
+    pub pins: Pins,
+}
+
+/// How many messages a consumer takes over time: a bucket of `burst` tokens that fills at a steady rate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateLimit {
+    /// Messages per second in the long run.
+    pub per_second: f64,
+    /// Messages that may come at once after a quiet time; at least 1.
+    pub burst: u32,
 }
 
 impl ConsumerSpec {
@@ -70,8 +107,27 @@ impl ConsumerSpec {
             ack_wait: Duration::from_secs(30),
             handler_timeout: Duration::from_secs(120),
             backoff: Backoff::default(),
+            rate_limit: None,
+            drain_deadline: Duration::from_secs(30),
+            idle_heartbeat: Duration::from_secs(5),
+            middleware: Layers::new(),
+            ordering: Ordering::None,
+            order_by: None,
+            pins: Pins::default(),
         }
     }
+}
+
+/// Messages that are handled together have no order among each other to keep.
+fn refuse_order(spec: &ConsumerSpec, what: &str) -> Result<(), ConsumeError> {
+    if spec.ordering == Ordering::None {
+        return Ok(());
+    }
+    Err(ConsumeError::Consumer {
+        stream: spec.stream.clone(),
+        consumer: spec.durable.clone(),
+        reason: format!("{what} are not handled in order of keys: handle single messages instead"),
+    })
 }
 
 /// What is known about a message besides its body.

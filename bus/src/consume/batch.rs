@@ -9,9 +9,12 @@ use async_nats::Message;
 use futures::future::join_all;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 
+use super::middleware::Outcome;
 use super::settle::{Incoming, Settler};
 use super::single::reason_of;
-use super::{BatchHandler, ConsumeError, ConsumerSpec, Failure, decide, pull};
+use super::{
+    BatchHandler, ConsumeError, ConsumerSpec, Delivery, Failure, decide, pull, refuse_order,
+};
 use crate::connect::Bus;
 use crate::lifecycle::Lifecycle;
 
@@ -30,6 +33,12 @@ struct Queue {
 }
 
 impl pull::Sink for Queue {
+    type Arrived = Message;
+
+    fn arrive(self: &Arc<Self>, message: Message) -> Message {
+        message
+    }
+
     async fn take(self: Arc<Self>, message: Message, permit: OwnedSemaphorePermit) {
         if let Some(message) = self.settler.open(message) {
             // Bounded by the permits, so this never waits.
@@ -77,31 +86,49 @@ impl<H: BatchHandler> Batches<H> {
             }
         }
         let in_hand: Vec<&Incoming> = messages.iter().map(|(message, _)| message).collect();
-        let result = self.handle(&in_hand).await;
-        let several = in_hand.len() > 1;
-        match result {
-            Err(Failure::Retry { .. } | Failure::Dead { .. }) if several => {
-                for message in in_hand {
-                    let alone = self.handle(&[message]).await;
-                    self.decide(message, &alone).await;
+        let outcomes = self.handle(&in_hand).await;
+        let mut alone = Vec::new();
+        let mut decided = Vec::new();
+        for (message, outcome) in in_hand.into_iter().zip(outcomes) {
+            match outcome.result {
+                Err(Failure::Retry { .. } | Failure::Dead { .. }) if outcome.together => {
+                    alone.push(message);
                 }
+                result => decided.push((message, result)),
             }
-            result => {
-                join_all(in_hand.into_iter().map(|message| self.decide(message, &result))).await;
+        }
+        join_all(decided.iter().map(|(message, result)| self.decide(message, result))).await;
+        for message in alone {
+            for outcome in self.handle(&[message]).await {
+                self.decide(message, &outcome.result).await;
             }
         }
     }
 
-    async fn handle(&self, in_hand: &[&Incoming]) -> Result<(), Failure> {
+    async fn handle(&self, in_hand: &[&Incoming]) -> Vec<Outcome> {
         if in_hand.is_empty() {
-            return Ok(());
+            return Vec::new();
         }
-        let batch =
-            in_hand.iter().map(|message| (message.payload.clone(), message.meta.clone())).collect();
-        self.settler.guarded(in_hand, self.handler.handle(batch), Err).await
+        let deliveries = in_hand
+            .iter()
+            .map(|message| Delivery {
+                payload: message.payload.clone(),
+                meta: message.meta.clone(),
+            })
+            .collect();
+        let work = self.settler.spec.middleware.around_many(deliveries, |given| async move {
+            let count = given.len();
+            let batch =
+                given.into_iter().map(|(_, delivery)| (delivery.payload, delivery.meta)).collect();
+            vec![self.handler.handle(batch).await; count]
+        });
+        let together = in_hand.len() > 1;
+        let failed = |failure| vec![Outcome { result: Err(failure), together }; in_hand.len()];
+        self.settler.guarded(in_hand, work, failed).await
     }
 
     async fn decide(&self, message: &Incoming, result: &Result<(), Failure>) {
+        message.note(result);
         let spec = &self.settler.spec;
         let decision = match result {
             // Whole batches are deferred when what they write to is away; a copy of each would be a waste.
@@ -124,10 +151,11 @@ impl<H: BatchHandler> Batches<H> {
     }
 }
 
-/// Runs a consumer of batches until the soft stop; returns after the messages in hand are settled.
+/// Runs a consumer of batches until the soft stop; returns after the messages in hand are settled. Layers run
+/// around each message; what comes through them is handled together.
 ///
 /// # Errors
-/// If the consumer cannot be created.
+/// If the consumer cannot be created, or should keep an order, which batches do not.
 pub async fn run_batches(
     bus: &Bus,
     mut spec: ConsumerSpec,
@@ -135,6 +163,7 @@ pub async fn run_batches(
     handler: impl BatchHandler,
     lifecycle: Lifecycle,
 ) -> Result<(), ConsumeError> {
+    refuse_order(&spec, "batches")?;
     // Room for a batch at work and the next one filling up.
     spec.max_in_flight = spec.max_in_flight.max(options.max * 2);
     let settler = Settler::new(bus, &spec);
@@ -142,7 +171,9 @@ pub async fn run_batches(
     let batches =
         Batches { settler: settler.clone(), handler, options, queue: Mutex::new(receiver) };
     let sink = Arc::new(Queue { settler, queue });
-    let (result, ()) = tokio::join!(pull::run(bus, &spec, sink, &lifecycle), batches.run());
+    // Boxed, because callers put this future into theirs.
+    let (pulling, working) = (pull::run(bus, &spec, sink, &lifecycle), batches.run());
+    let (result, ()) = tokio::join!(Box::pin(pulling), Box::pin(working));
     let _ = bus.client().flush().await;
     result
 }

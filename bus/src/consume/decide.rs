@@ -35,6 +35,10 @@ impl Backoff {
     }
 }
 
+/// Longest pause between two attempts of a consumer that keeps order: the message's key waits all the
+/// while, so whoever asks for an hour gets this.
+pub(super) const HOLD_MAX: Duration = Duration::from_secs(300);
+
 /// What becomes of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
@@ -58,6 +62,31 @@ pub(super) enum Decision {
         /// For people.
         error: String,
     },
+}
+
+/// What a consumer that keeps order makes of a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum InPlace {
+    /// The message ends here.
+    Settle(Decision),
+    /// The message stays in hand, the later ones of its key behind it.
+    Again {
+        /// How long to wait.
+        after: Duration,
+        /// Whether what was made counts as an attempt.
+        counts: bool,
+    },
+}
+
+/// Turns what would let later messages pass into a pause in place.
+pub(super) fn in_place(decision: Decision, attempt: u32) -> InPlace {
+    match decision {
+        Decision::NakAfter(after) => InPlace::Again { after: after.min(HOLD_MAX), counts: true },
+        Decision::Schedule { after, attempts } => {
+            InPlace::Again { after: after.min(HOLD_MAX), counts: attempts >= attempt }
+        }
+        ended @ (Decision::Ack | Decision::DeadLetter { .. }) => InPlace::Settle(ended),
+    }
 }
 
 /// Attempts used up before the handler was even called: it (or the process) died each time.
@@ -149,6 +178,25 @@ mod tests {
             after(&later, 5, 5, &B, 0.0),
             Decision::Schedule { after: Duration::from_millis(5), attempts: 4 }
         );
+    }
+
+    #[test]
+    fn in_order_nothing_leaves_before_its_end() {
+        let place = |result, attempt| in_place(after(&result, attempt, 5, &B, 0.0), attempt);
+        assert_eq!(place(Ok(()), 1), InPlace::Settle(Decision::Ack));
+        assert_eq!(
+            place(Err(Failure::retry_after(Duration::from_secs(9), "busy")), 1),
+            InPlace::Again { after: Duration::from_secs(9), counts: true }
+        );
+        assert_eq!(
+            place(Err(Failure::retry_after(Duration::from_secs(3_600), "greylisted")), 2),
+            InPlace::Again { after: HOLD_MAX, counts: true }
+        );
+        assert_eq!(
+            place(Err(Failure::defer(Duration::from_secs(1), "not yet")), 5),
+            InPlace::Again { after: Duration::from_secs(1), counts: false }
+        );
+        assert!(matches!(place(Err(Failure::retry("down")), 5), InPlace::Settle(_)));
     }
 
     #[test]

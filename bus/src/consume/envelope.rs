@@ -9,17 +9,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Message;
+use futures::FutureExt;
 use futures::future::join_all;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::decide::Decision;
 use super::settle::{Incoming, Settler};
 use super::single::reason_of;
-use super::{ConsumeError, ConsumerSpec, EnvelopeHandler, Failure, Meta, decide, pull};
+use super::{
+    ConsumeError, ConsumerSpec, Delivery, EnvelopeHandler, Failure, Meta, decide, pull, refuse_order,
+};
 use crate::connect::Bus;
 use crate::lifecycle::Lifecycle;
 use crate::publish::{Outgoing, Part, PublishError, decode_parts, encode_parts};
-use crate::{headers, subjects};
+use crate::{headers, observe, subjects};
 
 struct Envelopes<H> {
     settler: Settler,
@@ -27,6 +30,12 @@ struct Envelopes<H> {
 }
 
 impl<H: EnvelopeHandler> pull::Sink for Envelopes<H> {
+    type Arrived = Message;
+
+    fn arrive(self: &Arc<Self>, message: Message) -> Message {
+        message
+    }
+
     async fn take(self: Arc<Self>, message: Message, _permit: OwnedSemaphorePermit) {
         let Some(message) = self.settler.open(message) else {
             return;
@@ -58,6 +67,7 @@ impl<H: EnvelopeHandler> Envelopes<H> {
                         self.handle(message, vec![part]).await.pop().unwrap_or_else(missing)
                     }
                 };
+                message.note(&result);
                 decide::after(
                     &result,
                     message.meta.attempt,
@@ -132,6 +142,10 @@ impl<H: EnvelopeHandler> Envelopes<H> {
             expect_last_subject_sequence: None,
         }
         .header(headers::ENVELOPE_PARTS, "1");
+        let alone = match part.trace {
+            Some(trace) => alone.header(headers::TRACEPARENT, &trace.to_string()),
+            None => alone,
+        };
         self.settler.bus.publish(alone).await.map(|_| ())
     }
 
@@ -151,9 +165,39 @@ impl<H: EnvelopeHandler> Envelopes<H> {
 
     async fn handle(&self, message: &Incoming, parts: Vec<Part>) -> Vec<Result<(), Failure>> {
         let count = parts.len();
-        let work =
-            self.handler.handle(parts.into_iter().map(|part| with_meta(part, message)).collect());
-        self.settler.guarded(&[message], work, |failure| vec![Err(failure); count]).await
+        let several = count > 1;
+        if several {
+            observe::link_all(&message.span, parts.iter().map(|part| part.trace));
+        }
+        let (spans, parts): (Vec<_>, Vec<_>) = parts
+            .into_iter()
+            .map(|part| {
+                let (part, mut meta) = with_meta(part, message);
+                if !several {
+                    return (tracing::Span::none(), (part, meta));
+                }
+                let (span, trace) = observe::processing_part(&meta, &message.span, &part.id, part.body.len(), meta.trace);
+                meta.trace = trace;
+                (span, (part, meta))
+            })
+            .unzip();
+        let deliveries = parts
+            .iter()
+            .map(|(part, meta)| Delivery { payload: part.body.clone(), meta: meta.clone() })
+            .collect();
+        let work = self.settler.spec.middleware.around_many(deliveries, |given| {
+            let given = given.into_iter().map(|(index, delivery)| {
+                (Part { body: delivery.payload, ..parts[index].0.clone() }, delivery.meta)
+            });
+            self.handler.handle(given.collect())
+        });
+        let work = work.map(|outcomes| outcomes.into_iter().map(|one| one.result).collect());
+        let results =
+            self.settler.guarded(&[message], work, |failure| vec![Err(failure); count]).await;
+        for (span, result) in spans.iter().zip(&results) {
+            observe::handled(span, result);
+        }
+        results
     }
 }
 
@@ -167,7 +211,11 @@ fn traced(mut message: Incoming, part: Option<&Part>) -> Incoming {
 }
 
 fn with_meta(part: Part, message: &Incoming) -> (Part, Meta) {
-    let trace = part.trace.or(message.meta.trace);
+    // A part alone is handled in the span of its message, which is a later hop of the same trace.
+    let trace = match (part.trace, message.meta.trace) {
+        (Some(own), whole) => Some(own.continued(whole)),
+        (None, whole) => whole,
+    };
     (part, Meta { trace, ..message.meta.clone() })
 }
 
@@ -176,16 +224,18 @@ fn missing() -> Result<(), Failure> {
     Err(Failure::retry("the handler gave no result for this part"))
 }
 
-/// Runs a consumer of envelopes until the soft stop; returns after the messages in hand are settled.
+/// Runs a consumer of envelopes until the soft stop; returns after the messages in hand are settled. Layers
+/// run around each part; what comes through them is handled together.
 ///
 /// # Errors
-/// If the consumer cannot be created.
+/// If the consumer cannot be created, or should keep an order, which envelopes do not.
 pub async fn run_envelopes(
     bus: &Bus,
     spec: ConsumerSpec,
     handler: impl EnvelopeHandler,
     lifecycle: Lifecycle,
 ) -> Result<(), ConsumeError> {
+    refuse_order(&spec, "envelopes")?;
     let sink = Arc::new(Envelopes { settler: Settler::new(bus, &spec), handler });
     let result = pull::run(bus, &spec, sink, &lifecycle).await;
     let _ = bus.client().flush().await;

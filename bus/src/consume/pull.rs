@@ -1,41 +1,63 @@
 //! The pull loop: asks the server for exactly as many messages as there are free permits.
-//! Reads: a durable pull consumer. Writes: pull requests. Never: buffers messages that nobody is free to
-//! handle, because the server's acknowledgement clock starts when it sends them.
+//! Reads: a durable pull consumer. Writes: pull requests, negative acknowledgements of what a stop leaves
+//! over. Never: buffers messages that nobody is free to handle, because the server's acknowledgement clock
+//! starts when it sends them.
+//!
+//! [`demand`] decides how much to ask for, [`status`] what the server's status messages mean, [`rate`] keeps
+//! the rate limit; [`hand`] runs what arrived. This file is the loop between them.
+
+mod demand;
+mod hand;
+mod pin;
+mod rate;
+mod status;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_nats::Message;
 use async_nats::jetstream::consumer::pull::{BatchConfig, Config};
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
-use futures::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::task::TaskTracker;
+use async_nats::jetstream::stream::ConsumerErrorKind;
+use async_nats::{Message, Subscriber};
+use futures::{FutureExt, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::JoinSet;
 
 use super::{ConsumeError, ConsumerSpec};
 use crate::connect::Bus;
 use crate::lifecycle::Lifecycle;
 use crate::{clock, headers, subjects, telemetry};
 
-/// How long the server keeps a pull request.
-const EXPIRES: Duration = Duration::from_secs(30);
-/// How often the server shows that a silent pull request is alive.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Silence after which the request counts as lost.
-const SILENCE_MAX: Duration = Duration::from_secs(13);
-/// How often the loop looks for a reconnect, which voids pull requests without a word.
-const CHECK: Duration = Duration::from_millis(500);
-/// Pause before a consumer that vanished is created anew.
-const GONE_PAUSE: Duration = Duration::from_millis(200);
+use demand::Demand;
+use hand::Hand;
+pub(super) use pin::GROUP as PIN_GROUP;
+use pin::Pin;
+pub(crate) use pin::lease;
+use status::Meaning;
+
+/// Pause before something that the server just refused is tried again.
+const REFUSED_PAUSE: Duration = Duration::from_millis(200);
+/// Times a consumer is created in vain before the loop gives up.
+const CREATE_ATTEMPTS: u32 = 8;
+/// Messages taken from the subscription before the loop looks at its other duties.
+const BURST: usize = 64;
+/// How long a stop waits for messages that the server had sent before it knew.
+const LEFTOVERS: Duration = Duration::from_secs(2);
 
 /// Something that takes messages, each with the permit that allowed it.
 pub(super) trait Sink: Send + Sync + 'static {
+    /// A message with what was found out about it when it arrived.
+    type Arrived: Send + 'static;
+
+    /// Looks at a message in the pull loop, before any task runs: the only place where messages are seen in
+    /// the order of their delivery. Must be quick.
+    fn arrive(self: &Arc<Self>, message: Message) -> Self::Arrived;
+
     /// Handles one message to the end, settlement included.
     fn take(
         self: Arc<Self>,
-        message: Message,
+        arrived: Self::Arrived,
         permit: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + Send;
 }
@@ -57,61 +79,103 @@ fn config(spec: &ConsumerSpec) -> Config {
     }
 }
 
-pub(super) async fn create(
-    bus: &Bus,
-    spec: &ConsumerSpec,
-) -> Result<Consumer<Config>, ConsumeError> {
-    bus.jetstream().create_consumer_on_stream(config(spec), spec.stream.clone()).await.map_err(
-        |error| ConsumeError::Consumer {
+/// What one run of the loop borrows.
+struct Context<'a, S> {
+    bus: &'a Bus,
+    spec: &'a ConsumerSpec,
+    hand: &'a Arc<Hand<S>>,
+    lifecycle: &'a Lifecycle,
+}
+
+async fn create(bus: &Bus, spec: &ConsumerSpec) -> Result<Consumer<Config>, (ConsumeError, bool)> {
+    let config = pin::config(spec, config(spec));
+    let created = bus.jetstream().create_consumer_on_stream(config, spec.stream.clone()).await;
+    created.map_err(|error| {
+        let passing = match error.kind() {
+            ConsumerErrorKind::TimedOut | ConsumerErrorKind::Request => true,
+            ConsumerErrorKind::JetStream(refusal) => refusal.code() >= 500,
+            _ => false,
+        };
+        let error = ConsumeError::Consumer {
             stream: spec.stream.clone(),
             consumer: spec.durable.clone(),
             reason: error.to_string(),
-        },
-    )
+        };
+        (error, passing)
+    })
 }
 
-/// Creates the consumer, waiting for a server that is just coming up.
+/// Creates the consumer, waiting for a server that is just coming up. A consumer that ran before waits for
+/// as long as the server does not answer; a refusal ends it after some attempts.
 async fn create_patiently(
     bus: &Bus,
     spec: &ConsumerSpec,
     lifecycle: &Lifecycle,
+    ran_before: bool,
 ) -> Result<Consumer<Config>, ConsumeError> {
     let mut pause = Duration::from_millis(50);
-    for _ in 0..8 {
+    let mut attempts = 1;
+    loop {
         match create(bus, spec).await {
             Ok(consumer) => return Ok(consumer),
-            Err(error) => {
-                tracing::debug!(consumer = spec.durable, "consumer not ready yet: {error}")
+            Err((error, passing)) => {
+                if lifecycle.soft.is_cancelled()
+                    || (attempts > CREATE_ATTEMPTS && !(passing && ran_before))
+                {
+                    return Err(error);
+                }
+                if bus.is_closed() {
+                    return Err(ConsumeError::Closed);
+                }
+                tracing::debug!(consumer = spec.durable, "consumer not ready yet: {error}");
             }
         }
+        attempts += 1;
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(2)),
-            () = lifecycle.soft.cancelled() => break,
+            () = lifecycle.soft.cancelled() => {}
         }
     }
-    create(bus, spec).await
 }
 
-/// Runs until the soft stop, then waits for the messages in hand.
+/// Runs until the soft stop, then waits for the messages in hand, at most for the spec's drain deadline.
 pub(super) async fn run<S: Sink>(
     bus: &Bus,
     spec: &ConsumerSpec,
     sink: Arc<S>,
     lifecycle: &Lifecycle,
 ) -> Result<(), ConsumeError> {
-    let tasks = TaskTracker::new();
-    let permits = Arc::new(Semaphore::new(spec.max_in_flight));
-    let mut consumer = create_patiently(bus, spec, lifecycle).await?;
+    // A task of its own, which ends with this future: the tasks of messages start where the loop runs, and on the
+    // thread of a `main` each would have to be handed to a worker, which costs more than a small handler.
+    let mut running = JoinSet::new();
+    let (bus, spec, lifecycle) = (bus.clone(), spec.clone(), lifecycle.clone());
+    running.spawn(async move { run_here(&bus, &spec, sink, &lifecycle).await });
+    match running.join_next().await {
+        Some(Ok(result)) => result,
+        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is going down.
+        Some(Err(_)) | None => Err(ConsumeError::Closed),
+    }
+}
+
+async fn run_here<S: Sink>(
+    bus: &Bus,
+    spec: &ConsumerSpec,
+    sink: Arc<S>,
+    lifecycle: &Lifecycle,
+) -> Result<(), ConsumeError> {
+    let hand = Hand::new(bus, spec, sink, &lifecycle.hard);
+    let mut consumer = create_patiently(bus, spec, lifecycle, false).await?;
+    let context = Context { bus, spec, hand: &hand, lifecycle };
     let result = loop {
-        let context = Context { bus, spec, permits: &permits, tasks: &tasks, lifecycle };
-        match pull_until_broken(&context, &consumer, &sink).await {
+        match pull_until_broken(&context, &consumer).await {
             Ended::Stopped => break Ok(()),
             Ended::Closed => break Err(ConsumeError::Closed),
             Ended::ConsumerGone => {
                 telemetry::pull_rearmed(&spec.durable, "consumer_gone");
                 // The server said no at once; asking again at once would spin.
-                tokio::time::sleep(GONE_PAUSE).await;
-                consumer = match create_patiently(bus, spec, lifecycle).await {
+                tokio::time::sleep(REFUSED_PAUSE).await;
+                consumer = match create_patiently(bus, spec, lifecycle, true).await {
                     Ok(consumer) => consumer,
                     Err(_) if lifecycle.soft.is_cancelled() => break Ok(()),
                     Err(error) => break Err(error),
@@ -119,8 +183,7 @@ pub(super) async fn run<S: Sink>(
             }
         }
     };
-    tasks.close();
-    tasks.wait().await;
+    hand.drain(spec.drain_deadline).await;
     result
 }
 
@@ -130,169 +193,259 @@ enum Ended {
     ConsumerGone,
 }
 
-/// What the loop knows about its requests.
-struct Demand {
-    /// Messages asked for and not yet received.
-    outstanding: usize,
-    /// Connections made when the requests were sent; a reconnect voids them.
+/// One inbox and what was asked for under it.
+struct Pull<'a, S> {
+    context: &'a Context<'a, S>,
+    consumer: &'a Consumer<Config>,
+    inbox: String,
+    messages: Subscriber,
+    demand: Demand,
+    /// Connections made when the requests were sent; a new one voids them without a word.
     connects: u64,
-    /// When the server was last heard.
-    heard: std::time::Instant,
-}
-
-/// What one run of the loop borrows.
-struct Context<'a> {
-    bus: &'a Bus,
-    spec: &'a ConsumerSpec,
-    permits: &'a Arc<Semaphore>,
-    tasks: &'a TaskTracker,
-    lifecycle: &'a Lifecycle,
+    /// Changes with the connection.
+    events: watch::Receiver<()>,
+    /// What the server pinned this process with.
+    pin: Pin,
 }
 
 async fn pull_until_broken<S: Sink>(
-    context: &Context<'_>,
+    context: &Context<'_, S>,
     consumer: &Consumer<Config>,
-    sink: &Arc<S>,
 ) -> Ended {
-    let Context { bus, spec, permits, tasks, lifecycle } = *context;
-    let freed = Arc::new(tokio::sync::Notify::new());
-    let inbox = bus.client().new_inbox();
-    let Ok(mut messages) = bus.client().subscribe(inbox.clone()).await else {
+    let Some(mut pull) = Pull::open(context, consumer).await else {
         return Ended::Closed;
     };
-    let mut demand = Demand { outstanding: 0, connects: connects(bus), heard: clock::monotonic() };
-    let mut check = tokio::time::interval(CHECK);
-    check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        if !ask(context, consumer, &inbox, &mut demand).await {
-            return Ended::Closed;
+    let ended = pull.run().await;
+    // Messages that are already on their way come back to others at once instead of after `ack_wait`.
+    context.hand.give_back(pull.messages);
+    ended
+}
+
+impl<'a, S: Sink> Pull<'a, S> {
+    async fn open(context: &'a Context<'a, S>, consumer: &'a Consumer<Config>) -> Option<Self> {
+        let spec = context.spec;
+        let now = clock::monotonic();
+        let mut demand = Demand::new(spec.max_in_flight, spec.rate_limit, spec.idle_heartbeat, now);
+        let pin = Pin::new(spec);
+        if let Some(expires) = pin.expires() {
+            demand.limit_expires(expires);
+            // The number of requests tells how many processes there are; see `pins`.
+            demand.limit_batch(1);
         }
-        let message = tokio::select! {
-            biased;
-            () = lifecycle.soft.cancelled() => {
-                give_back_rest(bus, &mut messages).await;
-                return Ended::Stopped;
+        let events = context.bus.connection_events();
+        let connects = context.bus.connects();
+        let inbox = context.bus.client().new_inbox();
+        let messages = context.bus.client().subscribe(inbox.clone()).await.ok()?;
+        Some(Self { context, consumer, inbox, messages, demand, connects, events, pin })
+    }
+
+    async fn run(&mut self) -> Ended {
+        let Context { hand, lifecycle, .. } = *self.context;
+        let stopped = lifecycle.soft.cancelled();
+        tokio::pin!(stopped);
+        let mut check = tokio::time::interval(self.demand.check());
+        check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // Without a connection the client's queue may be full, and sending waits.
+            let asked = tokio::select! {
+                biased;
+                () = &mut stopped => return Ended::Stopped,
+                asked = self.ask() => asked,
+            };
+            if !asked {
+                return Ended::Closed;
             }
-            message = messages.next() => message,
-            () = freed.notified() => continue,
-            _ = check.tick() => {
-                if lost(bus, spec, &mut demand) {
-                    demand.outstanding = 0;
+            let refill = self.demand.wait(hand.free());
+            let next = tokio::select! {
+                biased;
+                () = &mut stopped => return Ended::Stopped,
+                message = self.messages.next() => match message {
+                    Some(message) => self.burst(message),
+                    None => return Ended::Closed,
+                },
+                () = hand.freed() => Next::Go,
+                changed = self.events.changed() => match changed {
+                    Ok(()) => self.check(),
+                    Err(_) => return Ended::Closed,
+                },
+                () = sleep_for(refill) => Next::Go,
+                _ = check.tick() => self.check(),
+            };
+            match next {
+                Next::Go => {}
+                Next::Rearm(why, pause) => {
+                    telemetry::pull_rearmed(&self.context.spec.durable, why);
+                    let rearmed = tokio::select! {
+                        biased;
+                        () = &mut stopped => return Ended::Stopped,
+                        rearmed = self.rearm(pause) => rearmed,
+                    };
+                    if !rearmed {
+                        return Ended::Closed;
+                    }
                 }
-                continue;
+                Next::ConsumerGone => return Ended::ConsumerGone,
             }
-        };
-        let Some(message) = message else {
-            return Ended::Closed;
-        };
-        demand.heard = clock::monotonic();
-        match message.status.map(|status| status.as_u16()) {
-            None => {
-                demand.outstanding = demand.outstanding.saturating_sub(1);
-                let Ok(permit) = Arc::clone(permits).acquire_owned().await else {
-                    return Ended::Closed;
-                };
-                let busy = spec.max_in_flight - permits.available_permits();
-                telemetry::in_flight(&spec.durable, busy, spec.max_in_flight);
-                start(tasks, sink, message, permit, &freed, &lifecycle.hard);
-            }
-            Some(100) => {}
-            Some(code) if status(&message, code, &mut demand) => return Ended::ConsumerGone,
-            Some(_) => {}
         }
     }
-}
 
-/// Asks for as many messages as there are free permits, once enough of them are free; false if the
-/// connection is gone for good.
-async fn ask(
-    context: &Context<'_>,
-    consumer: &Consumer<Config>,
-    inbox: &str,
-    demand: &mut Demand,
-) -> bool {
-    let max = context.spec.max_in_flight;
-    let free = context.permits.available_permits().saturating_sub(demand.outstanding);
-    if free == 0 || (demand.outstanding > 0 && free * 4 < max) {
-        return true;
-    }
-    let request = BatchConfig {
-        batch: free,
-        expires: Some(EXPIRES),
-        idle_heartbeat: HEARTBEAT,
-        ..BatchConfig::default()
-    };
-    demand.outstanding += free;
-    consumer.request_batch(request, inbox.to_owned().into()).await.is_ok()
-}
-
-/// Messages that are already on their way come back to others at once instead of after `ack_wait`.
-async fn give_back_rest(bus: &Bus, messages: &mut async_nats::Subscriber) {
-    let _ = messages.unsubscribe().await;
-    while let Some(message) = messages.next().await {
-        give_back(bus, &message).await;
-    }
-}
-
-fn start<S: Sink>(
-    tasks: &TaskTracker,
-    sink: &Arc<S>,
-    message: Message,
-    permit: OwnedSemaphorePermit,
-    freed: &Arc<tokio::sync::Notify>,
-    hard: &tokio_util::sync::CancellationToken,
-) {
-    let (sink, freed, hard) = (Arc::clone(sink), Arc::clone(freed), hard.clone());
-    tasks.spawn(async move {
-        tokio::select! {
-            () = sink.take(message, permit) => {}
-            () = hard.cancelled() => {}
+    /// Asks if it pays; false if the connection is gone for good.
+    async fn ask(&mut self) -> bool {
+        let hand = self.context.hand;
+        loop {
+            // First the promise to be woken, then the look: a permit that comes back between is not missed.
+            hand.wake_at(self.demand.worth_asking());
+            let Some(ask) = self.demand.ask(hand.free(), clock::monotonic()) else {
+                return true;
+            };
+            let request = BatchConfig {
+                batch: ask.batch,
+                expires: Some(ask.expires),
+                idle_heartbeat: ask.heartbeat,
+                ..BatchConfig::default()
+            };
+            let inbox = self.inbox.clone().into();
+            let sent = match self.pin.request(&request) {
+                Some(body) => {
+                    let spec = self.context.spec;
+                    let next = subjects::consumer_next(&spec.stream, &spec.durable);
+                    let client = self.context.bus.client();
+                    client.publish_with_reply(next, inbox, body).await.is_ok()
+                }
+                None => self.consumer.request_batch(request, inbox).await.is_ok(),
+            };
+            if !sent {
+                return false;
+            }
         }
-        freed.notify_one();
-    });
-}
-
-/// Handles a status message; true if the consumer has to be created anew.
-fn status(message: &Message, code: u16, demand: &mut Demand) -> bool {
-    let description = message.description.as_deref().unwrap_or_default();
-    let left = message
-        .headers
-        .as_ref()
-        .and_then(|all| headers::get_number::<usize>(all, "Nats-Pending-Messages"))
-        .unwrap_or(demand.outstanding);
-    demand.outstanding = demand.outstanding.saturating_sub(left);
-    if !matches!(code, 404 | 408) {
-        tracing::debug!(nats.status = code, "pull request ended: {description}");
     }
-    // 503: nobody answers for this consumer; it is gone, or JetStream is away for the moment.
-    code == 503 || (code == 409 && description.contains("Consumer Deleted"))
-}
 
-/// Whether the requests must be sent again: the client reconnected, or the server went silent.
-fn lost(bus: &Bus, spec: &ConsumerSpec, demand: &mut Demand) -> bool {
-    let now_connects = connects(bus);
-    if now_connects != demand.connects {
-        demand.connects = now_connects;
-        demand.heard = clock::monotonic();
-        telemetry::pull_rearmed(&spec.durable, "reconnect");
-        return true;
+    /// Takes what is there already in one go: the loop's other duties cost more than a message.
+    fn burst(&mut self, first: Message) -> Next {
+        let now = clock::monotonic();
+        self.demand.heard(now);
+        let mut next = self.message(first);
+        for _ in 1..BURST {
+            if !matches!(next, Next::Go) {
+                break;
+            }
+            let Some(Some(message)) = self.messages.next().now_or_never() else { break };
+            next = self.message(message);
+        }
+        self.context.hand.report();
+        next
     }
-    if demand.outstanding > 0 && demand.heard.elapsed() > SILENCE_MAX {
-        demand.heard = clock::monotonic();
-        telemetry::pull_rearmed(&spec.durable, "silence");
-        return true;
+
+    fn message(&mut self, message: Message) -> Next {
+        let Some(code) = message.status.map(|status| status.as_u16()) else {
+            self.demand.arrived();
+            self.pin.learn(&message);
+            self.context.hand.start(message);
+            return Next::Go;
+        };
+        let description = message.description.as_deref().unwrap_or_default();
+        let unfilled = message
+            .headers
+            .as_ref()
+            .and_then(|all| headers::get_number::<usize>(all, "Nats-Pending-Messages"));
+        let meaning = status::meaning(code, description, unfilled);
+        if !matches!(meaning, Meaning::Alive | Meaning::Ended { .. }) {
+            tracing::debug!(
+                consumer = self.context.spec.durable,
+                nats.status = code,
+                "pull request ended: {description}"
+            );
+        }
+        match meaning {
+            Meaning::Alive => Next::Go,
+            Meaning::Ended { unfilled } => {
+                self.demand.ended(unfilled);
+                Next::Go
+            }
+            Meaning::Rearm { why, pause } => {
+                if code == 423 {
+                    self.pin.lost();
+                }
+                Next::Rearm(why, pause)
+            }
+            Meaning::BatchLimit(limit) => {
+                self.demand.limit_batch(limit);
+                Next::Rearm("limit", false)
+            }
+            Meaning::ExpiresLimit(limit) => {
+                self.demand.limit_expires(limit);
+                Next::Rearm("limit", false)
+            }
+            Meaning::Gone => Next::ConsumerGone,
+        }
     }
-    false
+
+    /// Whether the requests must be sent again: the client reconnected, or the server went silent (it may be
+    /// that our questions get through and its answers do not).
+    fn check(&mut self) -> Next {
+        let (bus, connects) = (self.context.bus, self.context.bus.connects());
+        if self.connects < connects {
+            return Next::Rearm("reconnect", false);
+        }
+        if !bus.is_connected() {
+            // Nobody can be heard. What the next connection shall ask is prepared once.
+            self.demand.heard(clock::monotonic());
+            let prepared = self.connects > connects;
+            return if prepared { Next::Go } else { Next::Rearm("reconnect", false) };
+        }
+        self.connects = connects;
+        if self.demand.is_silent(clock::monotonic()) {
+            return Next::Rearm("silence", false);
+        }
+        Next::Go
+    }
+
+    /// Voids all requests by asking under another inbox: under the old one, requests that the server still
+    /// holds would bring more messages than there are permits. What already arrived under it is handled.
+    async fn rearm(&mut self, pause: bool) -> bool {
+        if pause {
+            // The server said no at once; asking again at once would spin.
+            tokio::time::sleep(REFUSED_PAUSE).await;
+        }
+        let (bus, client) = (self.context.bus, self.context.bus.client());
+        // Without a connection, what is asked now is sent by the next one.
+        let connected = bus.is_connected();
+        self.connects = if connected { bus.connects() } else { bus.connects() + 1 };
+        let inbox = client.new_inbox();
+        let Ok(messages) = client.subscribe(inbox.clone()).await else {
+            return false;
+        };
+        let mut old = std::mem::replace(&mut self.messages, messages);
+        self.inbox = inbox;
+        while let Some(Some(message)) = old.next().now_or_never() {
+            if message.status.is_none() && self.context.hand.free() > 0 {
+                self.context.hand.start(message);
+            } else {
+                self.context.hand.return_one(&message);
+            }
+        }
+        // Without a connection nothing more comes, and the next one must not find the old inbox: the server may
+        // still hold requests for it, and would send messages that we are about to forget.
+        if connected {
+            self.context.hand.give_back(old);
+        } else {
+            drop(old);
+        }
+        self.demand.void(clock::monotonic());
+        true
+    }
 }
 
-fn connects(bus: &Bus) -> u64 {
-    bus.client().statistics().connects.load(Ordering::Relaxed)
+/// What the loop does next.
+enum Next {
+    Go,
+    Rearm(&'static str, bool),
+    ConsumerGone,
 }
 
-async fn give_back(bus: &Bus, message: &Message) {
-    if message.status.is_none()
-        && let Some(reply) = &message.reply
-    {
-        let _ = bus.client().publish(reply.clone(), bytes::Bytes::from_static(b"-NAK")).await;
+async fn sleep_for(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
     }
 }

@@ -3,18 +3,23 @@
 //! Never: acknowledges a message before what replaces it is stored.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
+use tracing::{Instrument as _, Span};
 
 use super::decide::Decision;
+use super::reply::{self, Delivered};
+use super::failures::FirstFailures;
 use super::{ConsumerSpec, Failure, Meta};
 use crate::clock;
 use crate::connect::Bus;
 use crate::publish::{Outgoing, PublishError};
-use crate::{dlq, headers, subjects, telemetry};
+use crate::telemetry::ConsumerMeter;
+use crate::trace::TraceParent;
+use crate::{dlq, headers, observe, subjects, telemetry};
 
 /// Wait before a message is offered again when what replaces it could not be stored.
 const STORE_FAILED_PAUSE: Duration = Duration::from_secs(2);
@@ -28,7 +33,37 @@ pub(super) struct Incoming {
     pub meta: Meta,
     /// Deliveries of this copy, by the server's count.
     pub delivered: u32,
+    /// From its arrival to its settlement.
+    pub span: Span,
+    arrived: std::time::Instant,
+    /// Why its handling failed last, for the log.
+    failure: Mutex<Option<Failure>>,
     reply: Subject,
+}
+
+impl Incoming {
+    /// Keeps what the handler said for the line that is written at settlement.
+    pub fn note(&self, result: &Result<(), Failure>) {
+        if let Err(failure) = result {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+impl Incoming {
+    /// A message that no server knows.
+    pub fn for_test(payload: Bytes, meta: Meta) -> Self {
+        Self {
+            payload,
+            meta,
+            delivered: 1,
+            span: Span::none(),
+            arrived: clock::monotonic(),
+            failure: Mutex::new(None),
+            reply: Subject::from("nowhere"),
+        }
+    }
 }
 
 /// Settles the messages of one consumer.
@@ -38,92 +73,140 @@ pub(super) struct Settler {
     pub spec: Arc<ConsumerSpec>,
     stream: Arc<str>,
     consumer: Arc<str>,
+    meter: ConsumerMeter,
+    parking: dlq::Parking,
+    failures: FirstFailures,
 }
 
 impl Settler {
     pub fn new(bus: &Bus, spec: &ConsumerSpec) -> Self {
+        let (stream, consumer) =
+            (Arc::from(spec.stream.as_str()), Arc::from(spec.durable.as_str()));
         Self {
             bus: bus.clone(),
             spec: Arc::new(spec.clone()),
-            stream: Arc::from(spec.stream.as_str()),
-            consumer: Arc::from(spec.durable.as_str()),
+            parking: dlq::Parking::new(&stream, &consumer),
+            failures: FirstFailures::default(),
+            stream,
+            consumer,
+            meter: ConsumerMeter::new(
+                &spec.stream,
+                &spec.durable,
+                spec.filters.first().map_or("", String::as_str),
+            ),
         }
     }
 
     /// Reads the delivery metadata; `None` for something that is no JetStream message.
     pub fn open(&self, message: Message) -> Option<Incoming> {
         let reply = message.reply.clone()?;
-        let message =
-            async_nats::jetstream::Message { message, context: self.bus.jetstream().clone() };
-        let (sequence, delivered, published) = {
-            let info = message.info().ok()?;
-            (
-                info.stream_sequence,
-                u32::try_from(info.delivered).unwrap_or(u32::MAX),
-                info.published,
-            )
-        };
-        let message = message.message;
+        let Delivered { sequence, delivered, published_at } = reply::parse(&reply)?;
         let all = message.headers.unwrap_or_default();
         let base: u32 = headers::get_number(&all, headers::ATTEMPT_BASE).unwrap_or(0);
         let attempt = base.saturating_add(delivered);
-        let published_at =
-            i64::try_from(published.unix_timestamp_nanos() / 1_000).unwrap_or_default();
+        self.meter.consumed();
+        if attempt == 1 {
+            crate::schedule::measure(&all, published_at, &self.consumer);
+        }
+        let mut meta = Meta {
+            stream: Arc::clone(&self.stream),
+            consumer: Arc::clone(&self.consumer),
+            sequence,
+            subject: message.subject.to_string(),
+            attempt,
+            is_last: attempt >= self.spec.max_attempts,
+            // A copy that was retried, split off or scheduled is delivered once, but is no first attempt.
+            redelivered: attempt > 1 || headers::get(&all, headers::REPEAT).is_some(),
+            redrives: headers::get_number(&all, headers::REDRIVE_COUNT).unwrap_or(0),
+            message_id: headers::message_id(&all),
+            trace: headers::trace(&all),
+            published_at,
+            headers: all,
+        };
+        let span = observe::processing(&mut meta, message.payload.len());
         Some(Incoming {
             payload: message.payload,
             delivered,
+            span,
+            arrived: clock::monotonic(),
+            failure: Mutex::new(None),
             reply,
-            meta: Meta {
-                stream: Arc::clone(&self.stream),
-                consumer: Arc::clone(&self.consumer),
-                sequence,
-                subject: message.subject.to_string(),
-                attempt,
-                is_last: attempt >= self.spec.max_attempts,
-                // A copy that was retried, split off or scheduled is delivered once, but is no first attempt.
-                redelivered: attempt > 1 || headers::get(&all, headers::REPEAT).is_some(),
-                redrives: headers::get_number(&all, headers::REDRIVE_COUNT).unwrap_or(0),
-                message_id: headers::get(&all, "Nats-Msg-Id")
-                    .or_else(|| headers::get(&all, headers::ORIGINAL_MESSAGE_ID))
-                    .map(str::to_owned),
-                trace: headers::trace(&all),
-                published_at: clock::Micros(published_at),
-                headers: all,
-            },
+            meta,
         })
     }
 
-    /// Carries out a decision. `on_dead` runs only for a dead letter, after it is parked.
+    /// Carries out a decision; returns what was told to the server. `on_dead` runs only for a dead letter,
+    /// after it is parked.
     pub async fn settle(
         &self,
         message: &Incoming,
         decision: Decision,
         on_dead: impl Future<Output = Result<(), Failure>>,
-    ) {
+    ) -> &'static str {
+        let work = self.carry_out(message, decision, on_dead);
+        observe::within(message.span.clone(), message.meta.trace, work).await
+    }
+
+    async fn carry_out(
+        &self,
+        message: &Incoming,
+        decision: Decision,
+        on_dead: impl Future<Output = Result<(), Failure>>,
+    ) -> &'static str {
+        let dead = match &decision {
+            Decision::DeadLetter { class, reason, error } => {
+                Some((*class, reason.clone(), error.clone()))
+            }
+            _ => None,
+        };
         let result = match decision {
             Decision::Ack => {
-                self.answer(message, "+ACK").await;
-                "ack"
+                self.failures.forget(message.meta.sequence);
+                self.answer(message, "+ACK").await.then_some("ack")
             }
             Decision::NakAfter(pause) => {
-                self.nak(message, pause).await;
-                "nak"
+                self.failures.note(message.meta.sequence, clock::now());
+                self.nak(message, pause).await.then_some("nak")
             }
             Decision::Schedule { after, attempts } => {
                 let key = message.meta.sequence.to_string();
-                match self.schedule(message, message.payload.clone(), &key, after, attempts).await {
-                    Ok(()) => {
-                        self.answer(message, "+ACK").await;
-                        "schedule"
-                    }
+                let body = message.payload.clone();
+                // The rare paths are large, and the task of every message has room for what it may become.
+                match Box::pin(self.schedule(message, body, &key, after, attempts)).await {
+                    Ok(()) => self.answer(message, "+ACK").await.then_some("schedule"),
                     Err(error) => self.not_stored(message, "scheduled copy", &error).await,
                 }
             }
             Decision::DeadLetter { class, reason, error } => {
-                self.park(message, class, &reason, &error, on_dead).await
+                Box::pin(self.park(message, class, &reason, &error, on_dead)).await
             }
         };
-        telemetry::settled(&self.stream, &self.consumer, result, message.meta.attempt);
+        self.settled(message, result.unwrap_or("ack_lost"), dead)
+    }
+
+    /// The metrics, the end of the span and the one log line of a settled message.
+    fn settled(
+        &self,
+        message: &Incoming,
+        result: &'static str,
+        dead: Option<(&'static str, String, String)>,
+    ) -> &'static str {
+        self.meter.settled(result, message.meta.attempt);
+        let noted = message.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (class, reason, error) = match (result, dead, noted) {
+            ("ack", ..) => ("", String::new(), String::new()),
+            ("nak", Some((_, reason, error)), _) => ("not_stored", reason, error),
+            (_, Some(dead), _) => dead,
+            (_, None, Some(Failure::Retry { error, .. } | Failure::Dead { error, .. })) => {
+                ("retry", String::new(), error)
+            }
+            (_, None, Some(Failure::Defer { why, .. })) => ("defer", String::new(), why),
+            (_, None, None) => ("not_stored", String::new(), String::new()),
+        };
+        let took = message.arrived.elapsed();
+        let line = observe::Settled { result, class, reason: &reason, error: &error, took };
+        observe::settled(&message.span, &message.meta, &line);
+        result
     }
 
     /// Stores a copy that comes back to this consumer after a while. The same key overwrites instead of
@@ -158,6 +241,12 @@ impl Settler {
     pub fn copy_headers(&self, message: &Incoming, attempts: u32) -> HeaderMap {
         let mut all = headers::without_control(&message.meta.headers);
         headers::set(&mut all, headers::ATTEMPT_BASE, &attempts.to_string());
+        // A deferral leaves the attempt out of the count; nothing failed then.
+        if attempts >= message.meta.attempt && headers::get(&all, headers::FIRST_FAILURE).is_none()
+        {
+            let first = self.failures.note(message.meta.sequence, clock::now());
+            headers::set(&mut all, headers::FIRST_FAILURE, &first.to_rfc3339());
+        }
         if headers::get(&all, headers::ORIGINAL_SUBJECT).is_none() {
             headers::set(&mut all, headers::ORIGINAL_SUBJECT, &message.meta.subject);
         }
@@ -173,30 +262,26 @@ impl Settler {
         reason: &str,
         error: &str,
         on_dead: impl Future<Output = Result<(), Failure>>,
-    ) -> &'static str {
-        let letter = dlq::letter(&message.meta, message.payload.clone(), class, reason, error);
-        match self.bus.publish(letter).await {
-            // "Wrong last sequence": it was parked before, by us or by another process.
-            Ok(_) | Err(PublishError::WrongLastSequence) => {}
-            Err(error) => return self.not_stored(message, "dead letter", &error).await,
+    ) -> Option<&'static str> {
+        let meta = &message.meta;
+        let failed = dlq::Failed {
+            first_failure: self.failures.end(meta.sequence, meta.attempt, clock::now()),
+            ..dlq::Failed::of_delivery(meta, message.payload.clone(), class, reason, error)
+        };
+        // Full or unreachable dead letters: the message stays, and is offered again after a growing pause.
+        let parking = self.parking.park(&self.bus, &failed);
+        if let Err(pause) = self.beating(message, parking).await {
+            return self.nak(message, pause).await.then_some("nak");
         }
         if let Err(failure) = on_dead.await {
             tracing::warn!(
                 stream = %self.stream, consumer = %self.consumer, stream.sequence = message.meta.sequence,
-                "the handler of dead letters failed, the message stays: {failure:?}"
+                "the handler of dead letters failed, the message stays: {}", observe::bounded(&format!("{failure:?}"))
             );
-            self.nak(message, STORE_FAILED_PAUSE).await;
-            return "nak";
+            return self.nak(message, STORE_FAILED_PAUSE).await.then_some("nak");
         }
         telemetry::dead_letter(&self.stream, &self.consumer, class);
-        tracing::warn!(
-            stream = %self.stream, consumer = %self.consumer, stream.sequence = message.meta.sequence,
-            attempt = message.meta.attempt, dead.class = class, dead.reason = reason,
-            trace_id = message.meta.trace.map(|trace| trace.trace_id()),
-            "message parked as a dead letter"
-        );
-        self.answer(message, &format!("+TERM bus:{class}")).await;
-        "term"
+        self.answer(message, &format!("+TERM bus:{class}")).await.then_some("term")
     }
 
     async fn not_stored(
@@ -204,17 +289,17 @@ impl Settler {
         message: &Incoming,
         what: &str,
         error: &PublishError,
-    ) -> &'static str {
+    ) -> Option<&'static str> {
         tracing::error!(
             stream = %self.stream, consumer = %self.consumer, stream.sequence = message.meta.sequence,
             "{what} could not be stored, the message stays where it is: {error}"
         );
-        self.nak(message, STORE_FAILED_PAUSE).await;
-        "nak"
+        self.nak(message, STORE_FAILED_PAUSE).await.then_some("nak")
     }
 
-    async fn nak(&self, message: &Incoming, pause: Duration) {
-        self.answer(message, &format!("-NAK {{\"delay\": {}}}", pause.as_nanos())).await;
+    /// Gives the message back; the server offers it again after the pause.
+    pub async fn nak(&self, message: &Incoming, pause: Duration) -> bool {
+        self.answer(message, &format!("-NAK {{\"delay\": {}}}", pause.as_nanos())).await
     }
 
     /// Tells the server that the handler is alive.
@@ -222,12 +307,48 @@ impl Settler {
         self.answer(message, "+WPI").await;
     }
 
-    async fn answer(&self, message: &Incoming, text: &str) {
+    /// Keeps the message while something else than its handler takes time.
+    async fn beating<T>(&self, message: &Incoming, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        let mut beat = tokio::time::interval(self.spec.ack_wait / 3);
+        beat.reset();
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                _ = beat.tick() => self.progress(message).await,
+            }
+        }
+    }
+
+    /// Sends an answer to the server and says whether it is on its way; a lost one is made good by the
+    /// redelivery.
+    pub async fn answer(&self, message: &Incoming, text: &str) -> bool {
+        let operation = match text.as_bytes() {
+            [b'+', b'A', ..] => "ack",
+            [b'-', ..] => "nak",
+            [b'+', b'T', ..] => "term",
+            _ => "",
+        };
+        let started = clock::monotonic();
         let answer = Bytes::copy_from_slice(text.as_bytes());
-        if let Err(error) = self.bus.client().publish(message.reply.clone(), answer).await {
+        let sending = self.bus.client().publish(message.reply.clone(), answer);
+        let sent = if operation.is_empty() || message.span.is_disabled() {
+            sending.await
+        } else {
+            let span = observe::answering(&message.span, operation, &message.meta);
+            let sent = sending.instrument(span.clone()).await;
+            if sent.is_err() {
+                observe::failed(&span, "closed");
+            }
+            sent
+        };
+        self.meter.answered(operation, sent.is_ok(), started.elapsed());
+        if let Err(error) = &sent {
             // The server offers the message again after `ack_wait`; everything downstream is idempotent.
             tracing::debug!(consumer = %self.consumer, "acknowledgement not sent: {error}");
         }
+        sent.is_ok()
     }
 
     /// Runs a handler under its time-out, with heartbeats, and turns a panic into a retry.
@@ -239,6 +360,8 @@ impl Settler {
     ) -> T {
         use futures::FutureExt;
         let started = clock::monotonic();
+        let (span, trace) = around(in_hand);
+        let work = observe::within(span.clone(), trace, work);
         let work =
             std::panic::AssertUnwindSafe(tokio::time::timeout(self.spec.handler_timeout, work))
                 .catch_unwind();
@@ -252,13 +375,35 @@ impl Settler {
                 _ = beat.tick() => for message in in_hand { self.progress(message).await; },
             }
         };
-        telemetry::processed(&self.consumer, started.elapsed());
+        let end = match &result {
+            Ok(Ok(_)) => "",
+            Ok(Err(_)) => "timeout",
+            Err(_) => "panic",
+        };
+        self.meter.processed(end, started.elapsed());
+        if !end.is_empty() {
+            observe::failed(&span, end);
+        }
         match result {
             Ok(Ok(done)) => done,
             Ok(Err(_)) => on_failure(Failure::retry("the handler took longer than its time-out")),
             Err(panic) => {
                 on_failure(Failure::retry(format!("the handler panicked: {}", panic_text(&*panic))))
             }
+        }
+    }
+}
+
+/// What a handler's call happens in: the message's own span, or one over all messages of a batch.
+fn around(in_hand: &[&Incoming]) -> (Span, Option<TraceParent>) {
+    match in_hand {
+        [] => (Span::none(), None),
+        [one] => (one.span.clone(), one.meta.trace),
+        [first, ..] => {
+            let traces = in_hand.iter().map(|message| message.meta.trace.as_ref());
+            let span = observe::processing_batch(&first.meta, traces);
+            let trace = observe::context_of(&span);
+            (span, trace)
         }
     }
 }

@@ -1,0 +1,80 @@
+//! What the reply subject of a delivery says about it.
+//! Reads: the subject that acknowledgements go to (NATS ADR-15). Writes: nothing. Never: trusts it: anything
+//! that does not parse is no delivery.
+//!
+//! The client library can do this too, but only with a clone of its whole context for each message.
+
+use crate::clock::Micros;
+
+/// What is known about a delivery before its headers are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Delivered {
+    /// The message's sequence in its stream.
+    pub sequence: u64,
+    /// Deliveries so far, this one included.
+    pub delivered: u32,
+    /// When the stream stored the message.
+    pub published_at: Micros,
+}
+
+/// Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<time>.<pending>`, or the
+/// newer form with domain and account in front and perhaps more behind.
+pub(super) fn parse(subject: &str) -> Option<Delivered> {
+    let rest = subject.strip_prefix("$JS.ACK.")?;
+    let skipped = match rest.split('.').count() {
+        7 => 2,
+        9.. => 4,
+        _ => return None,
+    };
+    let mut tokens = rest.split('.').skip(skipped);
+    let delivered: u64 = tokens.next()?.parse().ok()?;
+    let sequence = tokens.next()?.parse().ok()?;
+    let _consumer_sequence: u64 = tokens.next()?.parse().ok()?;
+    let nanos: i64 = tokens.next()?.parse().ok()?;
+    Some(Delivered {
+        sequence,
+        delivered: u32::try_from(delivered).unwrap_or(u32::MAX),
+        published_at: Micros(nanos / 1_000),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn both_forms_are_read() {
+        let expected = Some(Delivered {
+            sequence: 42,
+            delivered: 3,
+            published_at: Micros(1_700_000_000_000_001),
+        });
+        for subject in [
+            "$JS.ACK.EVENTS.mailer.3.42.17.1700000000000001999.5",
+            "$JS.ACK.hub.ACCHASH.EVENTS.mailer.3.42.17.1700000000000001999.5",
+            "$JS.ACK._.ACCHASH.EVENTS.mailer.3.42.17.1700000000000001999.5.token",
+        ] {
+            assert_eq!(parse(subject), expected, "{subject}");
+        }
+        for nonsense in [
+            "",
+            "$JS.ACK",
+            "_INBOX.a.b.c.d.e.f.g.h",
+            "$JS.ACK.EVENTS.mailer.3.42.17.x.5",
+            "$JS.ACK.EVENTS.mailer.3.-1.17.1.5",
+            "$JS.ACK.A.EVENTS.mailer.3.42.17.1.5",
+        ] {
+            assert_eq!(parse(nonsense), None, "{nonsense}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_subjects_do_no_harm(text in "\\PC{0,80}") {
+            let _ = parse(&text);
+            let _ = parse(&format!("$JS.ACK.{text}"));
+        }
+    }
+}
