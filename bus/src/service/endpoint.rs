@@ -1,0 +1,248 @@
+//! One endpoint at work: takes requests, runs the handler within its limits, answers.
+//! Reads: requests. Writes: answers. Never: lets more wait than its queue holds, shows a caller a panic's text,
+//! begins what the caller no longer waits for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::{HeaderMap, Message, Subscriber};
+use futures::{FutureExt, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::protocol::{Counters, Instance};
+use super::{CallMeta, Endpoint, QUEUE_GROUP, Reply, ServeError, ServiceError};
+use crate::call::{ERROR_CODE, ERROR_TEXT};
+use crate::clock::{self, Micros};
+use crate::connect::Bus;
+use crate::{headers, subjects, telemetry};
+
+/// How long a drain waits for the server to say that no more requests are on their way.
+const DRAIN_WAIT: Duration = Duration::from_secs(5);
+/// Clocks of caller and service may differ by this much before a deadline is wrong.
+const CLOCK_GRACE: Duration = Duration::from_secs(1);
+/// Longest text of an error in bytes: it travels in a header.
+const ERROR_BYTES_MAX: usize = 1_024;
+
+/// An endpoint that is subscribed.
+pub(super) struct Running {
+    shared: Arc<Shared>,
+    requests: Subscriber,
+}
+
+/// What every request of the endpoint needs.
+struct Shared {
+    bus: Bus,
+    service: String,
+    endpoint: Endpoint,
+    counters: Arc<Counters>,
+    /// Requests that are in hand or wait.
+    places: Arc<Semaphore>,
+    /// Handlers at work.
+    handlers: Arc<Semaphore>,
+}
+
+impl Running {
+    /// Subscribes; requests wait until [`Running::run`].
+    pub async fn subscribe(
+        bus: &Bus,
+        instance: &Arc<Instance>,
+        endpoint: Endpoint,
+    ) -> Result<Self, ServeError> {
+        let subject = subjects::service(instance.name(), &endpoint.name);
+        let requests = bus
+            .client()
+            .queue_subscribe(subject.clone(), QUEUE_GROUP.to_owned())
+            .await
+            .map_err(|_| ServeError::Closed)?;
+        let concurrency = endpoint.options.concurrency.max(1);
+        let shared = Shared {
+            bus: bus.clone(),
+            service: instance.name().to_owned(),
+            counters: instance.add_endpoint(&endpoint.name, subject),
+            places: Arc::new(Semaphore::new(concurrency.saturating_add(endpoint.options.queue))),
+            handlers: Arc::new(Semaphore::new(concurrency)),
+            endpoint,
+        };
+        Ok(Self { shared: Arc::new(shared), requests })
+    }
+
+    /// Takes requests until `stopping`, then finishes those that are in hand or on their way.
+    pub async fn run(mut self, stopping: CancellationToken) {
+        let mut in_hand = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => break,
+                Some(_) = in_hand.join_next() => {}
+                request = self.requests.next() => match request {
+                    Some(request) => self.shared.take(request, &mut in_hand),
+                    None => break,
+                },
+            }
+        }
+        // The server sends no more after it read this; what it sent before is still taken.
+        let _ = self.requests.drain().await;
+        let started = clock::monotonic();
+        while let Some(left) = DRAIN_WAIT.checked_sub(started.elapsed()) {
+            match tokio::time::timeout(left, self.requests.next()).await {
+                Ok(Some(request)) => self.shared.take(request, &mut in_hand),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        while in_hand.join_next().await.is_some() {}
+    }
+}
+
+impl Shared {
+    /// Never waits, so that requests do not pile up in the subscription.
+    fn take(self: &Arc<Self>, request: Message, in_hand: &mut JoinSet<()>) {
+        let this = Arc::clone(self);
+        let arrived = clock::monotonic();
+        match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => {
+                telemetry::service_in_flight(&self.service, &self.endpoint.name, 1.0);
+                in_hand.spawn(async move { this.serve(request, arrived, place).await })
+            }
+            Err(_) => {
+                let busy = ServiceError::new(
+                    503,
+                    "the service has more requests than it can take; try again later",
+                );
+                in_hand.spawn(async move { this.answer(&request, Err(busy), arrived).await })
+            }
+        };
+    }
+
+    async fn serve(&self, request: Message, arrived: Instant, place: OwnedSemaphorePermit) {
+        let all = request.headers.clone().unwrap_or_default();
+        let meta = CallMeta {
+            subject: request.subject.to_string(),
+            trace: headers::trace(&all),
+            deadline: headers::get(&all, headers::DEADLINE).and_then(Micros::from_rfc3339),
+            headers: all,
+        };
+        let answer = self.handle(&request, meta).await;
+        self.answer(&request, answer, arrived).await;
+        telemetry::service_in_flight(&self.service, &self.endpoint.name, -1.0);
+        drop(place);
+    }
+
+    async fn handle(&self, request: &Message, meta: CallMeta) -> Result<Reply, ServiceError> {
+        let limit = time_left(meta.deadline, clock::now(), self.endpoint.options.timeout);
+        let Some(limit) = limit else {
+            return Err(ServiceError::new(
+                504,
+                "the caller's deadline had passed when the request came",
+            ));
+        };
+        let trace = meta.trace;
+        let work = async {
+            // The semaphore is never closed.
+            let _permit = self.handlers.acquire().await;
+            (self.endpoint.handler)(request.payload.clone(), meta).await
+        };
+        let work = std::panic::AssertUnwindSafe(work).catch_unwind();
+        match tokio::time::timeout(limit, work).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(panic)) => {
+                tracing::error!(
+                    service.name = %self.service, service.endpoint = %self.endpoint.name,
+                    trace_id = trace.map(|trace| trace.trace_id()),
+                    "the handler panicked: {}", panic_text(&*panic)
+                );
+                Err(ServiceError::new(500, "the service failed; its log says more"))
+            }
+            Err(_) => Err(ServiceError::new(504, "the service did not finish in time")),
+        }
+    }
+
+    async fn answer(
+        &self,
+        request: &Message,
+        answer: Result<Reply, ServiceError>,
+        arrived: Instant,
+    ) {
+        let max = self.bus.client().server_info().max_payload;
+        let answer = answer.and_then(|reply| {
+            if max > 0 && reply.payload.len() > max {
+                return Err(ServiceError::new(500, "the answer is larger than the server carries"));
+            }
+            Ok(reply)
+        });
+        let error = answer.as_ref().err().cloned();
+        if let Some(to) = &request.reply {
+            let reply = answer.unwrap_or_else(refusal);
+            let sent =
+                self.bus.client().publish_with_headers(to.clone(), reply.headers, reply.payload);
+            if let Err(error) = sent.await {
+                tracing::warn!(
+                    service.name = %self.service, service.endpoint = %self.endpoint.name,
+                    "an answer could not be sent: {error}"
+                );
+            }
+        }
+        let took = arrived.elapsed();
+        let code = error.as_ref().map_or(200, |error| error.code);
+        telemetry::service_request(&self.service, &self.endpoint.name, code, took);
+        self.counters.count(took, error);
+    }
+}
+
+/// How long the handler may take: up to its own limit and the caller's deadline. `None` if that has passed.
+fn time_left(deadline: Option<Micros>, now: Micros, limit: Duration) -> Option<Duration> {
+    let Some(deadline) = deadline else {
+        return Some(limit);
+    };
+    let grace = i64::try_from(CLOCK_GRACE.as_micros()).unwrap_or_default();
+    let left =
+        u64::try_from(deadline.since(now).saturating_add(grace)).ok().filter(|left| *left > 0)?;
+    Some(limit.min(Duration::from_micros(left)))
+}
+
+/// An error as an answer.
+fn refusal(error: ServiceError) -> Reply {
+    let mut text: String =
+        error.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let end = text.floor_char_boundary(ERROR_BYTES_MAX);
+    text.truncate(end);
+    let mut headers = HeaderMap::new();
+    headers::set(&mut headers, ERROR_CODE, &error.code.to_string());
+    headers::set(&mut headers, ERROR_TEXT, &text);
+    Reply { headers, payload: bytes::Bytes::new() }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caller_s_deadline_limits_the_handler() {
+        let now = Micros(1_790_000_000_000_000);
+        let at = |seconds: i64| Some(now.plus_seconds(seconds));
+        let limit = Duration::from_secs(30);
+        assert_eq!(time_left(None, now, limit), Some(limit));
+        assert_eq!(time_left(at(60), now, limit), Some(limit));
+        assert_eq!(time_left(at(2), now, limit), Some(Duration::from_secs(3)));
+        assert_eq!(time_left(at(-5), now, limit), None);
+        assert_eq!(time_left(Some(Micros(i64::MIN)), now, limit), None);
+        assert_eq!(time_left(Some(Micros(i64::MAX)), now, limit), Some(limit));
+    }
+
+    #[test]
+    fn an_error_s_text_cannot_forge_a_header() {
+        let reply = refusal(ServiceError::new(400, format!("a\r\nX-Evil: 1{}", "ü".repeat(2_000))));
+        let text = headers::get(&reply.headers, ERROR_TEXT).unwrap();
+        assert!(text.starts_with("a  X-Evil: 1ü") && text.len() <= ERROR_BYTES_MAX);
+        assert_eq!(headers::get(&reply.headers, ERROR_CODE), Some("400"));
+    }
+}
