@@ -5,19 +5,22 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::context::ContextBuilder;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
+use crate::publish::PUBLISH_DEADLINE;
+use crate::replies::Replies;
 use crate::telemetry;
 
-/// Publishes that may wait for their acknowledgement at the same time, per connection.
-const ACKS_IN_FLIGHT_MAX: usize = 8_192;
 /// How long one publish waits for its acknowledgement before it counts as unknown.
 /// Short, because a server that died takes the acknowledgement with it and only a repeat brings it back.
-pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(2);
+const ACK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a question to JetStream may take; whoever asks repeats it or says no.
 const API_TIMEOUT: Duration = Duration::from_secs(3);
 /// Messages that may wait in one subscription before the client drops them; bounded memory per channel.
@@ -104,8 +107,14 @@ pub enum ConnectError {
 pub struct Bus {
     client: async_nats::Client,
     jetstream: jetstream::Context,
+    replies: Arc<Replies>,
+    /// Changes whenever the client says something about its connection.
+    events: watch::Receiver<()>,
+    ack_timeout: Duration,
+    publish_deadline: Duration,
     durability: Durability,
     name: String,
+    version: Arc<str>,
 }
 
 impl fmt::Debug for Bus {
@@ -123,6 +132,7 @@ impl Bus {
     /// # Errors
     /// If the server cannot be reached or the credentials cannot be read.
     pub async fn connect(options: BusOptions) -> Result<Self, ConnectError> {
+        let (changed, events) = watch::channel(());
         let mut connect = async_nats::ConnectOptions::new()
             .name(&options.name)
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
@@ -131,7 +141,11 @@ impl Bus {
             .reconnect_delay_callback(|attempt| {
                 Duration::from_millis(50 * (attempt as u64).min(20))
             })
-            .event_callback(|event| async move { telemetry::connection_event(&event) });
+            .event_callback(move |event| {
+                telemetry::connection_event(&event);
+                let _ = changed.send(());
+                std::future::ready(())
+            });
         if let Some(path) = &options.credentials_file {
             let failed = |reason: std::io::Error| ConnectError::Credentials {
                 path: path.display().to_string(),
@@ -141,16 +155,32 @@ impl Bus {
         }
         let servers: Vec<&str> =
             options.url.split(',').map(str::trim).filter(|url| !url.is_empty()).collect();
-        let client = connect.connect(servers).await.map_err(|error| ConnectError::Unreachable {
-            url: redact(&options.url),
-            reason: error.to_string(),
-        })?;
-        let jetstream = ContextBuilder::new()
-            .timeout(API_TIMEOUT)
-            .ack_timeout(ACK_TIMEOUT)
-            .max_ack_inflight(ACKS_IN_FLIGHT_MAX)
-            .build(client.clone());
-        Ok(Self { client, jetstream, durability: options.durability, name: options.name })
+        let unreachable =
+            |reason: String| ConnectError::Unreachable { url: redact(&options.url), reason };
+        let client =
+            connect.connect(servers).await.map_err(|error| unreachable(error.to_string()))?;
+        let replies = Replies::start(&client).await.map_err(unreachable)?;
+        let jetstream = ContextBuilder::new().timeout(API_TIMEOUT).build(client.clone());
+        Ok(Self {
+            client,
+            jetstream,
+            replies,
+            events,
+            ack_timeout: ACK_TIMEOUT,
+            publish_deadline: PUBLISH_DEADLINE,
+            durability: options.durability,
+            name: options.name,
+            version: Arc::from(""),
+        })
+    }
+
+    /// The same connection with another patience for publishes: how long one waits for its acknowledgement
+    /// before it is repeated (2 s if not set), and how long it is repeated ([`PUBLISH_DEADLINE`] if not set).
+    #[must_use]
+    pub fn with_publish_times(mut self, acknowledgement: Duration, deadline: Duration) -> Self {
+        self.ack_timeout = acknowledgement;
+        self.publish_deadline = deadline;
+        self
     }
 
     /// Connects as a service author's `main` does: `NATS_URL` (default `nats://127.0.0.1:4222`),
@@ -187,6 +217,36 @@ impl Bus {
         &self.jetstream
     }
 
+    pub(crate) fn replies(&self) -> &Arc<Replies> {
+        &self.replies
+    }
+
+    /// How long one publish waits for its acknowledgement before it counts as unknown.
+    pub(crate) fn ack_timeout(&self) -> Duration {
+        self.ack_timeout
+    }
+
+    /// How long a publish is repeated before the caller is told.
+    pub(crate) fn publish_deadline(&self) -> Duration {
+        self.publish_deadline
+    }
+
+    /// Changes whenever the client says something about its connection; gone with the connection.
+    pub(crate) fn connection_events(&self) -> watch::Receiver<()> {
+        self.events.clone()
+    }
+
+    /// Connections made so far, the first included.
+    pub(crate) fn connects(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection is gone for good, because it was drained or the server refuses it for ever.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.replies.is_closed()
+    }
+
     /// What an acknowledged publish survives on this server.
     #[must_use]
     pub fn durability(&self) -> Durability {
@@ -197,6 +257,18 @@ impl Bus {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same connection for a service of this version; it stands in dead letters.
+    #[must_use]
+    pub fn with_version(self, version: &str) -> Self {
+        Self { version: Arc::from(version), ..self }
+    }
+
+    /// The version of the service, empty if it was not given.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// Whether the client is connected right now.

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::response::Response;
+use async_nats::jetstream::stream::Info;
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
-use futures::StreamExt;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -85,25 +87,27 @@ impl Bus {
         }
         let request =
             json!({"seq": after.saturating_add(1), "next_by_subj": subject, "batch": limit});
-        let inbox = self.client().new_inbox();
-        let mut answers = self.client().subscribe(inbox.clone()).await.map_err(unavailable)?;
-        self.client()
-            .publish_with_reply(
-                format!("$JS.API.DIRECT.GET.{stream}"),
-                inbox,
-                request.to_string().into(),
-            )
+        self.fetch_page(stream, &request, limit).await
+    }
+
+    /// The answer to a direct get of up to `limit` messages, whatever else it asks for.
+    pub(crate) async fn fetch_page(
+        &self,
+        stream: &str,
+        request: &serde_json::Value,
+        limit: usize,
+    ) -> Result<Page, FetchError> {
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
+        let payload = request.to_string().into();
+        let mut answers = self
+            .replies()
+            // The messages, and the end of the batch.
+            .ask_many(direct_get(stream), payload, limit.saturating_add(1), deadline)
             .await
             .map_err(unavailable)?;
         let mut page = Page::default();
         loop {
-            let answer = match tokio::time::timeout(TIMEOUT, answers.next()).await {
-                Ok(Some(answer)) => answer,
-                Ok(None) => {
-                    return Err(FetchError::Unavailable("the connection closed".to_owned()));
-                }
-                Err(_) => return Err(FetchError::Unavailable("no answer within 5 s".to_owned())),
-            };
+            let answer = answers.next(TIMEOUT).await.map_err(unavailable)?;
             match answer.status.map(|status| status.as_u16()) {
                 None => {
                     page.pending = pending(&answer);
@@ -163,18 +167,48 @@ impl Bus {
         stream: &str,
         request: &serde_json::Value,
     ) -> Result<Option<StoredMessage>, FetchError> {
-        let answer = tokio::time::timeout(
-            TIMEOUT,
-            self.client()
-                .request(format!("$JS.API.DIRECT.GET.{stream}"), request.to_string().into()),
-        )
-        .await
-        .map_err(|_| FetchError::Unavailable("no answer within 5 s".to_owned()))?
-        .map_err(unavailable)?;
+        let payload = request.to_string().into();
+        let answer = self
+            .request(direct_get(stream), HeaderMap::new(), payload, TIMEOUT)
+            .await
+            .map_err(unavailable)?;
         match answer.status.map(|status| status.as_u16()) {
             None => stored(answer).map(Some),
             Some(404) => Ok(None),
             Some(_) => Err(FetchError::Refused(answer.description.unwrap_or_default())),
+        }
+    }
+
+    /// Sequence of the first message that the stream's leader finds: a replica that is behind never answers
+    /// this. `request` is a body of `STREAM.MSG.GET`.
+    pub(crate) async fn first_of_leader(
+        &self,
+        stream: &str,
+        request: &serde_json::Value,
+    ) -> Result<Option<u64>, FetchError> {
+        #[derive(serde::Deserialize)]
+        struct Answer {
+            message: Found,
+        }
+        #[derive(serde::Deserialize)]
+        struct Found {
+            seq: u64,
+        }
+        let answer = self
+            .request(
+                format!("$JS.API.STREAM.MSG.GET.{stream}"),
+                HeaderMap::new(),
+                request.to_string().into(),
+                TIMEOUT,
+            )
+            .await
+            .map_err(unavailable)?;
+        match serde_json::from_slice(&answer.payload).map_err(unavailable)? {
+            Response::<Answer>::Ok(answer) => Ok(Some(answer.message.seq)),
+            Response::Err { error } if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => {
+                Ok(None)
+            }
+            Response::Err { error } => Err(unavailable(error)),
         }
     }
 
@@ -183,8 +217,15 @@ impl Bus {
     /// # Errors
     /// If the stream is unknown or does not answer in time.
     pub async fn position(&self, stream: &str) -> Result<StreamPosition, FetchError> {
-        let stream = self.jetstream().get_stream(stream).await.map_err(unavailable)?;
-        let info = stream.cached_info();
+        let subject = format!("$JS.API.STREAM.INFO.{stream}");
+        let answer = self
+            .request(subject, HeaderMap::new(), Bytes::new(), TIMEOUT)
+            .await
+            .map_err(unavailable)?;
+        let info = match serde_json::from_slice(&answer.payload).map_err(unavailable)? {
+            Response::<Info>::Ok(info) => info,
+            Response::Err { error } => return Err(unavailable(error)),
+        };
         let created = info.created.unix_timestamp_nanos().to_string();
         Ok(StreamPosition {
             first: info.state.first_sequence,
@@ -195,6 +236,10 @@ impl Bus {
             bytes: info.state.bytes,
         })
     }
+}
+
+fn direct_get(stream: &str) -> String {
+    format!("$JS.API.DIRECT.GET.{stream}")
 }
 
 fn unavailable(error: impl std::fmt::Display) -> FetchError {

@@ -7,23 +7,23 @@
 //! window makes safe. [`GroupPublisher`] and [`EnvelopePublisher`] share the cost of the disk among
 //! callers that publish at the same time.
 
+mod ack;
 mod atomic;
 mod collector;
 mod envelope;
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream;
-use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
-use async_nats::jetstream::publish::PublishAck;
 use bytes::Bytes;
+use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::clock::{self, Micros};
 use crate::connect::Bus;
+use crate::replies::{Pending, RequestError};
 use crate::trace::TraceParent;
-use crate::{headers, telemetry};
+use crate::{headers, observe, telemetry};
 
 pub use collector::GroupPublisher;
 pub use envelope::{EnvelopePublisher, Part, decode_parts, encode_parts};
@@ -145,14 +145,17 @@ impl PublishError {
 
 impl Bus {
     /// Stores one message and waits for the acknowledgement; an unknown answer is repeated with the same
-    /// message id until [`PUBLISH_DEADLINE`].
+    /// message id until [`PUBLISH_DEADLINE`] (or what [`Bus::with_publish_times`] set).
     ///
     /// # Errors
     /// If the stream refuses or does not answer in time.
-    pub async fn publish(&self, message: Outgoing) -> Result<StoredAt, PublishError> {
+    pub async fn publish(&self, mut message: Outgoing) -> Result<StoredAt, PublishError> {
         let started = clock::monotonic();
-        let result = publish_until(self, &message, PUBLISH_DEADLINE).await;
-        telemetry::published("single", label(&result), 1, started.elapsed());
+        let span = observe::publishing(&mut message);
+        let result =
+            publish_until(self, &message, self.publish_deadline()).instrument(span.clone()).await;
+        observe::published(&span, &result);
+        telemetry::published(&message.subject, label(&result), 1, started.elapsed());
         result
     }
 }
@@ -182,7 +185,7 @@ pub(crate) async fn publish_until(
         settled => return settled,
     };
     let repeat = message.clone().header(headers::REPEAT, "1");
-    while started.elapsed() + pause < deadline {
+    while started.elapsed() + pause < deadline && !bus.is_closed() {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(500));
         error = match publish_once(bus, &repeat).await {
@@ -198,36 +201,41 @@ async fn publish_once(bus: &Bus, message: &Outgoing) -> Result<StoredAt, Publish
     receive(ack).await
 }
 
-/// Hands the message to the client; the acknowledgement is awaited by [`receive`].
-pub(crate) async fn send(bus: &Bus, message: &Outgoing) -> Result<PublishAckFuture, PublishError> {
-    bus.jetstream()
-        .publish_with_headers(
-            message.subject.clone(),
-            message.wire_headers(),
-            message.payload.clone(),
-        )
-        .await
-        .map_err(|error| classify(&error))
+/// Hands the message to the client; the acknowledgement is awaited by [`receive`]. Both together take no
+/// longer than one acknowledgement may.
+pub(crate) async fn send(bus: &Bus, message: &Outgoing) -> Result<Pending, PublishError> {
+    send_with(bus, message, message.wire_headers()).await
 }
 
-pub(crate) async fn receive(ack: PublishAckFuture) -> Result<StoredAt, PublishError> {
-    let ack: PublishAck = ack.await.map_err(|error| classify(&error))?;
+/// The same with other headers.
+async fn send_with(
+    bus: &Bus,
+    message: &Outgoing,
+    headers: HeaderMap,
+) -> Result<Pending, PublishError> {
+    let deadline = Instant::now() + bus.ack_timeout();
+    let (subject, payload) = (message.subject.clone(), message.payload.clone());
+    bus.replies().ask(subject, headers, payload, deadline).await.map_err(not_sent)
+}
+
+pub(crate) async fn receive(ack: Pending) -> Result<StoredAt, PublishError> {
+    let answer = ack.answer().await.map_err(not_sent)?;
+    let ack = ack::read(&answer.payload)?;
     Ok(StoredAt { sequence: ack.sequence, duplicate: ack.duplicate })
 }
 
-/// Sorts a client error into refused (only with the server's own code) and unknown (everything else).
-pub(crate) fn classify(error: &jetstream::context::PublishError) -> PublishError {
-    match error.kind() {
-        PublishErrorKind::WrongLastSequence | PublishErrorKind::WrongLastMessageId => {
-            PublishError::WrongLastSequence
+/// Only what cannot change by itself is an answer; everything else is unknown.
+fn not_sent(error: RequestError) -> PublishError {
+    match error {
+        RequestError::TooLarge => PublishError::TooLarge,
+        RequestError::InvalidSubject => {
+            PublishError::Refused { code: ack::BAD_REQUEST, detail: error.to_string() }
         }
-        PublishErrorKind::MaxPayloadExceeded => PublishError::TooLarge,
-        _ => match error.source().and_then(|source| source.downcast_ref::<jetstream::Error>()) {
-            Some(refusal) => {
-                PublishError::Refused { code: refusal.error_code().0, detail: refusal.to_string() }
-            }
-            None => PublishError::Unavailable(error.to_string()),
-        },
+        RequestError::Timeout => PublishError::Unavailable("no answer in time".to_owned()),
+        RequestError::NoResponders => PublishError::Unavailable(
+            "no stream takes this subject, or JetStream is away".to_owned(),
+        ),
+        RequestError::Closed => PublishError::Unavailable(error.to_string()),
     }
 }
 

@@ -7,19 +7,15 @@
 //! one atomic batch, which costs a handful of disk syncs whatever its size; smaller groups go as singles in
 //! a pipeline, because a batch has a fixed cost of several milliseconds.
 
-use std::collections::HashSet;
-use std::time::Duration;
-
 use futures::future::join_all;
+use std::collections::HashSet;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    Outgoing, PUBLISH_DEADLINE, PublishError, StoredAt, atomic, label, publish_until, receive, send,
-};
+use super::{Outgoing, PublishError, StoredAt, atomic, label, publish_until, receive, send};
 use crate::clock;
 use crate::connect::{Bus, Durability};
 use crate::lifecycle::Lifecycle;
-use crate::{headers, telemetry};
+use crate::{headers, observe, telemetry};
 
 /// Callers that may wait for a place in a group.
 const QUEUE_MAX: usize = 16_384;
@@ -65,10 +61,15 @@ impl GroupPublisher {
     ///
     /// # Errors
     /// If the stream refuses this message or does not answer in time.
-    pub async fn publish(&self, message: Outgoing) -> Result<StoredAt, PublishError> {
+    pub async fn publish(&self, mut message: Outgoing) -> Result<StoredAt, PublishError> {
+        let span = observe::publishing(&mut message);
         let (done, answer) = oneshot::channel();
-        self.jobs.send(Job { message, done }).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        let result = match self.jobs.send(Job { message, done }).await {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(stopped())),
+            Err(_) => Err(stopped()),
+        };
+        observe::published(&span, &result);
+        result
     }
 }
 
@@ -128,7 +129,10 @@ async fn publish_batch(bus: &Bus, name: &'static str, batch: Vec<Job>) {
     telemetry::group(name, "atomic", messages.len());
     match atomic::publish(bus, &messages).await {
         Ok(last) => {
-            telemetry::published(name, "", batch.len() as u64, started.elapsed());
+            if let Some(first) = batch.first() {
+                let subject = &first.message.subject;
+                telemetry::published(subject, "", batch.len() as u64, started.elapsed());
+            }
             let first = last + 1 - batch.len() as u64;
             for (sequence, job) in (first..).zip(batch) {
                 let _ = job.done.send(Ok(StoredAt { sequence, duplicate: false }));
@@ -165,13 +169,13 @@ async fn publish_singles(bus: &Bus, name: &'static str, jobs: Vec<Job>) {
         let result = match result {
             Err(PublishError::Unavailable(_)) => {
                 let left =
-                    PUBLISH_DEADLINE.saturating_sub(started.elapsed()).max(Duration::from_secs(1));
+                    bus.publish_deadline().saturating_sub(started.elapsed()).max(bus.ack_timeout());
                 job = job.repeated();
                 publish_until(bus, &job.message, left).await
             }
             settled => settled,
         };
-        telemetry::published(name, label(&result), 1, started.elapsed());
+        telemetry::published(&job.message.subject, label(&result), 1, started.elapsed());
         let _ = job.done.send(result);
     }))
     .await;

@@ -10,12 +10,12 @@ use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
 use super::collector::{YIELDS, stopped};
-use super::{Outgoing, PUBLISH_DEADLINE, PublishError, StoredAt, label, publish_until};
+use super::{Outgoing, PublishError, StoredAt, label, publish_until};
 use crate::connect::Bus;
 use crate::ids::MessageId;
 use crate::lifecycle::Lifecycle;
 use crate::trace::TraceParent;
-use crate::{clock, headers, telemetry};
+use crate::{clock, headers, observe, telemetry};
 
 /// Callers that may wait for a place in an envelope.
 const QUEUE_MAX: usize = 16_384;
@@ -93,8 +93,14 @@ pub(crate) fn envelope(subject: String, parts: &[Part]) -> Outgoing {
         [only] => only.id.clone(),
         _ => MessageId::fresh().to_string(),
     };
-    Outgoing::new(subject, message_id, encode_parts(parts))
-        .header(headers::ENVELOPE_PARTS, &parts.len().to_string())
+    let message = Outgoing::new(subject, message_id, encode_parts(parts))
+        .header(headers::ENVELOPE_PARTS, &parts.len().to_string());
+    match parts {
+        [Part { trace: Some(trace), .. }] => {
+            message.header(headers::TRACEPARENT, &trace.to_string())
+        }
+        _ => message,
+    }
 }
 
 struct Job {
@@ -123,9 +129,16 @@ impl EnvelopePublisher {
     /// # Errors
     /// If the stream refuses or does not answer in time.
     pub async fn publish(&self, subject: String, part: Part) -> Result<StoredAt, PublishError> {
+        let (span, trace) =
+            observe::publishing_part(&subject, &part.id, part.body.len(), part.trace);
+        let part = Part { trace, ..part };
         let (done, answer) = oneshot::channel();
-        self.jobs.send(Job { subject, part, done }).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        let result = match self.jobs.send(Job { subject, part, done }).await {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(stopped())),
+            Err(_) => Err(stopped()),
+        };
+        observe::published(&span, &result);
+        result
     }
 }
 
@@ -172,8 +185,9 @@ async fn publish_group(bus: &Bus, name: &'static str, jobs: Vec<Job>) {
         waiting.push(job.done);
     }
     telemetry::group(name, "envelope", parts.len());
-    let result = publish_until(bus, &envelope(subject, &parts), PUBLISH_DEADLINE).await;
-    telemetry::published(name, label(&result), parts.len() as u64, started.elapsed());
+    let message = envelope(subject, &parts);
+    let result = publish_until(bus, &message, bus.publish_deadline()).await;
+    telemetry::published(&message.subject, label(&result), parts.len() as u64, started.elapsed());
     for done in waiting {
         let _ = done.send(result.clone());
     }
