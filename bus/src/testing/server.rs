@@ -1,7 +1,6 @@
 //! A private nats-server for a test: real, on a free port, gone with its value.
 //! Reads: `NATS_SERVER_BIN`, `.tools/nats-server/nats-server` above the working directory, `PATH`.
 //! Writes: a folder of its own under the system's temporary folder. Never: outlives its owner.
-
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
