@@ -1,8 +1,7 @@
 //! Typed domain events: publish one, consume a kind of them.
 //! Reads and writes: the `EVENTS` stream. Never: asks an author to name a subject.
 
-use std::marker::PhantomData;
-use std::time::Duration;
+mod consumer;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -10,13 +9,14 @@ use serde::de::DeserializeOwned;
 
 use crate::clock;
 use crate::connect::Bus;
-use crate::consume::{self, Backoff, ConsumeError, ConsumerSpec, Failure, Meta};
+use crate::consume::ConsumerSpec;
 use crate::ids::MessageId;
-use crate::lifecycle::Lifecycle;
 use crate::publish::{Outgoing, PublishError, StoredAt};
-use crate::subjects;
 use crate::topology::EVENTS;
 use crate::trace::TraceParent;
+use crate::{contract, headers, observe, subjects};
+
+pub use consumer::Consumer;
 
 /// Something that happened in a service, told to whoever wants to know.
 pub trait Event: Serialize + DeserializeOwned + Send + 'static {
@@ -26,15 +26,45 @@ pub trait Event: Serialize + DeserializeOwned + Send + 'static {
     const NAME: &'static str;
     /// Raised when an old reader could misunderstand; additive changes keep it.
     const VERSION: u32 = 1;
+    /// The subject as a template, for documents; `#[derive(Event)]` sets it, empty means the usual one.
+    const SUBJECT: &'static str = "";
 
     /// Whose event it is.
     fn tenant(&self) -> &str {
         "default"
     }
 
-    /// An id that is the same when the same event is told again, if there is one.
+    /// An id that is the same when the same event is told again, if there is one; unique among the events of this
+    /// kind and tenant. `Nats-Msg-Id` and `ce-id` are made of tenant, service, event and it.
     fn id(&self) -> Option<String> {
         None
+    }
+
+    /// What the event is about, if consumers may want to handle the events about one thing in order: an
+    /// order number, an account. It becomes a token of the subject and the header `Campana-Key`; 1 to
+    /// [`subjects::NAME_BYTES_MAX`] bytes without control characters.
+    fn key(&self) -> Option<String> {
+        None
+    }
+
+    /// The JSON Schema of the body; anything goes unless the type says more. `#[derive(Event)]` takes it from
+    /// `schemars::JsonSchema`, and [`contract::schema_of`] does so by hand.
+    #[must_use]
+    fn schema() -> contract::Schema {
+        true.into()
+    }
+
+    /// Brings the body of an older version to the form of [`Event::VERSION`], before it is decoded. Without it an
+    /// old body is decoded as it is, which suits versions that differ in meaning only.
+    ///
+    /// # Errors
+    /// If the body is not what its version says; the message is parked as `cannot_upcast`.
+    fn upcast(
+        version: u32,
+        body: contract::Value,
+    ) -> Result<contract::Value, contract::UpcastError> {
+        let _ = version;
+        Ok(body)
     }
 }
 
@@ -44,6 +74,9 @@ pub enum EmitError {
     /// The event cannot be written as JSON.
     #[error("the event cannot be written as JSON: {0}")]
     Encode(#[from] serde_json::Error),
+    /// The event's key cannot be part of a subject.
+    #[error("the event's key is refused: {0}")]
+    Key(#[from] subjects::NameError),
     /// The stream did not take it.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -55,7 +88,7 @@ impl Bus {
     /// # Errors
     /// If the stream refuses or does not answer in time.
     pub async fn emit<E: Event>(&self, event: &E) -> Result<StoredAt, EmitError> {
-        self.emit_in(event, TraceParent::fresh()).await
+        Ok(self.publish(outgoing(event, observe::current_or_fresh())?).await?)
     }
 
     /// Stores an event that belongs to a trace, for example the one of the message being handled.
@@ -67,80 +100,56 @@ impl Bus {
         event: &E,
         trace: TraceParent,
     ) -> Result<StoredAt, EmitError> {
-        let body = Bytes::from(serde_json::to_vec(event)?);
-        let id = event.id().unwrap_or_else(|| MessageId::fresh().to_string());
-        let event_type = format!("{}.{}.v{}", E::SERVICE, E::NAME, E::VERSION);
-        let message =
-            Outgoing::new(subjects::app_event(event.tenant(), E::SERVICE, E::NAME), id, body)
-                .event(&event_type, E::SERVICE, clock::now(), Some(trace));
-        Ok(self.publish(message).await?)
+        Ok(self.publish(outgoing(event, trace)?).await?)
     }
 
     /// A durable consumer of one kind of event. The durable name is how the server remembers what was
     /// handled: processes with the same name share the work.
     pub fn consumer<E: Event>(&self, durable: &str) -> Consumer<'_, E> {
-        let filter = subjects::app_event_filter(E::SERVICE, E::NAME);
-        Consumer { bus: self, spec: ConsumerSpec::new(EVENTS, durable, filter), event: PhantomData }
+        let mut spec = ConsumerSpec::new(
+            EVENTS,
+            durable,
+            subjects::app_event_filter(E::SERVICE, E::NAME),
+        );
+        spec.filters.push(subjects::app_event_keyed_filter(E::SERVICE, E::NAME));
+        Consumer::new(self, spec)
     }
 }
 
-/// A consumer to be configured and run.
-#[must_use = "a consumer does nothing until it is run"]
-#[derive(Debug)]
-pub struct Consumer<'a, E> {
-    bus: &'a Bus,
-    spec: ConsumerSpec,
-    event: PhantomData<fn() -> E>,
-}
-
-impl<E: Event> Consumer<'_, E> {
-    /// Handlers at work at the same time (64 if not set).
-    pub fn max_in_flight(mut self, messages: usize) -> Self {
-        self.spec.max_in_flight = messages.max(1);
-        self
-    }
-
-    /// Attempts before a message is parked as a dead letter (5 if not set).
-    pub fn max_attempts(mut self, attempts: u32) -> Self {
-        self.spec.max_attempts = attempts.max(1);
-        self
-    }
-
-    /// How long one call of the handler may take (120 s if not set).
-    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
-        self.spec.handler_timeout = timeout;
-        self
-    }
-
-    /// Pauses between attempts when the handler does not say.
-    pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.spec.backoff = backoff;
-        self
-    }
-
-    /// Runs until `stop` is ready; returns when the messages in hand are settled.
-    ///
-    /// # Errors
-    /// If the consumer cannot be created.
-    pub async fn run<F, R>(
-        self,
-        handler: F,
-        stop: impl Future<Output = ()>,
-    ) -> Result<(), ConsumeError>
-    where
-        F: Fn(E, Meta) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<(), Failure>> + Send,
-    {
-        let lifecycle = Lifecycle::new();
-        let running =
-            consume::run(self.bus, self.spec, consume::from_fn(handler), lifecycle.clone());
-        tokio::pin!(running, stop);
-        tokio::select! {
-            ended = &mut running => return ended,
-            () = &mut stop => lifecycle.soft.cancel(),
+/// The message that tells an event: what [`Bus::emit`] stores now and [`Bus::emit_at`] later.
+///
+/// # Errors
+/// If the event cannot be written as JSON, or its key cannot be part of a subject.
+pub fn outgoing<E: Event>(
+    event: &E,
+    trace: impl Into<Option<TraceParent>>,
+) -> Result<Outgoing, EmitError> {
+    let body = Bytes::from(serde_json::to_vec(event)?);
+    // All services share one stream, and an order's number may be the id of several events about it: an id that
+    // is not bound to its kind and tenant would make the second of them a duplicate of the first.
+    let id = match event.id() {
+        Some(id) => format!("{}/{}.{}/{id}", event.tenant(), E::SERVICE, E::NAME),
+        None => MessageId::fresh().to_string(),
+    };
+    let event_type = format!("{}.{}.v{}", E::SERVICE, E::NAME, E::VERSION);
+    let key = event.key();
+    let subject = match &key {
+        Some(key) => {
+            subjects::check_name(key)?;
+            subjects::app_event_keyed(event.tenant(), E::SERVICE, E::NAME, key)
         }
-        running.await
+        None => subjects::app_event(event.tenant(), E::SERVICE, E::NAME),
+    };
+    let mut message = Outgoing::new(subject, id, body).event(
+        &event_type,
+        E::SERVICE,
+        clock::now(),
+        trace.into(),
+    );
+    if let Some(key) = &key {
+        message = message.header(headers::KEY, key);
     }
+    Ok(message)
 }
 
 /// Ready at the first SIGINT or SIGTERM: what a service's `main` gives to [`Consumer::run`].

@@ -4,9 +4,11 @@
 
 use std::str::FromStr;
 
+use async_nats::header::IntoHeaderName;
 use async_nats::{HeaderMap, HeaderValue};
 
 use crate::clock::Micros;
+use crate::contract::percent_encode;
 use crate::trace::TraceParent;
 
 /// CloudEvents `id`.
@@ -19,12 +21,31 @@ pub const CE_SOURCE: &str = "ce-source";
 pub const CE_TIME: &str = "ce-time";
 /// CloudEvents `specversion`.
 pub const CE_SPECVERSION: &str = "ce-specversion";
+/// CloudEvents `datacontenttype`, as the NATS binding names it.
+pub const CE_DATACONTENTTYPE: &str = "ce-datacontenttype";
+/// CloudEvents `subject`.
+pub const CE_SUBJECT: &str = "ce-subject";
+/// CloudEvents `dataschema`.
+pub const CE_DATASCHEMA: &str = "ce-dataschema";
+/// The body's media type. It says whether a CloudEvent is structured, and tells clients that know no
+/// CloudEvents (and SDKs that follow the HTTP binding) what a body is.
+pub const CONTENT_TYPE: &str = "content-type";
 /// W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";
 /// Attempts that were made before this copy of a message was published.
 pub const ATTEMPT_BASE: &str = "Campana-Attempt-Base";
 /// How often a message was redriven from the dead letters.
 pub const REDRIVE_COUNT: &str = "Campana-Redrive-Count";
+/// The redrive job that gave a message back.
+pub const REDRIVE_JOB: &str = "Campana-Redrive-Job";
+/// The `traceparent` of the life before a redrive, which starts a trace of its own.
+pub const REDRIVEN_FROM_TRACE: &str = "Campana-Redriven-From-Trace";
+/// SHA-256 of the body before an operator edited it, in lower-case hexadecimal.
+pub const EDITED_FROM: &str = "Campana-Edited-From-SHA256";
+/// Why an operator edited the body.
+pub const EDIT_NOTE: &str = "Campana-Edit-Note";
+/// When an attempt at a message failed for the first time, RFC 3339.
+pub const FIRST_FAILURE: &str = "Campana-First-Failure-At";
 /// The subject on which a message was first published.
 pub const ORIGINAL_SUBJECT: &str = "Campana-Original-Subject";
 /// The message id that a message was first published with.
@@ -33,8 +54,19 @@ pub const ORIGINAL_MESSAGE_ID: &str = "Campana-Original-Msg-Id";
 pub const ENVELOPE_PARTS: &str = "Campana-Envelope-Parts";
 /// Who published a channel message: the ClientInfo that subscribers see, as JSON.
 pub const CLIENT_INFO: &str = "Campana-Info";
+/// The ordering key: messages that share it are handled in order by consumers that keep order.
+pub const KEY: &str = "Campana-Key";
 /// Set on a message that may be the repeat of one that was stored (and handled) before.
 pub const REPEAT: &str = "Campana-Repeat";
+
+/// Names a recurring schedule; with the time of the firing it is the id of each copy.
+pub const SCHEDULE_ID: &str = "Campana-Schedule-Id";
+/// When a scheduled message was due, RFC 3339; only on schedules that fire once.
+pub const SCHEDULE_DUE: &str = "Campana-Schedule-Due";
+/// How a recurring schedule repeats: `@every 30s` or a cron expression, then a time zone if there is one.
+pub const SCHEDULE_RECURS: &str = "Campana-Schedule-Recurs";
+/// Until when the caller of a service waits for the answer, RFC 3339.
+pub const DEADLINE: &str = "Campana-Deadline";
 
 /// Sets a header; a value that the protocol cannot carry (line breaks) is left out, because a header must
 /// never be able to forge another one.
@@ -50,10 +82,37 @@ pub fn get<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).map(HeaderValue::as_str)
 }
 
+/// The first value of a header whose name other writers may have spelt in another case.
+#[must_use]
+pub fn get_any_case<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let found = headers.iter().find(|(other, _)| {
+        let other: &str = (*other).as_ref();
+        other.eq_ignore_ascii_case(name)
+    });
+    found.and_then(|(_, values)| values.first()).map(HeaderValue::as_str)
+}
+
+/// Sets a header to a CloudEvents attribute: percent-encoded, so that no value can be refused or forge another.
+pub(crate) fn set_attribute(headers: &mut HeaderMap, name: impl IntoHeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(&percent_encode(value)) {
+        headers.insert(name, value);
+    }
+}
+
 /// A header that holds a number; anything else counts as absent.
 #[must_use]
 pub fn get_number<T: FromStr>(headers: &HeaderMap, name: &str) -> Option<T> {
     get(headers, name)?.trim().parse().ok()
+}
+
+/// The id by which a stored message is known: the one it was published with, the one that its first copy was
+/// published with, or that of one firing of a recurring schedule.
+#[must_use]
+pub fn message_id(headers: &HeaderMap) -> Option<String> {
+    get(headers, "Nats-Msg-Id")
+        .or_else(|| get(headers, ORIGINAL_MESSAGE_ID))
+        .map(str::to_owned)
+        .or_else(|| crate::schedule::message_id(headers))
 }
 
 /// The trace context of a message.
@@ -62,7 +121,7 @@ pub fn trace(headers: &HeaderMap) -> Option<TraceParent> {
     TraceParent::parse(get(headers, TRACEPARENT)?)
 }
 
-/// Sets the CloudEvents attributes and the trace context.
+/// Sets the CloudEvents attributes of a JSON body, and the trace context.
 pub fn set_event(
     headers: &mut HeaderMap,
     id: &str,
@@ -71,11 +130,13 @@ pub fn set_event(
     at: Micros,
     trace: Option<TraceParent>,
 ) {
-    set(headers, CE_ID, id);
-    set(headers, CE_TYPE, event_type);
-    set(headers, CE_SOURCE, source);
+    set_attribute(headers, CE_ID, id);
+    set_attribute(headers, CE_TYPE, event_type);
+    set_attribute(headers, CE_SOURCE, source);
     set(headers, CE_SPECVERSION, "1.0");
     set(headers, CE_TIME, &at.to_rfc3339());
+    set(headers, CE_DATACONTENTTYPE, "application/json");
+    set(headers, CONTENT_TYPE, "application/json");
     if let Some(trace) = trace {
         set(headers, TRACEPARENT, &trace.to_string());
     }
@@ -86,9 +147,8 @@ pub fn set_event(
 pub fn without_control(headers: &HeaderMap) -> HeaderMap {
     let mut copy = without(headers, |name| name.starts_with("nats-"));
     if get(&copy, ORIGINAL_MESSAGE_ID).is_none()
-        && let Some(id) = get(headers, "Nats-Msg-Id")
+        && let Some(id) = message_id(headers)
     {
-        let id = id.to_owned();
         set(&mut copy, ORIGINAL_MESSAGE_ID, &id);
     }
     copy
@@ -119,6 +179,15 @@ mod tests {
         let mut headers = HeaderMap::new();
         set(&mut headers, CE_ID, "a\r\nNats-Rollup: all");
         assert_eq!(get(&headers, CE_ID), None);
+    }
+
+    #[test]
+    fn attributes_are_percent_encoded() {
+        let mut headers = HeaderMap::new();
+        set_event(&mut headers, "Zo\u{eb} \"1\"\r\nX: 1", "a.b.v1", "/a", Micros(0), None);
+        assert_eq!(get(&headers, CE_ID), Some("Zo%C3%AB%20%221%22%0D%0AX:%201"));
+        assert_eq!(get(&headers, CE_TYPE), Some("a.b.v1"));
+        assert_eq!(get_any_case(&headers, "Content-Type"), Some("application/json"));
     }
 
     #[test]

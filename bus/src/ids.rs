@@ -122,6 +122,10 @@ id_kind!(
     MessageId, "msg"
 );
 id_kind!(
+    /// One job that redrives dead letters.
+    RedriveId, "rdv"
+);
+id_kind!(
     /// One API key; public, unlike its secret.
     KeyId, "key"
 );
@@ -132,6 +136,10 @@ id_kind!(
 id_kind!(
     /// One process of the platform, new at every start.
     NodeId, "node"
+);
+id_kind!(
+    /// One attempt of a sidecar to hand a message to its app.
+    HandoverId, "hnd"
 );
 
 #[cfg(test)]

@@ -13,16 +13,26 @@
 //!
 //! Reads and writes: NATS. Never: SQL, HTTP, SMTP.
 
+mod call;
 pub mod clock;
 mod connect;
 pub mod consume;
+pub mod consumers;
+pub mod contract;
 pub mod dlq;
 mod event;
 pub mod fetch;
 pub mod headers;
 pub mod ids;
+pub mod kv;
 pub mod lifecycle;
+pub mod observe;
+pub mod partitions;
 pub mod publish;
+mod replies;
+pub mod replay;
+pub mod schedule;
+pub mod service;
 pub mod subjects;
 pub mod telemetry;
 pub mod testing;
@@ -30,5 +40,8 @@ pub mod topology;
 pub mod trace;
 
 pub use async_nats::HeaderMap;
+pub use campana_bus_derive::Event;
+pub use call::CallError;
 pub use connect::{Bus, BusOptions, ConnectError, Durability};
-pub use event::{Consumer, EmitError, Event, stop_on_signal};
+pub use event::{Consumer, EmitError, Event, outgoing, stop_on_signal};
+pub use replies::RequestError;

@@ -6,7 +6,13 @@
 //! injective, so no name can contain `.`, `*`, `>`, white space or a control character, and two names
 //! never meet on one subject.
 
+mod addresses;
+mod template;
+
 use std::fmt;
+
+pub use addresses::*;
+pub use template::{stream_of, template, template_value};
 
 /// Longest name (tenant, channel, recipient, …) in bytes. Escaping can triple it; NATS reads protocol
 /// lines of up to 4,096 bytes by default (`max_control_line`), and the longest subject here stays below.
@@ -218,10 +224,94 @@ pub fn app_event(tenant: &str, service: &str, event: &str) -> String {
     format!("app.{}.{}.{}", escape(tenant), escape(service), escape(event))
 }
 
-/// One kind of domain event, of every tenant.
+/// `app.{tenant}.{service}.{event}.{key}`: a domain event with an ordering key.
+#[must_use]
+pub fn app_event_keyed(tenant: &str, service: &str, event: &str, key: &str) -> String {
+    format!("{}.{}", app_event(tenant, service, event), escape(key))
+}
+
+/// One kind of domain event without a key, of every tenant.
 #[must_use]
 pub fn app_event_filter(service: &str, event: &str) -> String {
     format!("app.*.{}.{}", escape(service), escape(event))
+}
+
+/// One kind of domain event with any key, of every tenant.
+#[must_use]
+pub fn app_event_keyed_filter(service: &str, event: &str) -> String {
+    format!("{}.*", app_event_filter(service, event))
+}
+
+/// One kind of domain event with and without a key, of one tenant or of every tenant (`None`).
+#[must_use]
+pub fn app_event_filters(tenant: Option<&str>, service: &str, event: &str) -> [String; 2] {
+    let bare = match tenant {
+        Some(tenant) => app_event(tenant, service, event),
+        None => app_event_filter(service, event),
+    };
+    let keyed = format!("{bare}.*");
+    [bare, keyed]
+}
+
+/// What the subject of a domain event says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppEvent {
+    /// Whose event it is.
+    pub tenant: String,
+    /// The service that tells it.
+    pub service: String,
+    /// What happened.
+    pub event: String,
+    /// The ordering key, if it has one.
+    pub key: Option<String>,
+}
+
+/// Reads a subject that [`app_event`] or [`app_event_keyed`] made.
+#[must_use]
+pub fn parse_app_event(subject: &str) -> Option<AppEvent> {
+    let mut tokens = subject.strip_prefix("app.")?.split('.').map(unescape);
+    let (tenant, service, event) = (tokens.next()??, tokens.next()??, tokens.next()??);
+    let key = match tokens.next() {
+        Some(key) => Some(key?),
+        None => None,
+    };
+    tokens.next().is_none().then_some(AppEvent { tenant, service, event, key })
+}
+
+/// What the subject transform of a partitioned stream makes of keyed events of one kind:
+/// `part.{stream}.{partition}.{tenant}.{service}.{event}.{key}`, the partition drawn from tenant and key.
+#[must_use]
+pub fn partition_transform(stream: &str, partitions: u16, service: &str, event: &str) -> String {
+    format!(
+        "part.{}.{{{{partition({partitions},1,2)}}}}.{{{{wildcard(1)}}}}.{}.{}.{{{{wildcard(2)}}}}",
+        escape(stream),
+        escape(service),
+        escape(event)
+    )
+}
+
+/// One kind of event, of every tenant, in one partition.
+#[must_use]
+pub fn partition_filter(stream: &str, partition: u16, service: &str, event: &str) -> String {
+    format!("part.{}.{partition}.*.{}.{}.*", escape(stream), escape(service), escape(event))
+}
+
+/// Everything in one partition.
+#[must_use]
+pub fn partition_filter_all(stream: &str, partition: u16) -> String {
+    format!("part.{}.{partition}.>", escape(stream))
+}
+
+/// Everything that comes back to the consumers of a stream.
+#[must_use]
+pub fn retry_filter_all(stream: &str) -> String {
+    format!("_retry.{}.>", escape(stream))
+}
+
+/// Where a consumer is asked for messages (JetStream's API).
+#[must_use]
+pub fn consumer_next(stream: &str, consumer: &str) -> String {
+    format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
 }
 
 /// `dlq.{stream}.{consumer}.{sequence}`: one subject per dead message, so that it is parked once.
@@ -248,10 +338,67 @@ pub fn parse_dead_letter(subject: &str) -> Option<(String, String, u64)> {
     Some((unescape(stream)?, unescape(consumer)?, sequence.parse().ok()?))
 }
 
+/// Advisories about messages that reached their consumer's `max_deliver`.
+pub const ADVISORIES_MAX_DELIVERIES: &str = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>";
+/// Advisories about messages that were terminated, or removed while a consumer still had them.
+pub const ADVISORIES_TERMINATED: &str = "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>";
+
+/// Where the value of a key of a bucket is stored (NATS ADR-8).
+#[must_use]
+pub fn bucket_key(bucket: &str, key: &str) -> String {
+    format!("$KV.{}.{}", escape(bucket), escape(key))
+}
+
+/// Every key of a bucket.
+#[must_use]
+pub fn bucket_keys(bucket: &str) -> String {
+    format!("$KV.{}.*", escape(bucket))
+}
+
+/// Whether a filter (with `*` and `>`) takes a subject, by the rules of NATS.
+#[must_use]
+pub fn matches(filter: &str, subject: &str) -> bool {
+    let (mut wanted, mut found) = (filter.split('.'), subject.split('.'));
+    loop {
+        match (wanted.next(), found.next()) {
+            (Some(">"), Some(_)) | (None, None) => return true,
+            (Some("*"), Some(_)) => {}
+            (Some(wanted), Some(found)) if wanted == found => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Whether a stored message waits here for its time: nobody is meant to take it yet.
+#[must_use]
+pub fn is_waiting(subject: &str) -> bool {
+    subject.starts_with("_delay.") || subject.starts_with("_schedule.")
+}
+
+/// The tenant that a subject names; `None` for subjects without one, as those of requests, which carry
+/// many tenants in one message, and those of other streams.
+#[must_use]
+pub fn tenant_of(subject: &str) -> Option<String> {
+    let tokens: Vec<&str> = subject.split('.').collect();
+    let token = match tokens.as_slice() {
+        ["notify", "deliver", _, tenant] | ["notify", "outcome", tenant, _] => tenant,
+        ["ch", tenant, _, _] => tenant,
+        ["app", tenant, _, _, ..] => tenant,
+        _ => return None,
+    };
+    unescape(token)
+}
+
 /// Where a message waits for its schedule. The key makes a repeat overwrite instead of double.
 #[must_use]
 pub fn delay(stream: &str, consumer: &str, key: &str) -> String {
     format!("_delay.{}.{}.{}", escape(stream), escape(consumer), escape(key))
+}
+
+/// All messages of a stream that wait to come back to a consumer.
+#[must_use]
+pub fn delay_filter(stream: &str) -> String {
+    format!("_delay.{}.>", escape(stream))
 }
 
 /// Where a scheduled or redriven message comes back, seen by one consumer only.
@@ -264,6 +411,88 @@ pub fn retry(stream: &str, consumer: &str, key: &str) -> String {
 #[must_use]
 pub fn retry_filter(stream: &str, consumer: &str) -> String {
     format!("_retry.{}.{}.*", escape(stream), escape(consumer))
+}
+
+/// Whether a text can be the name of a stream. Names become a token of JetStream's own subjects, unescaped, so
+/// that whoever takes one from outside checks it first.
+#[must_use]
+pub fn is_stream_name(name: &str) -> bool {
+    let forbidden = |c: char| c.is_whitespace() || c.is_control() || ".*>/\\".contains(c);
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && !name.contains(forbidden)
+}
+
+/// `_schedule.{stream}.{key}`: where a message waits until it is due. One subject a key, so that a new schedule
+/// of the same key takes the place of the old one.
+#[must_use]
+pub fn schedule(stream: &str, key: &str) -> String {
+    format!("_schedule.{}.{}", escape(stream), escape(key))
+}
+
+/// What the subjects of all schedules of one stream begin with.
+#[must_use]
+pub fn schedule_prefix(stream: &str) -> String {
+    format!("_schedule.{}", escape(stream))
+}
+
+/// All schedules of one stream.
+#[must_use]
+pub fn schedule_filter(stream: &str) -> String {
+    format!("_schedule.{}.*", escape(stream))
+}
+
+/// Stream and key of a schedule's subject.
+#[must_use]
+pub fn parse_schedule(subject: &str) -> Option<(String, String)> {
+    let (stream, key) = subject.strip_prefix("_schedule.")?.split_once('.')?;
+    Some((unescape(stream)?, unescape(key)?))
+}
+
+/// Whether a subject carries the library's own copies (waiting, coming back) instead of what somebody published.
+#[must_use]
+pub fn is_internal(subject: &str) -> bool {
+    ["_schedule.", "_delay.", "_retry."].iter().any(|prefix| subject.starts_with(prefix))
+}
+
+/// `svc.{service}.{endpoint}`: where a service answers requests.
+#[must_use]
+pub fn service(service: &str, endpoint: &str) -> String {
+    format!("svc.{}.{}", escape(service), escape(endpoint))
+}
+
+/// Where services answer questions about themselves (NATS ADR-32): `$SRV.{verb}`, `$SRV.{verb}.{name}` and
+/// `$SRV.{verb}.{name}.{id}`. `*` as the verb stands for all of them.
+#[must_use]
+pub fn service_discovery(verb: &str, name: Option<&str>, id: Option<&str>) -> String {
+    let mut subject = format!("$SRV.{verb}");
+    for part in [name, id].into_iter().flatten() {
+        subject.push('.');
+        subject.push_str(part);
+    }
+    subject
+}
+
+/// `$KV.{bucket}.{key}`: where the bucket's stream keeps one key (NATS ADR-8).
+#[must_use]
+pub fn kv(bucket: &str, key: &str) -> String {
+    format!("$KV.{bucket}.{}", escape(key))
+}
+
+/// All keys of a bucket.
+#[must_use]
+pub fn kv_filter(bucket: &str) -> String {
+    format!("$KV.{bucket}.>")
+}
+
+/// The stream behind a bucket.
+#[must_use]
+pub fn kv_stream(bucket: &str) -> String {
+    format!("KV_{bucket}")
+}
+
+/// The key of a subject that [`kv`] made.
+#[must_use]
+pub fn parse_kv(bucket: &str, subject: &str) -> Option<String> {
+    unescape(subject.strip_prefix("$KV.")?.strip_prefix(bucket)?.strip_prefix('.')?)
 }
 
 #[cfg(test)]

@@ -14,41 +14,12 @@ use serde::Serialize;
 
 use crate::connect::Bus;
 
-/// Commands: notifications to plan.
-pub const REQUESTS: &str = "REQUESTS";
-/// Commands: messages to send over a channel.
-pub const DELIVERIES: &str = "DELIVERIES";
-/// Events: what became of notifications.
-pub const OUTCOMES: &str = "OUTCOMES";
-/// Events: what browsers see.
-pub const CHANNELS: &str = "CHANNELS";
-/// Events: service authors' own.
-pub const EVENTS: &str = "EVENTS";
-/// Parked messages.
-pub const DLQ: &str = "DLQ";
-/// Bucket of idempotency keys.
-pub const IDEMPOTENCY: &str = "idempotency";
+mod platform;
 
-/// Publishers repeat an unknown answer within this window; it also outlives a dispatcher's restart.
-const DUPLICATE_WINDOW: Duration = Duration::from_secs(10 * 60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What the platform needs, with the choices that deployments differ in.
-#[derive(Clone, Copy, Debug)]
-pub struct TopologyOptions {
-    /// 1 on one node, 3 in a cluster.
-    pub replicas: usize,
-    /// Messages kept per channel for history and recovery.
-    pub channel_history: i64,
-    /// How long channel messages and outcomes are kept.
-    pub channel_age: Duration,
-}
-
-impl Default for TopologyOptions {
-    fn default() -> Self {
-        Self { replicas: 1, channel_history: 10_000, channel_age: 30 * DAY }
-    }
-}
+pub use platform::{
+    ADVISORIES, CHANNELS, DELIVERIES, DLQ, EVENTS, IDEMPOTENCY, OUTCOMES, REDRIVE_CLAIMS, REDRIVES,
+    REQUESTS, TopologyOptions, platform,
+};
 
 /// One stream, in the terms that matter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,6 +36,10 @@ pub struct StreamSpec {
     pub refuse_when_full: bool,
     /// Messages kept per subject; -1 for no limit.
     pub max_messages_per_subject: i64,
+    /// Messages kept; -1 for no limit.
+    pub max_messages: i64,
+    /// Bytes kept; -1 for no limit.
+    pub max_bytes: i64,
     /// Seconds a message is kept; 0 for ever.
     pub max_age_seconds: u64,
     /// Seconds within which a message id is stored once.
@@ -99,112 +74,6 @@ pub struct Topology {
     pub buckets: Vec<BucketSpec>,
 }
 
-/// The platform's streams and buckets.
-#[must_use]
-pub fn platform(options: TopologyOptions) -> Topology {
-    Topology {
-        streams: vec![
-            StreamSpec::queue(
-                options,
-                REQUESTS,
-                "notify.request.*",
-                "notifications to plan, one envelope of requests a message",
-            ),
-            StreamSpec::queue(
-                options,
-                DELIVERIES,
-                "notify.deliver.*.*",
-                "messages to send over a channel",
-            ),
-            StreamSpec {
-                schedules: true,
-                ..StreamSpec::log(
-                    options,
-                    OUTCOMES,
-                    "notify.outcome.*.*",
-                    "what became of notifications",
-                )
-            },
-            StreamSpec {
-                subjects: vec!["ch.*.*.*".to_owned()],
-                max_messages_per_subject: options.channel_history,
-                republish: Some(("ch.>", "live.ch.>")),
-                ..StreamSpec::log(
-                    options,
-                    CHANNELS,
-                    "",
-                    "what browsers see: history, recovery and the live feed",
-                )
-            },
-            StreamSpec {
-                schedules: true,
-                ..StreamSpec::log(options, EVENTS, "app.>", "service authors' own events")
-            },
-            StreamSpec {
-                subjects: vec!["dlq.*.*.*".to_owned()],
-                refuse_when_full: true,
-                max_age_seconds: 0,
-                ..StreamSpec::log(
-                    options,
-                    DLQ,
-                    "",
-                    "messages that were given up, for operators to redrive or discard",
-                )
-            },
-        ],
-        buckets: vec![BucketSpec {
-            name: IDEMPOTENCY,
-            purpose: "answers to requests that carried an Idempotency-Key",
-            max_age_seconds: DAY.as_secs(),
-            replicas: options.replicas,
-        }],
-    }
-}
-
-impl StreamSpec {
-    /// A log: many readers, replay, limits. Its consumers' delayed and redriven copies live in it, too.
-    fn log(
-        options: TopologyOptions,
-        name: &'static str,
-        subject: &str,
-        purpose: &'static str,
-    ) -> Self {
-        Self {
-            name,
-            purpose,
-            subjects: vec![
-                subject.to_owned(),
-                format!("_delay.{name}.>"),
-                format!("_retry.{name}.>"),
-            ],
-            retention: "limits",
-            refuse_when_full: false,
-            max_messages_per_subject: -1,
-            max_age_seconds: options.channel_age.as_secs(),
-            duplicate_window_seconds: DUPLICATE_WINDOW.as_secs(),
-            replicas: options.replicas,
-            schedules: false,
-            republish: None,
-        }
-    }
-
-    /// A command queue: each message is kept until it is acknowledged. A stream that carries schedules may
-    /// not refuse by itself (error 10052); the server's storage limit does.
-    fn queue(
-        options: TopologyOptions,
-        name: &'static str,
-        subject: &str,
-        purpose: &'static str,
-    ) -> Self {
-        Self {
-            retention: "workqueue",
-            max_age_seconds: 0,
-            schedules: true,
-            ..Self::log(options, name, subject, purpose)
-        }
-    }
-}
-
 impl StreamSpec {
     fn config(&self) -> Config {
         Config {
@@ -218,6 +87,8 @@ impl StreamSpec {
             },
             discard: if self.refuse_when_full { DiscardPolicy::New } else { DiscardPolicy::Old },
             max_messages_per_subject: self.max_messages_per_subject,
+            max_messages: self.max_messages,
+            max_bytes: self.max_bytes,
             max_age: Duration::from_secs(self.max_age_seconds),
             duplicate_window: Duration::from_secs(self.duplicate_window_seconds),
             storage: StorageType::File,
@@ -225,6 +96,8 @@ impl StreamSpec {
             allow_direct: true,
             allow_atomic_publish: true,
             allow_message_schedules: self.schedules,
+            // A schedule outlives the stream's `max_age` only by a time to live of its own.
+            allow_message_ttl: self.schedules,
             republish: self.republish.map(|(source, destination)| Republish {
                 source: source.to_owned(),
                 destination: destination.to_owned(),
@@ -255,10 +128,12 @@ impl StreamSpec {
             } else {
                 found.max_messages_per_subject
             },
+            max_messages: if found.max_messages == 0 { -1 } else { found.max_messages },
+            max_bytes: if found.max_bytes == 0 { -1 } else { found.max_bytes },
             max_age_seconds: found.max_age.as_secs(),
             duplicate_window_seconds: found.duplicate_window.as_secs(),
             replicas: found.num_replicas,
-            schedules: found.allow_message_schedules,
+            schedules: found.allow_message_schedules && found.allow_message_ttl,
             republish: match (&found.republish, self.republish) {
                 (Some(found), Some((source, destination)))
                     if found.source == source && found.destination == destination =>

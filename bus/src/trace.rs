@@ -46,6 +46,31 @@ impl TraceParent {
         Some(Self { trace, span, sampled })
     }
 
+    /// Trace id, span id and whether the trace is recorded.
+    #[must_use]
+    pub fn parts(&self) -> (u128, u64, bool) {
+        (self.trace, self.span, self.sampled)
+    }
+
+    /// The same of a span of this process; `None` if an id is zero, which means "no span".
+    #[must_use]
+    pub fn from_parts(trace: u128, span: u64, sampled: bool) -> Option<Self> {
+        (trace != 0 && span != 0).then_some(Self { trace, span, sampled })
+    }
+
+    /// `later` if it is a hop of the same trace, else this one: what is shown to people under one trace id
+    /// stays under it even where the spans begin a trace of their own.
+    #[must_use]
+    pub fn continued(self, later: Option<Self>) -> Self {
+        later.filter(|later| self.same_trace(*later)).unwrap_or(self)
+    }
+
+    /// Whether both are hops of one trace.
+    #[must_use]
+    pub fn same_trace(self, other: Self) -> bool {
+        self.trace == other.trace
+    }
+
     /// The 32 hexadecimal digits that people search for.
     #[must_use]
     pub fn trace_id(&self) -> String {

@@ -1,15 +1,20 @@
 //! The command line: what can be typed, and which file runs it.
 //! Reads: arguments. Writes: nothing. Never: does the work of a command here.
 
+mod asyncapi;
 mod bench;
 pub mod client;
 mod config;
+mod consumers;
 mod dlq;
 pub mod keys;
 mod loadtest;
 mod notify;
 mod output;
 mod run;
+mod schedules;
+mod services;
+mod sidecar;
 pub mod topology;
 
 use std::ffi::OsString;
@@ -64,6 +69,15 @@ enum Command {
     /// List, show, redrive or discard dead letters
     #[command(subcommand)]
     Dlq(dlq::DlqCommand),
+    /// List, show, pause or resume consumers
+    #[command(subcommand)]
+    Consumers(consumers::ConsumersCommand),
+    /// List, add or cancel messages that are published later
+    #[command(subcommand)]
+    Schedule(schedules::ScheduleCommand),
+    /// List the services that answer requests
+    #[command(subcommand)]
+    Services(services::ServicesCommand),
     /// Send, show or watch notifications
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
@@ -78,6 +92,13 @@ enum Command {
     Config(config::ConfigCommand),
     /// Print the OpenAPI document of the HTTP API
     Openapi,
+    /// Print the AsyncAPI document of the messages of every service
+    Asyncapi,
+    /// Compare the messages of every service with what was released
+    #[command(subcommand)]
+    Contracts(asyncapi::ContractsCommand),
+    /// The bus for a program in any language, over HTTP on this machine
+    Sidecar(sidecar::SidecarArgs),
     /// Measure parts of the platform against a design beside them
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -136,11 +157,17 @@ impl Cli {
             Command::Migrate => run::migrate(&global),
             Command::Topology(command) => block_on(topology::run(&global, command)),
             Command::Dlq(command) => block_on(dlq::run(&global, command)),
+            Command::Consumers(command) => block_on(consumers::run(&global, command)),
+            Command::Schedule(command) => block_on(schedules::run(&global, command)),
+            Command::Services(command) => block_on(services::run(&global, command)),
             Command::Notify(command) => block_on(notify::run(&global, command)),
             Command::Token(command) => block_on(keys::token(&global, command)),
             Command::Keys(command) => block_on(keys::run(&global, command)),
             Command::Config(command) => config::run(&global, &command),
             Command::Openapi => output::text(campana_notify::gateway::openapi().trim_end()),
+            Command::Asyncapi => asyncapi::print(),
+            Command::Contracts(command) => asyncapi::run(&global, &command),
+            Command::Sidecar(arguments) => sidecar::run(&global, &arguments),
             Command::Bench(command) => block_on(bench::run(&global, command)),
             Command::Loadtest { arguments } => loadtest::run(&global, &arguments),
             Command::Completions { shell } => {

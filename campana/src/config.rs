@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use campana_bus::Durability;
+use campana_bus::observe::MessagingParent;
 use campana_notify::channels::ChannelOptions;
 use campana_notify::dispatcher::DispatcherOptions;
 use campana_notify::gateway::GatewayOptions;
@@ -37,6 +38,8 @@ pub struct Config {
     pub stop_grace_seconds: u64,
     /// Logs.
     pub log: LogOptions,
+    /// Traces.
+    pub tracing: TracingOptions,
     /// The bus.
     pub nats: NatsOptions,
     /// The store.
@@ -71,6 +74,56 @@ pub struct LogOptions {
     pub format: String,
 }
 
+/// Traces.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TracingOptions {
+    /// The collector; empty for none.
+    pub otlp_endpoint: String,
+    /// What the collector asks for, `name=value` pairs.
+    pub otlp_headers: SecretString,
+    /// How this process is called in traces.
+    pub service_name: String,
+    /// What else is said about it, each `name=value`.
+    pub resource_attributes: Vec<String>,
+    /// The share of traces that are recorded.
+    pub sample_ratio: f64,
+    /// How handling belongs to publishing.
+    pub messaging_parent: MessagingParent,
+    /// How long the collector may take.
+    pub export_timeout_ms: u64,
+    /// How long an ended span waits for company.
+    pub export_interval_ms: u64,
+    /// Spans of one request.
+    pub batch_spans_max: usize,
+    /// Spans that may wait.
+    pub queue_spans_max: usize,
+    /// How long a stop may wait for the last spans.
+    pub flush_timeout_ms: u64,
+}
+
+impl TracingOptions {
+    /// What the types cannot say.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let endpoint = self.otlp_endpoint.as_str();
+        let is_http = url::Url::parse(endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if !endpoint.is_empty() && !is_http {
+            return Err(bad_config(
+                "tracing.otlp_endpoint must be an http or https URL, for example http://127.0.0.1:4318",
+            ));
+        }
+        if !(0.0..=1.0).contains(&self.sample_ratio) {
+            return Err(bad_config("tracing.sample_ratio must be between 0 and 1"));
+        }
+        if self.batch_spans_max == 0 || self.queue_spans_max < self.batch_spans_max {
+            return Err(bad_config(
+                "tracing.batch_spans_max must be at least 1 and tracing.queue_spans_max not below it",
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// The bus.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,6 +140,10 @@ pub struct NatsOptions {
     pub channel_history_messages: i64,
     /// Seconds that channel messages and outcomes are kept.
     pub channel_age_seconds: u64,
+    /// Dead letters kept; -1 for no limit.
+    pub dlq_messages: i64,
+    /// Bytes of dead letters kept; -1 for no limit.
+    pub dlq_bytes: i64,
     /// The child of `campana up`.
     pub embedded: EmbeddedNatsOptions,
 }
@@ -187,6 +244,14 @@ impl Config {
     /// Checks what the types cannot: contradictions between options.
     pub fn check(&self) -> anyhow::Result<()> {
         self.edge.check().map_err(|error| bad_config(format!("edge: {error}")))?;
+        self.tracing.check()?;
+        for (name, limit) in
+            [("dlq_messages", self.nats.dlq_messages), ("dlq_bytes", self.nats.dlq_bytes)]
+        {
+            if limit == 0 || limit < -1 {
+                return Err(bad_config(format!("nats.{name} must be at least 1, or -1 for no limit")));
+            }
+        }
         if self.nats.replicas == 0 {
             return Err(bad_config("nats.replicas must be at least 1"));
         }
@@ -227,13 +292,15 @@ pub enum Role {
     Whatsapp,
     /// Calls webhooks.
     Webhook,
+    /// Looks after dead letters.
+    Keeper,
     /// Receives what the channels send, so that no account is needed.
     Sandbox,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Gateway,
         Self::Dispatcher,
         Self::Recorder,
@@ -242,6 +309,7 @@ impl Role {
         Self::Sms,
         Self::Whatsapp,
         Self::Webhook,
+        Self::Keeper,
         Self::Sandbox,
     ];
 
@@ -256,6 +324,7 @@ impl Role {
             Self::Sms => "sms",
             Self::Whatsapp => "whatsapp",
             Self::Webhook => "webhook",
+            Self::Keeper => "keeper",
             Self::Sandbox => "sandbox",
         }
     }

@@ -9,6 +9,7 @@ mod errors;
 mod logging;
 mod nats;
 mod ops;
+mod telemetry;
 
 use std::process::ExitCode;
 

@@ -146,6 +146,7 @@ fn watch(handle: &PrometheusHandle, health: &Health, lifecycle: &Lifecycle) {
             }
             handle.run_upkeep();
             dead_letters(&health.bus).await;
+            campana_bus::schedule::measure_pending(&health.bus).await;
             health.database_answers().await;
         }
     });

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use campana_bus::testing::NatsServer;
+use campana_bus_sqlx::testing::Postgres;
 
 use crate::api::Api;
 use crate::command::{self, campana};
 use crate::platform::Home;
-use crate::postgres::Postgres;
 use crate::process::{Process, Signal};
 use crate::sandbox::Sandbox;
 use crate::wait::eventually;
@@ -52,7 +52,7 @@ impl Roles {
     /// If one of them does not become ready.
     pub async fn start_with(roles: &[&str], options: &[(&str, &str)]) -> Result<Self> {
         let nats = NatsServer::start().map_err(anyhow::Error::msg)?;
-        let postgres = Postgres::start().await?;
+        let postgres = Postgres::start().map_err(anyhow::Error::msg)?;
         let home = Home::new()?;
         let mut environment = vec![
             variable("NATS__URL", &nats.url()),

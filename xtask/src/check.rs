@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::runner::{self, Scope, Tally};
-use crate::{drift, repo, shell, tidy, tools};
+use crate::{contracts, drift, repo, shell, tidy, tools};
 
 /// What to run, from the command line.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -64,7 +64,7 @@ struct Step {
     run: fn(&mut Run<'_>) -> Result<()>,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { name: "tools", what: "install what the tests need", quick: false, run: install_tools },
     Step { name: "fmt", what: "formatting", quick: true, run: format_check },
     Step {
@@ -87,6 +87,12 @@ const STEPS: [Step; 10] = [
         what: "generated files are up to date",
         quick: false,
         run: |_| drift::compare_all(),
+    },
+    Step {
+        name: "contracts",
+        what: "no message breaks a reader of its last release",
+        quick: false,
+        run: |_| contracts::check(),
     },
     Step {
         name: "tests",
@@ -130,7 +136,8 @@ pub fn run(selection: &Selection) -> Result<()> {
         let started = Instant::now();
         let failed_build =
             outcomes.iter().any(|outcome| outcome.name == "build" && outcome.error.is_some());
-        let result = if failed_build && matches!(step.name, "generated" | "tests" | "doctests") {
+        let needs_build = matches!(step.name, "generated" | "contracts" | "tests" | "doctests");
+        let result = if failed_build && needs_build {
             Err(anyhow::anyhow!("not run: the build failed"))
         } else {
             (step.run)(&mut run)

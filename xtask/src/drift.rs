@@ -17,9 +17,11 @@ enum Source {
     Metrics,
 }
 
-const GENERATED: [(Source, &str); 4] = [
+const GENERATED: [(Source, &str); 6] = [
     (Source::Metrics, "docs/reference/metrics.md"),
     (Source::Campana(&["openapi"]), "docs/reference/openapi.json"),
+    (Source::Campana(&["asyncapi"]), "docs/reference/asyncapi.json"),
+    (Source::Campana(&["sidecar", "--openapi"]), "services/sidecar/openapi/openapi.json"),
     (Source::Campana(&["config", "doc"]), "docs/reference/config.toml"),
     (Source::Campana(&["topology", "show", "--json"]), "nats/topology.json"),
 ];

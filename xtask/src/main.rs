@@ -11,6 +11,7 @@
 
 mod catalogue;
 mod check;
+mod contracts;
 mod drift;
 mod repo;
 mod runner;
@@ -32,6 +33,8 @@ cargo xtask COMMAND
   ci                      the same as `test`
   tidy                    check the repository's own rules: layers, names, lengths, headers, catalogues
   gen                     regenerate the committed files that `test` compares (OpenAPI, references)
+  contracts [check]       compare the messages of every service with the schemas released last
+  contracts release       record new messages, new versions and new optional fields in contracts/
   tools [NAME…]           install all tools of the tests, or the named ones:
                             nats-server postgresql chromium npm venv cargo-deny
   loadtest [ARGS…]        build in release mode and run the load harness
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         },
         "tidy" => tidy::command(),
         "gen" => drift::write_all(),
+        "contracts" => contracts::command(&args),
         "tools" => tools::command(&args),
         "help" | "-h" | "--help" => {
             print!("{HELP}");

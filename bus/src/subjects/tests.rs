@@ -37,6 +37,30 @@ fn the_inbox_of_a_user_is_a_personal_channel() {
     assert_eq!(live("default", &inbox), "live.ch.default.inbox.=23alice");
 }
 
+#[test]
+fn a_stream_s_name_is_one_token() {
+    assert!(is_stream_name("EVENTS") && is_stream_name("KV_carts"));
+    for name in ["", "a.b", "*", ">", "a b", "a\nb", "a/b", &"x".repeat(256)] {
+        assert!(!is_stream_name(name), "{name:?}");
+    }
+}
+
+#[test]
+fn schedules_and_keys_parse_back() {
+    for key in ["a.b", "*", "Zo\u{eb}", "="] {
+        let subject = schedule("EVENTS", key);
+        assert_eq!(parse_schedule(&subject), Some(("EVENTS".to_owned(), key.to_owned())));
+        assert!(is_internal(&subject));
+        assert_eq!(parse_kv("b", &kv("b", key)).as_deref(), Some(key));
+    }
+    assert_eq!(parse_schedule("_schedule.EVENTS"), None);
+    assert_eq!(parse_schedule("_schedule.EVENTS.a.b"), None);
+    assert_eq!(parse_kv("b", "$KV.bb.k"), None);
+    assert_eq!(parse_kv("b", "$KV.b.k.l"), None);
+    assert_eq!(service("a.b", "c"), "svc.a=2Eb.c");
+    assert!(!is_internal("app.default.shop.order"));
+}
+
 proptest! {
     #[test]
     fn escaping_is_injective_and_safe(a in any::<String>(), b in any::<String>()) {
@@ -69,4 +93,60 @@ proptest! {
         let _ = parse_dead_letter(&text);
         let _ = unescape(&text);
     }
+}
+
+#[test]
+fn filters_take_subjects_by_the_rules_of_nats() {
+    for (filter, subject, takes) in [
+        ("a.b", "a.b", true),
+        ("a.b", "a.b.c", false),
+        ("a.*", "a.b", true),
+        ("a.*", "a", false),
+        ("a.*", "a.b.c", false),
+        ("a.>", "a.b.c", true),
+        ("a.>", "a", false),
+        (">", "a", true),
+        ("*.b", "a.c", false),
+    ] {
+        assert_eq!(matches(filter, subject), takes, "{filter} {subject}");
+    }
+}
+
+#[test]
+fn a_subject_s_tenant_is_found_or_there_is_none() {
+    assert_eq!(tenant_of(&deliver("email", "a.b")).as_deref(), Some("a.b"));
+    assert_eq!(tenant_of(&outcome("acme", "ntf_1")).as_deref(), Some("acme"));
+    assert_eq!(tenant_of(&app_event("acme", "shop", "order")).as_deref(), Some("acme"));
+    assert_eq!(tenant_of("app.acme.shop.order.key").as_deref(), Some("acme"));
+    let inbox = ChannelName::inbox("alice").unwrap();
+    assert_eq!(tenant_of(&channel("acme", &inbox)).as_deref(), Some("acme"));
+    for other in ["", "notify.request.normal", "_retry.EVENTS.c.1", "app.acme", "foreign.acme.x"] {
+        assert_eq!(tenant_of(other), None, "{other}");
+    }
+}
+
+#[test]
+fn messages_that_wait_for_their_time_are_known_by_their_subject() {
+    assert!(is_waiting(&delay("EVENTS", "c", "1")) && is_waiting("_schedule.EVENTS.k"));
+    assert!(!is_waiting(&retry("EVENTS", "c", "1")) && !is_waiting("app.a.b.c"));
+}
+
+#[test]
+fn documented_addresses_are_what_is_built() {
+    let fill = |address: &str, pairs: &[(&str, &str)]| {
+        pairs.iter().fold(address.to_owned(), |text, (name, value)| {
+            text.replace(&format!("{{{name}}}"), value)
+        })
+    };
+    assert_eq!(fill(REQUEST_ADDRESS, &[("priority", "bulk")]), request("bulk"));
+    let names = [("channel", "sms"), ("tenant", "t")];
+    assert_eq!(fill(DELIVER_ADDRESS, &names), deliver("sms", "t"));
+    let names = [("tenant", "t"), ("notification", "n")];
+    assert_eq!(fill(OUTCOME_ADDRESS, &names), outcome("t", "n"));
+    let name = ChannelName::parse("a:b").unwrap();
+    let names = [("tenant", "t"), ("namespace", "a"), ("channel", "b")];
+    assert_eq!(fill(CHANNEL_ADDRESS, &names), channel("t", &name));
+    let address = app_event_address("shop", "ordered");
+    assert_eq!(fill(&address, &[("tenant", "t")]), app_event("t", "shop", "ordered"));
+    assert!(address.starts_with(APP_PREFIX));
 }

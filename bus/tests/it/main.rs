@@ -6,9 +6,27 @@
     reason = "a test may panic, and its runtime ends with it"
 )]
 
+mod backstop;
 mod consuming;
+mod contracts;
+mod consuming_pause;
 mod dead_letters;
+mod dead_letters_jobs;
 mod envelopes;
 mod events;
+mod eventually;
+mod kv;
+mod lanes;
+mod middleware;
+mod parking;
+mod partitions;
+mod proxy;
 mod publishing;
+mod pulling;
+mod reconcile;
+mod replay;
+mod resilience;
+mod test_bus;
+mod scheduling;
+mod services;
 mod topology;

@@ -10,7 +10,7 @@ use super::{Global, output};
 use crate::compose::{self, Platform};
 use crate::config::{Config, Role};
 use crate::discovery::Discovery;
-use crate::{errors, logging};
+use crate::{errors, telemetry};
 
 /// Options of `up`.
 #[derive(Args)]
@@ -65,14 +65,14 @@ impl UpArgs {
 pub fn up(global: &Global, arguments: &UpArgs) -> anyhow::Result<()> {
     let mut config = global.load()?;
     arguments.apply(&mut config)?;
-    logging::init(&config.log)?;
-    runtime()?.block_on(async {
+    let traces = telemetry::install(&config)?;
+    runtime()?.block_on(telemetry::around(traces, async {
         let platform = Box::pin(Platform::up(config)).await?;
         if let Some(discovery) = platform.discovery() {
             output::text(&banner(discovery))?;
         }
         platform.run_until_stopped().await
-    })
+    }))
 }
 
 pub fn run(global: &Global, arguments: &RunArgs) -> anyhow::Result<()> {
@@ -88,12 +88,12 @@ pub fn run(global: &Global, arguments: &RunArgs) -> anyhow::Result<()> {
             "nats.url is empty: `campana run` needs an existing NATS; `campana up` brings its own",
         ));
     }
-    logging::init(&config.log)?;
-    runtime()?.block_on(async {
+    let traces = telemetry::install(&config)?;
+    runtime()?.block_on(telemetry::around(traces, async {
         let platform = Box::pin(Platform::run(config, &roles)).await?;
         output::text(&format!("ready: {}", platform.addresses()))?;
         platform.run_until_stopped().await
-    })
+    }))
 }
 
 pub fn migrate(global: &Global) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! Starting the roles of a process, each on a connection of its own.
 //! Reads: the configuration. Writes: nothing. Never: lets a role end unseen: each is essential.
 
+use campana_bus::dlq::keeper::{self, KeeperOptions};
 use campana_bus::lifecycle::Lifecycle;
 use campana_bus::publish::{EnvelopePublisher, GroupPublisher};
 use campana_bus::topology::{CHANNELS, DELIVERIES, OUTCOMES, REQUESTS};
@@ -58,6 +59,7 @@ impl Starter {
             Role::Sms => self.channel(role, Channel::Sms).await,
             Role::Whatsapp => self.channel(role, Channel::Whatsapp).await,
             Role::Webhook => self.channel(role, Channel::Webhook).await,
+            Role::Keeper => self.keeper().await,
             Role::Sandbox => self.sandbox(),
         }
     }
@@ -70,6 +72,7 @@ impl Starter {
             credentials_file: credentials(&self.parts.config),
         })
         .await
+        .map(|bus| bus.with_version(env!("CARGO_PKG_VERSION")))
         .map_err(|error| cannot_connect(error.to_string()))
     }
 
@@ -167,6 +170,14 @@ impl Starter {
         };
         let work = channels::run_channel(channel, self.options.clone(), deps, lifecycle.clone());
         lifecycle.spawn_essential(role.as_str(), essential(work));
+        Ok(())
+    }
+
+    async fn keeper(&self) -> anyhow::Result<()> {
+        let (bus, lifecycle) = (self.bus(Role::Keeper).await?, self.lifecycle());
+        let mine = lifecycle.clone();
+        let work = async move { keeper::run(&bus, KeeperOptions::default(), mine).await };
+        lifecycle.spawn_essential("keeper", essential(work));
         Ok(())
     }
 

@@ -3,12 +3,17 @@
 //! hand so that each may change alone. Contracts are additive: a field that was ever sent keeps its
 //! meaning, new fields have defaults, and one sample of every version stays in the tests for ever.
 
+mod catalogue;
+
 use std::collections::BTreeMap;
 
 use campana_bus::clock::Micros;
 use campana_bus::ids::{DeliveryId, NotificationId};
 use campana_bus::trace::TraceParent;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use catalogue::contracts;
 
 /// CloudEvents type of a request.
 pub const REQUEST_TYPE: &str = "campana.notify.request.v1";
@@ -16,6 +21,10 @@ pub const REQUEST_TYPE: &str = "campana.notify.request.v1";
 pub const DELIVERY_TYPE: &str = "campana.notify.delivery.v1";
 /// CloudEvents type of an outcome.
 pub const OUTCOME_TYPE: &str = "campana.notify.outcome.v1";
+/// CloudEvents type of a notification on a person's inbox channel.
+pub const INBOX_TYPE: &str = "campana.notify.inbox.v1";
+/// CloudEvents type of a read mark on a person's inbox channel.
+pub const INBOX_READ_TYPE: &str = "campana.notify.inbox.read.v1";
 
 /// How a person is reached.
 #[derive(
@@ -29,6 +38,7 @@ pub const OUTCOME_TYPE: &str = "campana.notify.outcome.v1";
     Ord,
     Serialize,
     Deserialize,
+    JsonSchema,
     utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
@@ -64,7 +74,17 @@ impl Channel {
 
 /// Which requests go first when there is a queue.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
@@ -93,7 +113,7 @@ impl Priority {
 }
 
 /// One person to reach: by id (looked up in the store) with optional addresses that win over stored ones.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
     /// The recipient's id, as the caller names people.
     pub id: String,
@@ -112,7 +132,7 @@ pub struct Target {
 }
 
 /// What to say.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Content {
     /// A stored template filled with data.
@@ -137,7 +157,7 @@ pub enum Content {
 }
 
 /// A notification as the gateway accepted it: the command on `REQUESTS`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NotificationRequest {
     /// Its id; the 202 answered it.
     pub id: NotificationId,
@@ -169,7 +189,7 @@ pub struct NotificationRequest {
 }
 
 /// A rendered message, ready for any channel.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rendered {
     /// Title or subject; empty where the channel has none.
     #[serde(default)]
@@ -186,7 +206,7 @@ pub struct Rendered {
 }
 
 /// One message to one address over one channel: the command on `DELIVERIES`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
     /// Derived from notification, recipient and channel, so a repeat is the same delivery.
     pub id: DeliveryId,
@@ -238,6 +258,7 @@ impl Delivery {
     Hash,
     Serialize,
     Deserialize,
+    JsonSchema,
     utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
@@ -299,7 +320,7 @@ impl DeliveryStatus {
 }
 
 /// One line of a plan: what will happen to one recipient on one channel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedDelivery {
     /// The delivery.
     pub id: DeliveryId,
@@ -315,7 +336,7 @@ pub struct PlannedDelivery {
 }
 
 /// What happened: the event on `OUTCOMES`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
     /// Derived from what happened, so that a repeat is recorded once.
     pub id: String,
@@ -333,7 +354,7 @@ pub struct Outcome {
 }
 
 /// The kinds of outcomes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum OutcomeEvent {
     /// The dispatcher holds the notification until its time.
@@ -380,7 +401,7 @@ pub enum OutcomeEvent {
 }
 
 /// What the status page shows of a request; no message text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RequestSummary {
     /// When the gateway took it.
     pub accepted_at: Micros,
@@ -395,7 +416,7 @@ pub struct RequestSummary {
 }
 
 /// One attempt of one delivery.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptReport {
     /// The delivery.
     pub delivery_id: DeliveryId,
@@ -429,7 +450,7 @@ pub struct AttemptReport {
 }
 
 /// What a browser receives on a person's inbox channel.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum InboxMessage {
     /// The bell rings.

@@ -245,7 +245,7 @@ async fn the_bell_rings_while_the_database_is_away() {
     assert_eq!(health.status(), 200);
     assert!(health.text().await.unwrap().contains("the database does not answer"));
 
-    roles.postgres.restart().await.unwrap();
+    roles.postgres.restart().unwrap();
     for id in &during {
         eventually("the status after the database came back", DRAINED_WITHIN, async || {
             let answer = api.get(&format!("/v1/notifications/{id}")).await?;

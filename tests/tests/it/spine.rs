@@ -39,6 +39,7 @@ async fn every_role_as_a_process_of_its_own_delivers_on_every_channel() {
         "sms",
         "whatsapp",
         "webhook",
+        "keeper",
     ];
     let roles = Roles::start(&order).await.unwrap();
     let site = Site {

@@ -24,7 +24,8 @@ static ERROR_PAGES: Rule = Rule {
     fix: "add docs/errors/<code>.md, or remove what no error uses",
 };
 
-const PROBLEMS: &str = "services/notify/src/gateway/problem";
+const PROBLEMS: [&str; 2] =
+    ["services/notify/src/gateway/problem", "services/sidecar/src/problem"];
 const PAGES: &str = "docs/errors";
 
 /// Every rule of this module.
@@ -85,7 +86,7 @@ fn error_pages(tree: &Tree, findings: &mut Vec<Finding>) {
     }
     if codes.is_empty() {
         // The table has another form now, or is gone: a rule that finds nothing must not pass.
-        if let Some(file) = tree.get(&format!("{PROBLEMS}.rs")) {
+        for file in PROBLEMS.iter().filter_map(|table| tree.get(&format!("{table}.rs"))) {
             findings.push(ERROR_PAGES.broken(file, 1, "no rows `Name, \"code\", status, …` found"));
         }
         return;
@@ -98,11 +99,15 @@ fn error_pages(tree: &Tree, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The rows `Name, "code", 404, …` of the table of problem documents.
+/// The rows `Name, "code", 404, …` of the tables of problem documents.
 fn problem_codes(tree: &Tree) -> Vec<(&File, usize, String)> {
     let files = tree
         .product_rust()
-        .filter(|(file, _)| file.path == format!("{PROBLEMS}.rs") || file.is_under(PROBLEMS));
+        .filter(|(file, _)| {
+            PROBLEMS
+                .iter()
+                .any(|table| file.path == format!("{table}.rs") || file.is_under(table))
+        });
     let mut codes = Vec::new();
     for (file, rust) in files {
         let mut line_before = 0;

@@ -12,8 +12,9 @@ use super::{system, wheel};
 use crate::{repo, shell};
 
 /// Folders with a `package-lock.json` of their own.
-pub const NPM_FOLDERS: [&str; 3] = ["ws-edge/web", "tests/browser", "tests/sdk"];
-const REQUIREMENTS: &str = "tests/sdk/requirements.txt";
+pub const NPM_FOLDERS: [&str; 4] = ["ws-edge/web", "tests/browser", "tests/sdk", "tests/contracts"];
+const REQUIREMENTS: [&str; 2] =
+    ["tests/sdk/requirements.txt", "tests/cloudevents/requirements.txt"];
 
 /// `npm ci` in every folder that is there and has changed.
 pub fn ensure_npm() -> Result<()> {
@@ -57,30 +58,43 @@ fn explain_npm(stderr: &str) -> String {
     reasons.join("; ")
 }
 
-/// The Python environment of the SDK tests; none if there is no requirements file.
+/// The Python environment of the SDK tests; none if there are no requirements files.
 pub fn ensure_venv() -> Result<Option<PathBuf>> {
-    let Ok(wanted) = fs::read_to_string(repo::root().join(REQUIREMENTS)) else {
+    let files = REQUIREMENTS.map(|file| repo::root().join(file));
+    let files: Vec<&PathBuf> = files.iter().filter(|file| file.is_file()).collect();
+    if files.is_empty() {
         return Ok(None);
-    };
+    }
+    let mut wanted = String::new();
+    for file in &files {
+        wanted +=
+            &fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    }
     let venv = repo::tools().join("venv");
     let stamp = venv.join("installed-requirements.txt");
     if is_stamped(&stamp, &wanted) {
         return Ok(Some(venv));
     }
     wheel::require_pip("the Python packages of the tests")?;
-    eprintln!("installing Python packages of {REQUIREMENTS} into .tools/venv");
+    let names = REQUIREMENTS.join(" and ");
+    eprintln!("installing Python packages of {names} into .tools/venv");
     let mut create = Command::new("python3");
     create.args(["-m", "venv", "--clear"]).arg(&venv);
     if !shell::capture(&mut create)?.success {
         bail!("python3 cannot create a virtual environment (Debian: apt-get install python3-venv)");
     }
     let mut pip = Command::new(venv.join("bin/python3"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-        .args(["--require-hashes", "--only-binary", ":all:", "--requirement"])
-        .arg(repo::root().join(REQUIREMENTS));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args([
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+    ]);
+    for file in files {
+        pip.arg("--requirement").arg(file);
+    }
     let done = shell::capture(&mut pip)?;
     if !done.success {
-        bail!("cannot install {REQUIREMENTS}: {}", wheel::explain_pip(&done.stderr));
+        bail!("cannot install {names}: {}", wheel::explain_pip(&done.stderr));
     }
     write_stamp(&stamp, &wanted)?;
     Ok(Some(venv))

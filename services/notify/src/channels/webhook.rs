@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use campana_bus::clock::{self, Micros};
+use campana_bus::observe;
 use reqwest::Client;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use secrecy::ExposeSecret;
@@ -129,7 +130,7 @@ impl WebhookSender {
             .header(HEADER_WEBHOOK_ID, delivery.id.to_string())
             .header(HEADER_WEBHOOK_TIMESTAMP, (now.0 / 1_000_000).to_string())
             .header(HEADER_WEBHOOK_SIGNATURE, signature)
-            .header("traceparent", delivery.trace.child().to_string())
+            .header("traceparent", observe::outgoing(delivery.trace).to_string())
             .body(body);
         let response = request.send().await.map_err(|error| failed(&error))?;
         let status = response.status().as_u16();

@@ -33,7 +33,7 @@ fn deliveries_of_version_1_are_read() {
 
 #[test]
 fn outcomes_of_version_1_are_read() {
-    let outcomes: Vec<Outcome> = read(include_str!("samples/outcomes.v1.json"));
+    let outcomes: Vec<Outcome> = read(include_str!("samples/outcome.v1.json"));
     let kinds: Vec<&str> = outcomes
         .iter()
         .map(|outcome| match outcome.event {
@@ -72,7 +72,7 @@ fn what_is_written_today_is_what_was_shipped() {
     let sample: serde_json::Value = read(include_str!("samples/delivery.v1.json"));
     let delivery: Delivery = serde_json::from_value(sample.clone()).unwrap();
     assert_eq!(serde_json::to_value(&delivery).unwrap(), sample);
-    let sample: serde_json::Value = read(include_str!("samples/outcomes.v1.json"));
+    let sample: serde_json::Value = read(include_str!("samples/outcome.v1.json"));
     let outcomes: Vec<Outcome> = serde_json::from_value(sample.clone()).unwrap();
     assert_eq!(serde_json::to_value(&outcomes).unwrap(), sample);
 }

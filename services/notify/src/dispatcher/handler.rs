@@ -18,15 +18,14 @@ use serde::Serialize;
 
 use super::directory::{Directory, Found, Snapshot, Wanted};
 use crate::contracts::{
-    Channel, Content, DELIVERY_TYPE, NotificationRequest, OUTCOME_TYPE, Outcome, OutcomeEvent,
+    Channel, Content, DELIVERY_TYPE, INBOX_TYPE, NotificationRequest, OUTCOME_TYPE, Outcome,
+    OutcomeEvent,
 };
 use crate::plan::{self, Plan, Recipients};
 use crate::telemetry;
 
 /// CloudEvents source of what the dispatcher says.
 const SOURCE: &str = "campana/dispatcher";
-/// CloudEvents type of an inbox message.
-const INBOX_TYPE: &str = "campana.notify.inbox.v1";
 /// How long a request waits when the store is needed and does not answer. Not an attempt: the request is fine.
 const STORE_PAUSE: Duration = Duration::from_secs(3);
 /// Messages of one envelope on their way at the same time.
@@ -93,7 +92,11 @@ impl EnvelopeHandler for Dispatcher {
 
 fn decode(part: &Part, meta: Meta) -> Result<Item, Failure> {
     match serde_json::from_slice::<NotificationRequest>(&part.body) {
-        Ok(request) => Ok(Item { request, meta }),
+        Ok(mut request) => {
+            // What it causes hangs below the span that handles it.
+            request.trace = request.trace.continued(meta.trace);
+            Ok(Item { request, meta })
+        }
         // The position of the error is told, the text is not: it may hold personal data.
         Err(error) => Err(Failure::dead(
             "bad_request",

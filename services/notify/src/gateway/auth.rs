@@ -42,6 +42,11 @@ impl Caller {
         &self.row.tenant
     }
 
+    /// The public id of the key, for logs.
+    pub(super) fn key_id(&self) -> &str {
+        &self.row.id
+    }
+
     /// Takes the cost of more than one notification.
     pub(super) fn take(&self, cost: u32) -> Verdict {
         let now = self.started.elapsed();

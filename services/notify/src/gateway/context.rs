@@ -8,9 +8,11 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
-use campana_bus::clock;
 use campana_bus::ids::RequestId;
 use campana_bus::trace::TraceParent;
+use campana_bus::{clock, observe};
+use tracing::field::Empty;
+use tracing::{Level, Span};
 
 use super::state::App;
 use super::{metrics, problem};
@@ -30,18 +32,44 @@ pub(super) struct RequestContext {
 }
 
 impl RequestContext {
-    fn from_headers(headers: &HeaderMap) -> Self {
+    /// `span` is that of the request; its context is the trace if spans are exported.
+    fn new(headers: &HeaderMap, span: &Span) -> Self {
         let request_id = headers
             .get(&X_REQUEST_ID)
             .and_then(|value| value.to_str().ok())
             .filter(|id| is_request_id(id))
             .map_or_else(|| Arc::from(RequestId::fresh().to_string()), Arc::from);
-        let trace = headers
+        let caller = headers
             .get(&TRACEPARENT)
             .and_then(|value| value.to_str().ok())
-            .and_then(TraceParent::parse)
-            .map_or_else(TraceParent::fresh, TraceParent::child);
+            .and_then(TraceParent::parse);
+        if let Some(caller) = caller {
+            observe::set_parent(span, caller);
+        }
+        let trace = observe::context_of(span)
+            .unwrap_or_else(|| caller.map_or_else(TraceParent::fresh, TraceParent::child));
         Self { request_id, trace }
+    }
+}
+
+/// The server span of a request (OpenTelemetry HTTP conventions).
+fn request_span(method: &'static str, route: &str) -> Span {
+    if !observe::enabled() {
+        return Span::none();
+    }
+    tracing::span!(
+        target: observe::TARGET, parent: None, Level::TRACE, "request",
+        otel.name = format!("{method} {route}"), otel.kind = "server", otel.status_code = Empty,
+        http.request.method = method, http.route = route, http.response.status_code = Empty,
+        url.scheme = "http", error.type = Empty,
+    )
+}
+
+fn answered(span: &Span, status: u16) {
+    span.record("http.response.status_code", status);
+    if status >= 500 {
+        span.record("error.type", status.to_string());
+        span.record("otel.status_code", "ERROR");
     }
 }
 
@@ -56,12 +84,14 @@ fn is_request_id(id: &str) -> bool {
 /// The outermost layer.
 pub(super) async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = clock::monotonic();
-    let context = RequestContext::from_headers(request.headers());
     let method = metrics::method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let span = request_span(method, route.as_ref().map_or("unmatched", MatchedPath::as_str));
+    let context = RequestContext::new(request.headers(), &span);
     request.extensions_mut().insert(context.clone());
 
-    let mut response = next.run(request).await;
+    let mut response = observe::within(span.clone(), Some(context.trace), next.run(request)).await;
+    answered(&span, response.status().as_u16());
 
     let code = problem::render(&mut response, &context.request_id);
     if let Ok(value) = HeaderValue::from_str(&context.request_id) {
@@ -98,13 +128,14 @@ mod tests {
             "traceparent",
             HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
         );
-        let context = RequestContext::from_headers(&headers);
+        let context = RequestContext::new(&headers, &Span::none());
         assert_eq!(&*context.request_id, "abc-1");
         assert_eq!(context.trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
 
         for bad in ["", "a b", "<script>", &"x".repeat(129)] {
             headers.insert("x-request-id", HeaderValue::from_str(bad).unwrap());
-            assert!(RequestContext::from_headers(&headers).request_id.starts_with("req_"), "{bad}");
+            let context = RequestContext::new(&headers, &Span::none());
+            assert!(context.request_id.starts_with("req_"), "{bad}");
         }
     }
 }

@@ -27,12 +27,11 @@ use super::context::RequestContext;
 use super::problem::{Code, FieldCode, Problem, ProblemDocument};
 use super::state::App;
 use super::validate::FieldErrors;
-use crate::contracts::{InboxMessage, OUTCOME_TYPE, Outcome, OutcomeEvent};
+use crate::contracts::{INBOX_READ_TYPE, InboxMessage, OUTCOME_TYPE, Outcome, OutcomeEvent};
 use crate::store::DeliveryRow;
 
 const IDS_MAX: usize = 100;
 const SOURCE: &str = "/campana/gateway";
-const READ_TYPE: &str = "campana.notify.inbox.read.v1";
 /// How long to wait for the recorder to know a delivery that the browser already has.
 const RECORDER_WAIT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(40);
@@ -134,7 +133,7 @@ async fn tell_tabs(
     let message = InboxMessage::Read { ids: ids.iter().copied().collect(), at: now.to_rfc3339() };
     let subject = subjects::channel(claims.tenant.as_str(), &channel);
     let outgoing = Outgoing::new(subject, MessageId::fresh().to_string(), encode(&message)).event(
-        READ_TYPE,
+        INBOX_READ_TYPE,
         SOURCE,
         now,
         Some(trace),

@@ -112,6 +112,7 @@ impl Metrics {
             | Code::UnsupportedMediaType
             | Code::RequestTimeout
             | Code::NotFound
+            | Code::BeingRedriven
             | Code::MethodNotAllowed => 0,
             Code::Unauthorized | Code::Forbidden | Code::InvalidSignature => 1,
             Code::RateLimited => 2,

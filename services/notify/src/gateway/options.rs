@@ -55,6 +55,8 @@ pub struct GatewayOptions {
     pub token_ttl_seconds_max: u64,
     /// Origins whose pages may call the API; empty for none but the gateway's own, `*` for all.
     pub cors_origins: Vec<String>,
+    /// The tenant whose admins see the dead letters of all tenants over HTTP; empty for none: each sees its own.
+    pub operator_tenant: String,
 }
 
 impl Default for GatewayOptions {
@@ -83,6 +85,7 @@ impl Default for GatewayOptions {
             token_ttl_seconds: 3_600,
             token_ttl_seconds_max: 24 * 60 * 60,
             cors_origins: Vec::new(),
+            operator_tenant: String::new(),
         }
     }
 }

@@ -62,6 +62,7 @@ codes! {
     MethodNotAllowed, "method_not_allowed", 405, false, "The method is not allowed here";
     RequestTimeout, "request_timeout", 408, true, "The request took too long to arrive";
     IdempotencyInFlight, "idempotency_in_flight", 409, true, "A request with this Idempotency-Key is in flight";
+    BeingRedriven, "being_redriven", 409, true, "Somebody else redrives this dead letter";
     PayloadTooLarge, "payload_too_large", 413, false, "The body is too large";
     UnsupportedMediaType, "unsupported_media_type", 415, false, "The body must be application/json";
     ValidationFailed, "validation_failed", 422, false, "Some fields are not valid";

@@ -28,7 +28,7 @@ use super::options::GatewayOptions;
 use super::problem::{Code, Problem};
 use super::state::App;
 use super::{
-    auth, callbacks, context, demo, inbox, notifications, pages, recipients, status, templates,
+    auth, callbacks, context, dead_letters, demo, inbox, notifications, pages, recipients, status, templates,
     tokens,
 };
 
@@ -47,6 +47,7 @@ use super::{
         (name = "tokens", description = "Connection tokens for browsers"),
         (name = "inbox", description = "For the bell in the browser"),
         (name = "callbacks", description = "For providers"),
+        (name = "dead letters", description = "What was given up: look, correct, redrive, discard"),
     ),
     modifiers(&Schemes)
 )]
@@ -103,7 +104,15 @@ impl Groups {
                 .routes(routes!(recipients::put_recipient))
                 .routes(routes!(recipients::delete_recipient))
                 .routes(routes!(templates::put_template))
-                .routes(routes!(templates::delete_template)),
+                .routes(routes!(templates::delete_template))
+                .routes(routes!(dead_letters::list_dead_letters))
+                .routes(routes!(dead_letters::get_dead_letter))
+                .routes(routes!(dead_letters::delete_dead_letter))
+                .routes(routes!(dead_letters::post_dead_letter_redrive))
+                .routes(routes!(dead_letters::redrives::post_redrive))
+                .routes(routes!(dead_letters::redrives::list_redrives))
+                .routes(routes!(dead_letters::redrives::get_redrive))
+                .routes(routes!(dead_letters::redrives::post_redrive_cancel)),
             others: OpenApiRouter::with_openapi(Api::openapi())
                 .routes(routes!(inbox::post_read))
                 .routes(routes!(callbacks::post_twilio)),
@@ -280,18 +289,26 @@ mod tests {
         assert_eq!(
             operations,
             [
+                "delete /v1/dead-letters/{id}",
                 "delete /v1/recipients/{id}",
                 "delete /v1/templates/{key}",
+                "get /v1/dead-letters",
+                "get /v1/dead-letters/{id}",
                 "get /v1/notifications",
                 "get /v1/notifications/{id}",
                 "get /v1/recipients",
                 "get /v1/recipients/{id}",
+                "get /v1/redrives",
+                "get /v1/redrives/{id}",
                 "get /v1/templates",
                 "get /v1/templates/{key}",
                 "post /v1/callbacks/twilio/{tenant}/{notification_id}/{delivery_id}",
+                "post /v1/dead-letters/{id}/redrive",
                 "post /v1/inbox/read",
                 "post /v1/notifications",
                 "post /v1/notifications/batch",
+                "post /v1/redrives",
+                "post /v1/redrives/{id}/cancel",
                 "post /v1/tokens",
                 "put /v1/recipients/{id}",
                 "put /v1/templates/{key}",

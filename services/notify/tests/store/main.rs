@@ -6,13 +6,12 @@
     reason = "a test that cannot go on shall stop where it is; helpers here are part of tests"
 )]
 
-#[path = "../support/postgres.rs"]
-mod postgres;
 mod rows;
 mod status;
 mod story;
 
 use campana_bus::clock::Micros;
+use campana_bus_sqlx::testing::Postgres;
 use campana_notify::store::{Store, StoreError};
 
 pub const T0: i64 = 1_800_000_000_000_000;
@@ -38,7 +37,7 @@ async fn sqlite_conforms() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_conforms() {
-    let server = postgres::Postgres::start();
+    let server = Postgres::start().unwrap();
     let store = Store::connect(&server.url()).await.unwrap();
     conform(&store).await;
     drop(server);
