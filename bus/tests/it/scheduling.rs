@@ -88,7 +88,7 @@ async fn a_message_is_published_when_it_is_due_and_not_before() {
     // The same event again under the same key is another schedule, whatever the duplicate window thinks.
     bus.emit_at(&Reminder { n: 1 }, &When::After(Duration::ZERO), "cart-1").await.unwrap();
     let (n, meta) = next(&mut seen).await;
-    assert_eq!((n, meta.message_id.as_deref()), (1, Some("reminder-1")));
+    assert_eq!((n, meta.message_id.as_deref()), (1, Some("default/shop.reminder/reminder-1")));
     lifecycle.soft.cancel();
     running.await.unwrap();
 }
@@ -204,7 +204,10 @@ async fn a_recurring_schedule_gives_each_firing_an_id_of_its_own() {
             metas.iter().map(|meta| meta.message_id.as_deref().unwrap()).collect();
         ids.dedup();
         assert_eq!(ids.len(), metas.len(), "{ids:?}");
-        assert!(ids.iter().all(|id| id.starts_with(&format!("reminder-{n}@"))), "{ids:?}");
+        assert!(
+            ids.iter().all(|id| id.starts_with(&format!("default/shop.reminder/reminder-{n}@"))),
+            "{ids:?}"
+        );
         for meta in metas {
             assert_eq!(headers::get(&meta.headers, "ce-id"), None);
             let due = schedule::due_at(&meta.headers, meta.published_at).expect("a due time");
@@ -353,7 +356,7 @@ async fn schedules_survive_a_killed_server_and_fire_once_each() {
         *fired.entry(n).or_default() += 1;
         let due = schedule::due_at(&meta.headers, meta.published_at).unwrap();
         assert!(meta.published_at >= due);
-        assert_eq!(meta.message_id, Some(format!("reminder-{n}")));
+        assert_eq!(meta.message_id, Some(format!("default/shop.reminder/reminder-{n}")));
     }
     // The stream tells how often each was fired, whatever the consumer made of it.
     assert_eq!(bus.count(EVENTS, "app.>").await.unwrap(), u64::from(COUNT));

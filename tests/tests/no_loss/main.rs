@@ -2,7 +2,11 @@
 //! Reads: what workers wrote down, what the streams hold. Writes: temporary folders. Never: believes an
 //! acknowledgement that it did not see on the wire.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may panic, and tells how often it repeated what"
+)]
 
 mod servers;
 mod steps;
