@@ -199,7 +199,7 @@ async fn events_of_services_are_cloudevents() {
     let mut message = Outgoing::new("x", "x", stored.payload.clone());
     message.headers = stored.headers.clone();
     let said = world.report(message).await.unwrap();
-    assert_eq!(said["attributes"]["id"], "order o-1 №");
+    assert_eq!(said["attributes"]["id"], "zoë/shop.ordered/order o-1 №");
     assert_eq!(said["attributes"]["type"], "shop.ordered.v1");
     assert_eq!(said["attributes"]["source"], "shop");
     assert_eq!(said["attributes"]["datacontenttype"], "application/json");
