@@ -1,26 +1,39 @@
-//! Connection and subscription tokens: JSON Web Tokens signed with HS256 (RFC 7515, RFC 7519).
+//! Connection and subscription tokens: JSON Web Tokens (RFC 7515, RFC 7519) with Centrifugo's claims.
 //! Reads: a token, the time and the policy that the caller gives. Writes: nothing.
-//! Never: lets a token's header choose a key or an algorithm, and never tells why a signature failed.
+//! Never: lets a token's header choose a key or an algorithm.
 //!
-//! A key is for HS256 and nothing else, so `none` and RS/HS confusion have nothing to hold on to. Headers
-//! that point to keys (`jku`, `jwk`, `x5u`, …) or demand extensions (`crit`) are refused rather than
-//! ignored. Times are compared here, not in the library, because time is a parameter.
+//! [`Verifier`] checks tokens of any issuer whose keys are configured. [`TokenKeys`] is the platform's own
+//! issuer: it signs with HS256 and verifies what it signed. Headers that point to keys (`jku`, `jwk`, `x5u`,
+//! …) or demand extensions (`crit`) are refused rather than ignored. Times are compared here, not in the
+//! library, because time is a parameter.
 
+mod caps;
 mod claims;
+mod fault;
+mod header;
+mod object;
+mod options;
+mod verifier;
 
 use std::sync::Arc;
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
+use crate::keys::{KeySet, TokenAlgorithm, VerifyKey};
 use crate::names::{Tenant, check_user};
-pub use claims::{ConnectionClaims, SubscriptionClaims, TokenSubscription};
-use claims::{RawClaims, Times};
+pub use claims::{ConnectionClaims, Overrides, SubscriptionClaims, TokenSubscription};
+pub use fault::TokenFault;
+pub use options::{JwksOptions, PublicKeyOptions, TokenOptions};
+pub use verifier::{ClaimRules, Verifier};
 
 /// Longest token that is looked at.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
 /// Shortest secret: HS256 wants at least the 256 bits of its hash (RFC 7518 §3.2).
 const SECRET_BYTES_MIN: usize = 32;
+
+/// Most that clocks may disagree, in seconds.
+const SKEW_SECONDS_MAX: i64 = 60;
 
 /// What a token must say beyond a good signature.
 #[derive(Debug, Clone)]
@@ -46,12 +59,6 @@ impl Default for TokenPolicy {
             ttl_seconds_max: 24 * 3_600,
             skew_seconds: 5,
         }
-    }
-}
-
-impl TokenPolicy {
-    fn skew(&self) -> i64 {
-        self.skew_seconds.clamp(0, 60)
     }
 }
 
@@ -112,21 +119,17 @@ pub struct SubscriptionSpec {
     pub info: Option<serde_json::Value>,
 }
 
-struct Key {
-    encoding: EncodingKey,
-    decoding: DecodingKey,
-}
-
-/// The secrets that sign and verify tokens; cheap to clone.
+/// The secrets that sign and verify the platform's own tokens; cheap to clone.
 #[derive(Clone)]
 pub struct TokenKeys {
     /// The first signs; all verify, so that a secret can be changed without cutting anyone off.
-    keys: Arc<[Key]>,
+    signing: Arc<[EncodingKey]>,
+    verifying: KeySet,
 }
 
 impl std::fmt::Debug for TokenKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "TokenKeys({})", self.keys.len())
+        write!(f, "TokenKeys({})", self.signing.len())
     }
 }
 
@@ -136,15 +139,19 @@ impl TokenKeys {
     /// # Errors
     /// If a secret is too short.
     pub fn new(secret: &[u8], previous: Option<&[u8]>) -> Result<Self, KeyError> {
-        let key = |secret: &[u8]| {
-            if secret.len() < SECRET_BYTES_MIN {
-                return Err(KeyError::TooShort);
-            }
-            let encoding = EncodingKey::from_secret(secret);
-            Ok(Key { encoding, decoding: DecodingKey::from_secret(secret) })
-        };
-        let keys = std::iter::once(secret).chain(previous).map(key).collect::<Result<_, _>>()?;
-        Ok(Self { keys })
+        let secrets = || std::iter::once(secret).chain(previous);
+        let verifying = secrets()
+            .map(|secret| VerifyKey::hmac(secret, &[TokenAlgorithm::Hs256]))
+            .collect::<Result<_, _>>()
+            .and_then(KeySet::new)
+            .map_err(|_| KeyError::TooShort)?;
+        Ok(Self { signing: secrets().map(EncodingKey::from_secret).collect(), verifying })
+    }
+
+    /// The same secrets as keys that verify, to be joined with those of other issuers.
+    #[must_use]
+    pub fn key_set(&self) -> &KeySet {
+        &self.verifying
     }
 
     /// Checks a token that a client connects with, at `now` in seconds since the Unix epoch.
@@ -157,12 +164,8 @@ impl TokenKeys {
         now: i64,
         policy: &TokenPolicy,
     ) -> Result<ConnectionClaims, TokenError> {
-        let claims = self.verified(token)?;
-        if claims.channel.is_some() {
-            return Err(TokenError::Invalid("it is a subscription token"));
-        }
-        let expires_at = check_common(&claims, now, policy)?;
-        ConnectionClaims::from_raw(claims, expires_at)
+        let rules = ClaimRules { policy: policy.clone(), ..ClaimRules::default() };
+        Ok(verifier::connection(&self.verifying, &rules, token, now)?)
     }
 
     /// Checks a token that a client subscribes with. The caller compares user, tenant and channel with
@@ -176,9 +179,8 @@ impl TokenKeys {
         now: i64,
         policy: &TokenPolicy,
     ) -> Result<SubscriptionClaims, TokenError> {
-        let claims = self.verified(token)?;
-        let expires_at = check_common(&claims, now, policy)?;
-        SubscriptionClaims::from_raw(claims, expires_at)
+        let rules = ClaimRules { policy: policy.clone(), ..ClaimRules::default() };
+        Ok(verifier::subscription(&self.verifying, &rules, token, now)?)
     }
 
     /// A connection token that ends `ttl_seconds` after `now`.
@@ -228,29 +230,9 @@ impl TokenKeys {
         &self,
         claims: &serde_json::Map<String, serde_json::Value>,
     ) -> Result<String, MintError> {
-        let key = self.keys.first().ok_or(MintError::Sign)?;
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key.encoding)
+        let key = self.signing.first().ok_or(MintError::Sign)?;
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, key)
             .map_err(|_| MintError::Sign)
-    }
-
-    /// The claims behind a good signature.
-    fn verified(&self, token: &str) -> Result<RawClaims, TokenError> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return Err(TokenError::Invalid("it is too long"));
-        }
-        claims::check_header(token)?;
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.validate_aud = false;
-        let good = |key: &Key| {
-            jsonwebtoken::decode::<serde::de::IgnoredAny>(token, &key.decoding, &validation).is_ok()
-        };
-        if !self.keys.iter().any(good) {
-            return Err(TokenError::Invalid("its signature or form is wrong"));
-        }
-        RawClaims::parse(token)
     }
 }
 
@@ -280,55 +262,6 @@ fn insert(
 ) {
     if let Some(value) = value {
         claims.insert(name.to_owned(), value.into());
-    }
-}
-
-/// Audience, issuer and times; the answer is when the connection or subscription ends.
-fn check_common(
-    claims: &RawClaims,
-    now: i64,
-    policy: &TokenPolicy,
-) -> Result<Option<i64>, TokenError> {
-    if let Some(audience) = &policy.audience
-        && !claims.aud.as_ref().is_some_and(|given| given.contains(audience))
-    {
-        return Err(TokenError::Invalid("it is meant for another audience"));
-    }
-    if let Some(issuer) = &policy.issuer
-        && claims.iss.as_ref() != Some(issuer)
-    {
-        return Err(TokenError::Invalid("it is from another issuer"));
-    }
-    check_times(&claims.times()?, now, policy)
-}
-
-fn check_times(times: &Times, now: i64, policy: &TokenPolicy) -> Result<Option<i64>, TokenError> {
-    let skew = policy.skew();
-    let latest = now.saturating_add(policy.ttl_seconds_max).saturating_add(skew);
-    if times.not_before.is_some_and(|at| at > now.saturating_add(skew)) {
-        return Err(TokenError::Invalid("it is not valid yet"));
-    }
-    if times.issued_at.is_some_and(|at| at > now.saturating_add(skew)) {
-        return Err(TokenError::Invalid("it was issued in the future"));
-    }
-    let end = |at: i64| {
-        if at > latest {
-            Err(TokenError::Invalid("it lives longer than allowed"))
-        } else if at.saturating_add(skew) <= now {
-            Err(TokenError::Expired)
-        } else {
-            Ok(at)
-        }
-    };
-    let expires = times.expires.map(end).transpose()?;
-    if expires.is_none() && policy.require_exp {
-        return Err(TokenError::Invalid("it has no end"));
-    }
-    match times.connection_ends {
-        None => Ok(expires),
-        Some(0) if policy.require_exp => Err(TokenError::Invalid("it has no end")),
-        Some(0) => Ok(None),
-        Some(at) => end(at).map(Some),
     }
 }
 

@@ -1,25 +1,26 @@
-//! What a token's header and body may hold, parsed strictly.
-//! Reads: the parts of a token whose signature the caller checks. Writes: nothing.
-//! Never: accepts a claim of the wrong type or given twice; unknown claims are ignored, unknown headers not.
+//! What good tokens say: the claims of Centrifugo's connection and subscription tokens, parsed strictly.
+//! Reads: the body of a token whose signature is known to be good. Writes: nothing.
+//! Never: accepts a known claim of the wrong type or given twice; unknown claims are ignored (RFC 7519 §4).
+//! A claim that is `null` counts as absent.
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde::Deserialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
-
-use super::TokenError;
+use super::fault::TokenFault;
+use super::object::Object;
+use super::verifier::ClaimRules;
 use crate::names::{Tenant, check_user};
+use crate::permissions::{Action, CHANNEL_BYTES_MAX, Capability};
 
 /// Most server-side channels that one token may name.
 const CHANNELS_MAX: usize = 128;
 
+/// Longest `jti` and `client` in bytes.
+const ID_BYTES_MAX: usize = 256;
+
 /// What a good connection token says.
 #[derive(Debug, Clone)]
 pub struct ConnectionClaims {
-    /// Who connects.
+    /// Who connects; empty for nobody in particular, if that is allowed.
     pub user: String,
     /// Whose data they see; from the token and from nowhere else.
     pub tenant: Tenant,
@@ -31,6 +32,14 @@ pub struct ConnectionClaims {
     pub channels: Vec<String>,
     /// Channels to subscribe at connect, with options.
     pub subs: BTreeMap<String, TokenSubscription>,
+    /// JSON that stays with the connection on the server and is never shown to clients.
+    pub meta: Option<String>,
+    /// What the user may do in which channels, in this order; see [`Capability`].
+    pub caps: Vec<Capability>,
+    /// The token's own id (`jti`), by which it can be revoked.
+    pub id: Option<String>,
+    /// When the token was issued (`iat`), in seconds since the Unix epoch.
+    pub issued_at: Option<i64>,
 }
 
 /// Options of one server-side channel of a token.
@@ -40,6 +49,23 @@ pub struct TokenSubscription {
     pub info: Option<String>,
     /// JSON handed to the client with the subscription.
     pub data: Option<String>,
+    /// Options of the namespace that are otherwise for this subscription.
+    pub overrides: Overrides,
+}
+
+/// Options of a namespace that a token sets otherwise for one subscription; nothing for as configured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Whether the subscriber is seen in the channel's presence.
+    pub presence: Option<bool>,
+    /// Whether the channel is told when the subscriber comes and goes.
+    pub join_leave: Option<bool>,
+    /// Whether the subscriber is told who comes and goes without asking for it.
+    pub force_push_join_leave: Option<bool>,
+    /// Whether the subscription is recoverable without the client asking for it.
+    pub force_recovery: Option<bool>,
+    /// Whether the subscription is positioned without the client asking for it.
+    pub force_positioning: Option<bool>,
 }
 
 /// What a good subscription token says.
@@ -57,80 +83,27 @@ pub struct SubscriptionClaims {
     pub expires_at: Option<i64>,
     /// JSON shown with what the user publishes there.
     pub info: Option<String>,
+    /// JSON handed to the client with the subscription.
+    pub data: Option<String>,
+    /// Options of the namespace that are otherwise for this subscription.
+    pub overrides: Overrides,
+    /// What the user may do in the channel beside subscribing.
+    pub allow: Vec<Action>,
+    /// The token's own id (`jti`), by which it can be revoked.
+    pub id: Option<String>,
+    /// When the token was issued (`iat`), in seconds since the Unix epoch.
+    pub issued_at: Option<i64>,
 }
 
-/// Only these header members are known; `kid` is read by nobody, but many issuers send one.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StrictHeader {
-    alg: String,
-    typ: Option<String>,
-    kid: Option<String>,
-}
-
-pub(super) fn check_header(token: &str) -> Result<(), TokenError> {
-    let malformed = TokenError::Invalid("its header is malformed");
-    let (header, _) = token.split_once('.').ok_or(malformed)?;
-    let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| malformed)?;
-    let header: StrictHeader = serde_json::from_slice(&header).map_err(|_| malformed)?;
-    if header.alg != "HS256" {
-        return Err(TokenError::Invalid("its algorithm is not HS256"));
+impl SubscriptionClaims {
+    /// Whether the token is for this connection and this channel. If not, Centrifugo disconnects with 3500.
+    #[must_use]
+    pub fn is_for(&self, user: &str, tenant: &Tenant, client: &str, channel: &str) -> bool {
+        self.user == user
+            && self.tenant == *tenant
+            && self.channel == channel
+            && self.client.as_deref().is_none_or(|id| id == client)
     }
-    if header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
-        return Err(TokenError::Invalid("its type is not JWT"));
-    }
-    let plain = |kid: &str| {
-        (1..=64).contains(&kid.len())
-            && kid.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-    };
-    if header.kid.is_some_and(|kid| !plain(&kid)) {
-        return Err(TokenError::Invalid("its key id is not a plain name"));
-    }
-    Ok(())
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(super) enum Audience {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl Audience {
-    pub(super) fn contains(&self, wanted: &str) -> bool {
-        match self {
-            Self::One(one) => one == wanted,
-            Self::Many(many) => many.iter().any(|one| one == wanted),
-        }
-    }
-}
-
-#[derive(Deserialize, Default)]
-struct RawSubscription {
-    info: Option<Box<RawValue>>,
-    b64info: Option<String>,
-    data: Option<Box<RawValue>>,
-    b64data: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct RawClaims {
-    sub: Option<String>,
-    tenant: Option<String>,
-    pub(super) aud: Option<Audience>,
-    pub(super) iss: Option<String>,
-    exp: Option<Value>,
-    nbf: Option<Value>,
-    iat: Option<Value>,
-    expire_at: Option<Value>,
-    info: Option<Box<RawValue>>,
-    b64info: Option<String>,
-    #[serde(default)]
-    channels: Vec<String>,
-    #[serde(default)]
-    subs: BTreeMap<String, RawSubscription>,
-    pub(super) channel: Option<String>,
-    client: Option<String>,
 }
 
 /// The times of a token in whole seconds.
@@ -138,98 +111,126 @@ pub(super) struct Times {
     pub(super) expires: Option<i64>,
     pub(super) not_before: Option<i64>,
     pub(super) issued_at: Option<i64>,
-    pub(super) connection_ends: Option<i64>,
+    /// `expire_at`: when the connection or subscription ends, apart from the token; 0 for never.
+    pub(super) ends: Option<i64>,
 }
 
-impl RawClaims {
-    /// Parses the body of a token whose signature is already known to be good.
-    pub(super) fn parse(token: &str) -> Result<Self, TokenError> {
-        let malformed = TokenError::Invalid("its claims are malformed");
-        let body = token.split('.').nth(1).ok_or(malformed)?;
-        let body = URL_SAFE_NO_PAD.decode(body).map_err(|_| malformed)?;
-        serde_json::from_slice(&body).map_err(|_| malformed)
-    }
-
-    pub(super) fn times(&self) -> Result<Times, TokenError> {
-        Ok(Times {
-            expires: seconds(self.exp.as_ref())?,
-            not_before: seconds(self.nbf.as_ref())?,
-            issued_at: seconds(self.iat.as_ref())?,
-            connection_ends: seconds(self.expire_at.as_ref())?,
-        })
-    }
-
-    fn who(&self) -> Result<(String, Tenant), TokenError> {
-        let user = self.sub.clone().ok_or(TokenError::Invalid("it names no user"))?;
-        check_user(&user).map_err(|_| TokenError::Invalid("its user is not a valid name"))?;
-        let tenant = match &self.tenant {
-            None => Tenant::default(),
-            Some(name) => Tenant::parse(name)
-                .map_err(|_| TokenError::Invalid("its tenant is not a valid name"))?,
-        };
-        Ok((user, tenant))
-    }
+pub(super) fn times(body: &Object<'_>) -> Result<Times, TokenFault> {
+    Ok(Times {
+        expires: body.seconds("exp")?,
+        not_before: body.seconds("nbf")?,
+        issued_at: body.seconds("iat")?,
+        ends: body.seconds("expire_at")?,
+    })
 }
 
-/// A `NumericDate` (RFC 7519 §2): a number of seconds, perhaps with a fraction, within reason.
-fn seconds(value: Option<&Value>) -> Result<Option<i64>, TokenError> {
-    const FAR: i64 = 1 << 48;
-    let Some(value) = value else { return Ok(None) };
-    if let Some(whole) = value.as_i64() {
-        return Ok(Some(whole.clamp(-FAR, FAR)));
+pub(super) fn connection(
+    body: &Object<'_>,
+    rules: &ClaimRules,
+    expires_at: Option<i64>,
+) -> Result<ConnectionClaims, TokenFault> {
+    let (user, tenant) = who(body, rules)?;
+    let channels = body.texts("channels", "channels")?;
+    let raw_subs = body.object("subs", "subs")?;
+    if channels.len() + raw_subs.len() > CHANNELS_MAX {
+        return Err(TokenFault::claim("channels", "at most 128 channels together with `subs`"));
     }
-    match value.as_f64() {
-        #[expect(clippy::cast_possible_truncation, reason = "clamped to 48 bits just before")]
-        Some(number) if value.is_number() => {
-            Ok(Some(number.clamp(-(FAR as f64), FAR as f64).floor() as i64))
-        }
-        _ => Err(TokenError::Invalid("a time in it is not a number")),
+    for name in &channels {
+        check_channel(name, "channels")?;
     }
+    let mut subs = BTreeMap::new();
+    for (channel, raw) in raw_subs.members() {
+        check_channel(channel, "subs")?;
+        let sub = Object::parse(raw.get().as_bytes())
+            .map_err(|_| TokenFault::claim("subs.*", "an object with no member given twice"))?;
+        subs.insert(channel.to_owned(), subscription_options(&sub)?);
+    }
+    Ok(ConnectionClaims {
+        user,
+        tenant,
+        expires_at,
+        info: body.json("info", "b64info", "info")?,
+        channels,
+        subs,
+        meta: body.json("meta", "", "meta")?,
+        caps: super::caps::parse(body)?,
+        id: id(body, "jti")?,
+        issued_at: body.seconds("iat")?,
+    })
 }
 
-/// JSON given plainly or as base64.
-fn json(plain: Option<&RawValue>, encoded: Option<&str>) -> Result<Option<String>, TokenError> {
-    if let Some(plain) = plain {
-        return Ok(Some(single_line(plain.get())));
+pub(super) fn subscription(
+    body: &Object<'_>,
+    rules: &ClaimRules,
+    expires_at: Option<i64>,
+) -> Result<SubscriptionClaims, TokenFault> {
+    let (user, tenant) = who(body, rules)?;
+    let channel = body.text("channel", "channel")?.unwrap_or_default();
+    check_channel(&channel, "channel")?;
+    Ok(SubscriptionClaims {
+        user,
+        tenant,
+        channel,
+        client: id(body, "client")?,
+        expires_at,
+        info: body.json("info", "b64info", "info")?,
+        data: body.json("data", "b64data", "data")?,
+        overrides: overrides(body, "override")?,
+        allow: super::caps::actions(body, "allow")?,
+        id: id(body, "jti")?,
+        issued_at: body.seconds("iat")?,
+    })
+}
+
+fn who(body: &Object<'_>, rules: &ClaimRules) -> Result<(String, Tenant), TokenFault> {
+    const NAME: &str = "a name of at most 240 bytes without control characters";
+    let claim = rules.user_claim.as_str();
+    let user = body.text(claim, claim)?.unwrap_or_default();
+    if !(user.is_empty() && rules.anonymous) {
+        check_user(&user).map_err(|_| TokenFault::claim(claim.to_owned(), NAME))?;
     }
-    let Some(encoded) = encoded.filter(|text| !text.is_empty()) else {
-        return Ok(None);
+    let claim = rules.tenant_claim.as_str();
+    let tenant = match body.text(claim, claim)? {
+        None => Tenant::default(),
+        Some(name) => Tenant::parse(&name).map_err(|_| {
+            let expected = "a name of at most 64 bytes without control characters";
+            TokenFault::claim(claim.to_owned(), expected)
+        })?,
     };
-    let malformed = TokenError::Invalid("base64 information in it is malformed");
-    let bytes = STANDARD.decode(encoded).map_err(|_| malformed)?;
-    let raw: &RawValue = serde_json::from_slice(&bytes).map_err(|_| malformed)?;
-    Ok(Some(single_line(raw.get())))
+    Ok((user, tenant))
 }
 
-/// A line break in JSON is white space between tokens; the protocol separates messages by it.
-fn single_line(json: &str) -> String {
-    json.replace(['\n', '\r'], " ")
-}
-
-impl ConnectionClaims {
-    pub(super) fn from_raw(raw: RawClaims, expires_at: Option<i64>) -> Result<Self, TokenError> {
-        let (user, tenant) = raw.who()?;
-        if raw.channels.len() + raw.subs.len() > CHANNELS_MAX {
-            return Err(TokenError::Invalid("it names too many channels"));
-        }
-        let info = json(raw.info.as_deref(), raw.b64info.as_deref())?;
-        let mut subs = BTreeMap::new();
-        for (channel, sub) in raw.subs {
-            let info = json(sub.info.as_deref(), sub.b64info.as_deref())?;
-            let data = json(sub.data.as_deref(), sub.b64data.as_deref())?;
-            subs.insert(channel, TokenSubscription { info, data });
-        }
-        Ok(Self { user, tenant, expires_at, info, channels: raw.channels, subs })
+fn check_channel(name: &str, claim: &'static str) -> Result<(), TokenFault> {
+    if name.is_empty() || name.len() > CHANNEL_BYTES_MAX {
+        return Err(TokenFault::claim(claim, "names of channels of 1 to 255 bytes"));
     }
+    Ok(())
 }
 
-impl SubscriptionClaims {
-    pub(super) fn from_raw(raw: RawClaims, expires_at: Option<i64>) -> Result<Self, TokenError> {
-        let (user, tenant) = raw.who()?;
-        let info = json(raw.info.as_deref(), raw.b64info.as_deref())?;
-        let channel = raw.channel.filter(|name| !name.is_empty());
-        let channel = channel.ok_or(TokenError::Invalid("it names no channel"))?;
-        let client = raw.client.filter(|id| !id.is_empty());
-        Ok(Self { user, tenant, channel, client, expires_at, info })
+fn id(body: &Object<'_>, claim: &'static str) -> Result<Option<String>, TokenFault> {
+    let id = body.text(claim, claim)?.filter(|id| !id.is_empty());
+    if id.as_ref().is_some_and(|id| id.len() > ID_BYTES_MAX) {
+        return Err(TokenFault::claim(claim, "a text of at most 256 bytes"));
     }
+    Ok(id)
+}
+
+fn subscription_options(sub: &Object<'_>) -> Result<TokenSubscription, TokenFault> {
+    Ok(TokenSubscription {
+        info: sub.json("info", "b64info", "subs.*.info")?,
+        data: sub.json("data", "b64data", "subs.*.data")?,
+        overrides: overrides(sub, "subs.*.override")?,
+    })
+}
+
+fn overrides(object: &Object<'_>, path: &str) -> Result<Overrides, TokenFault> {
+    let raw = object.object("override", path)?;
+    let flag = |name: &str| raw.flag(name, &format!("{path}.{name}"));
+    Ok(Overrides {
+        presence: flag("presence")?,
+        join_leave: flag("join_leave")?,
+        force_push_join_leave: flag("force_push_join_leave")?,
+        force_recovery: flag("force_recovery")?,
+        force_positioning: flag("force_positioning")?,
+    })
 }

@@ -288,6 +288,45 @@ fn encoded_information_and_endless_tokens_work_where_allowed() {
     assert_eq!(claims.subs["news"].data.as_deref(), Some(r#"{"x":1}"#));
 }
 
+#[test]
+fn what_is_minted_here_is_read_by_any_verifier_with_the_same_secret() {
+    let token =
+        keys().mint_connection("alice", "acme", 60, NOW, &ConnectionSpec::default()).unwrap();
+    let verifier = Verifier::new(keys().key_set().clone(), ClaimRules::default());
+    assert_eq!(verifier.connection(&token, NOW).unwrap().user, "alice");
+    let other = TokenKeys::new(OTHER, None).unwrap();
+    let verifier = Verifier::new(other.key_set().clone(), ClaimRules::default());
+    assert_eq!(verifier.connection(&token, NOW).map(|_| ()), Err(TokenFault::BadSignature));
+}
+
+#[test]
+fn the_claims_that_name_user_and_tenant_are_configured() {
+    let rules = ClaimRules {
+        user_claim: "https://example.com/user".to_owned(),
+        tenant_claim: "org".to_owned(),
+        ..ClaimRules::default()
+    };
+    let with = |rules: &ClaimRules, claims: &Value| {
+        let verifier = Verifier::new(keys().key_set().clone(), rules.clone());
+        let answer = verifier.connection(&token(&hs256(), claims), NOW);
+        answer.map(|claims| (claims.user, claims.tenant.as_str().to_owned()))
+    };
+    let pair = |user: &str, tenant: &str| Ok((user.to_owned(), tenant.to_owned()));
+    let mut claims = alice();
+    claims["https://example.com/user"] = json!("bob");
+    claims["tenant"] = json!("evil");
+    claims["org"] = json!("acme");
+    assert_eq!(with(&rules, &claims), pair("bob", "acme"));
+    assert_eq!(with(&ClaimRules::default(), &claims), pair("alice", "evil"));
+    let fault = with(&rules, &alice()).unwrap_err();
+    assert!(fault.to_string().contains("`https://example.com/user`"), "{fault}");
+    let anonymous = ClaimRules { anonymous: true, ..ClaimRules::default() };
+    assert_eq!(with(&anonymous, &json!({"exp": NOW + 60})), pair("", "default"));
+    assert_eq!(with(&anonymous, &json!({"sub": "", "exp": NOW + 60})), pair("", "default"));
+    assert!(with(&anonymous, &json!({"sub": 7, "exp": NOW + 60})).is_err());
+    assert!(with(&anonymous, &json!({"sub": "a\nb", "exp": NOW + 60})).is_err());
+}
+
 proptest::proptest! {
     #[test]
     fn no_garbage_panics(text in "\\PC*") {
