@@ -1,11 +1,11 @@
 // The published JavaScript client against a running edge: connects, lets the server subscribe its personal
 // channel, collects `--count` publications and prints one line of JSON: what came, in the order it came.
-// With `--drop-every N` it breaks its own connection without a word after every N publications.
+// With `--drop-every N` it breaks its own connection without a word after every N publications; with
+// `--protobuf` it speaks Protobuf instead of JSON.
 // Says `ready` on stderr once it is connected for the first time, and `dropped` at every break.
 //
 //   node node_recovery.mjs --url ws://127.0.0.1:8000/connection/websocket --token <jwt> --count 1000
 import { parseArgs } from 'node:util';
-import { Centrifuge } from 'centrifuge';
 import WebSocket from 'ws';
 
 const { values } = parseArgs({
@@ -14,9 +14,13 @@ const { values } = parseArgs({
     token: { type: 'string' },
     count: { type: 'string', default: '1000' },
     'drop-every': { type: 'string', default: '0' },
+    protobuf: { type: 'boolean', default: false },
     'timeout-seconds': { type: 'string', default: '120' },
   },
 });
+const { Centrifuge } = await import(values.protobuf ? 'centrifuge/build/protobuf' : 'centrifuge');
+// Payloads are bytes in Protobuf and values in JSON.
+const decode = (data) => (values.protobuf ? JSON.parse(new TextDecoder().decode(data)) : data);
 const count = Number(values.count);
 const dropEvery = Number(values['drop-every']);
 
@@ -46,6 +50,10 @@ const timer = setTimeout(() => {
 
 client.on('connected', () => {
   report.connects += 1;
+  if (socket.protocol !== (values.protobuf ? 'centrifuge-protobuf' : '')) {
+    report.errors.push(`the subprotocol is ${socket.protocol}`);
+    finish(1);
+  }
   if (report.connects === 1) process.stderr.write('ready\n');
 });
 client.on('subscribed', (context) => {
@@ -59,7 +67,7 @@ client.on('disconnected', (context) => {
   }
 });
 client.on('publication', (context) => {
-  report.data.push(context.data);
+  report.data.push(decode(context.data));
   report.offsets.push(context.offset);
   if (report.data.length === count) {
     // A moment more, so that a message delivered twice would show.

@@ -1,6 +1,7 @@
 """The published Python client against a running edge: connects, lets the server subscribe its personal
 channel, collects ``--count`` publications and prints one line of JSON: what came, in the order it came.
-With ``--drop-every N`` it breaks its own connection without a word after every N publications.
+With ``--drop-every N`` it breaks its own connection without a word after every N publications; with
+``--protobuf`` it speaks Protobuf instead of JSON.
 Says ``ready`` on stderr once it is connected for the first time, and ``dropped`` at every break.
 
     python python_recovery.py --url ws://127.0.0.1:8000/connection/websocket --token <jwt> --count 1000
@@ -20,6 +21,7 @@ def arguments():
     parser.add_argument("--token", required=True)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--drop-every", type=int, default=0)
+    parser.add_argument("--protobuf", action="store_true")
     parser.add_argument("--timeout-seconds", type=float, default=120)
     return parser.parse_args()
 
@@ -57,7 +59,9 @@ class Collector(ClientEventHandler):
             self.complete.set()
 
     async def on_publication(self, ctx):
-        self.report["data"].append(ctx.pub.data)
+        data = ctx.pub.data
+        # Payloads are bytes in Protobuf and values in JSON.
+        self.report["data"].append(json.loads(data) if isinstance(data, bytes) else data)
         self.report["offsets"].append(ctx.pub.offset)
         received = len(self.report["data"])
         if received == self.count:
@@ -80,7 +84,7 @@ async def main():
         token=options.token,
         get_token=get_token,
         events=collector,
-        use_protobuf=False,
+        use_protobuf=options.protobuf,
         min_reconnect_delay=0.02,
         max_reconnect_delay=0.2,
     )

@@ -24,6 +24,20 @@ const MESSAGES: u64 = 1_000;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const ENDS_WITHIN: Duration = Duration::from_secs(150);
 
+/// A client script and how it is started.
+#[derive(Clone, Copy)]
+struct Script {
+    file: &'static str,
+    /// Switches beside those that every script knows.
+    switches: &'static [&'static str],
+}
+
+const NODE: Script = Script { file: "node_recovery.mjs", switches: &[] };
+const NODE_PROTOBUF: Script = Script { file: "node_recovery.mjs", switches: &["--protobuf"] };
+const CHROMIUM: Script = Script { file: "browser_recovery.mjs", switches: &[] };
+const PYTHON: Script = Script { file: "python_recovery.py", switches: &[] };
+const PYTHON_PROTOBUF: Script = Script { file: "python_recovery.py", switches: &["--protobuf"] };
+
 /// One edge process, its bus, and room for its logs.
 struct World {
     home: Home,
@@ -74,7 +88,7 @@ impl World {
     }
 
     /// Starts a client script and waits until it is connected.
-    async fn client(&self, program: &Path, script: &str, drop_every: u64) -> Process {
+    async fn client(&self, program: &Path, script: Script, drop_every: u64) -> Process {
         let keys = TokenKeys::new(SECRET.as_bytes(), None).unwrap();
         let now = clock::now().0 / 1_000_000;
         let token = keys
@@ -82,7 +96,8 @@ impl World {
             .unwrap();
         let url = format!("ws://127.0.0.1:{}/connection/websocket", self.port);
         let mut client = Process::start("client", program, self.home.path(), |command| {
-            command.arg(sdk().join(script)).args(["--url", &url, "--token", &token]);
+            command.arg(sdk().join(script.file)).args(["--url", &url, "--token", &token]);
+            command.args(script.switches);
             command.args([
                 "--count",
                 &MESSAGES.to_string(),
@@ -150,7 +165,7 @@ fn must_be_installed() {
 }
 
 /// One client through it all; gives its report.
-async fn receive(program: &Path, script: &str, drop_every: u64, replace_before: &[u64]) -> Value {
+async fn receive(program: &Path, script: Script, drop_every: u64, replace_before: &[u64]) -> Value {
     must_be_installed();
     let mut world = World::start().await;
     let mut client = world.client(program, script, drop_every).await;
@@ -172,42 +187,62 @@ async fn receive(program: &Path, script: &str, drop_every: u64, replace_before: 
     report
 }
 
-async fn through_broken_connections(program: &Path, script: &str) {
+async fn through_broken_connections(program: &Path, script: Script) {
     let report = receive(program, script, 150, &[]).await;
     assert!(report["connects"].as_u64().unwrap() > MESSAGES / 150, "{}", report["connects"]);
 }
 
-async fn through_killed_edges(program: &Path, script: &str) {
+async fn through_killed_edges(program: &Path, script: Script) {
     let report = receive(program, script, 0, &[250, 700]).await;
     assert_eq!(report["connects"], 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn javascript_gets_everything_once_through_broken_connections() {
-    through_broken_connections(Path::new("node"), "node_recovery.mjs").await;
+    through_broken_connections(Path::new("node"), NODE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn javascript_gets_everything_once_through_killed_edges() {
-    through_killed_edges(Path::new("node"), "node_recovery.mjs").await;
+    through_killed_edges(Path::new("node"), NODE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_gets_everything_once_through_broken_connections() {
-    through_broken_connections(Path::new("node"), "browser_recovery.mjs").await;
+    through_broken_connections(Path::new("node"), CHROMIUM).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_gets_everything_once_through_killed_edges() {
-    through_killed_edges(Path::new("node"), "browser_recovery.mjs").await;
+    through_killed_edges(Path::new("node"), CHROMIUM).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn python_gets_everything_once_through_broken_connections() {
-    through_broken_connections(&python(), "python_recovery.py").await;
+    through_broken_connections(&python(), PYTHON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn python_gets_everything_once_through_killed_edges() {
-    through_killed_edges(&python(), "python_recovery.py").await;
+    through_killed_edges(&python(), PYTHON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn javascript_over_protobuf_gets_everything_once_through_broken_connections() {
+    through_broken_connections(Path::new("node"), NODE_PROTOBUF).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn javascript_over_protobuf_gets_everything_once_through_killed_edges() {
+    through_killed_edges(Path::new("node"), NODE_PROTOBUF).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_over_protobuf_gets_everything_once_through_broken_connections() {
+    through_broken_connections(&python(), PYTHON_PROTOBUF).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_over_protobuf_gets_everything_once_through_killed_edges() {
+    through_killed_edges(&python(), PYTHON_PROTOBUF).await;
 }

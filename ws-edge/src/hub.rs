@@ -96,7 +96,7 @@ impl Hub {
     /// The next page of a recovery.
     pub(crate) async fn more(&self, more: &More) -> Result<Page, ()> {
         match recovery::next_page(&self.0, &more.key, more.after, more.at_least).await {
-            Ok(page) => page.ok_or(()),
+            Ok(found) => found.map(|(page, _)| page).ok_or(()),
             Err(why) => {
                 tracing::warn!(error = %why, "a recovery cannot go on");
                 Err(())
@@ -133,7 +133,7 @@ impl Inner {
         let stream = self.position(POSITION_AGE_MAX).await?;
         let recovery = match &join.since {
             None => Recovery::None,
-            Some(since) => recovery::recover(self, &join.key, since, position, &stream).await?,
+            Some(since) => recovery::recover(self, join, since, position, &stream).await?,
         };
         Ok(Joined { top: position.max(floor), epoch: stream.epoch.as_str().into(), recovery })
     }

@@ -20,8 +20,11 @@ mod server;
 pub mod session;
 mod socket;
 
-pub use options::{EdgeOptions, Interest, NamespaceOptions, PublishAccess, SubscribeAccess};
-pub use proto::Since;
+pub use encode::Encoded;
+pub use options::{
+    EdgeOptions, Interest, NamespaceOptions, PublishAccess, RpcOptions, SubscribeAccess,
+};
+pub use proto::{Protocol, Since};
 pub use publication::{ChannelKey, Published};
 pub use rules::Rules;
 pub use server::{WEBSOCKET_PATH, run};

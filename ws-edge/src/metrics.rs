@@ -9,8 +9,9 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 
 use crate::codes::{Disconnect, disconnect};
 use crate::options::EdgeOptions;
+use crate::proto::Protocol;
 use crate::publication::Published;
-use crate::session::{LostReason, Report};
+use crate::session::{LostReason, Report, SERVICE_ERROR};
 
 /// Open connections.
 pub const CONNECTIONS: &str = "campana_edge_connections";
@@ -20,7 +21,7 @@ pub const CONNECTIONS_MAX: &str = "campana_edge_max_connections";
 pub const SUBSCRIPTIONS: &str = "campana_edge_subscriptions";
 /// Channels followed by this node.
 pub const CHANNELS: &str = "campana_edge_channels";
-/// Clients let in.
+/// Clients let in, by protocol.
 pub const CONNECTS: &str = "campana_edge_connects_total";
 /// Connections ended, by reason.
 pub const DISCONNECTS: &str = "campana_edge_disconnects_total";
@@ -65,11 +66,13 @@ pub(crate) fn initialise(options: &EdgeOptions) {
     for namespace in options.all_namespaces() {
         gauge!(SUBSCRIPTIONS, "channel_namespace" => namespace.name).set(0.0);
     }
-    counter!(CONNECTS, TRANSPORT.0 => TRANSPORT.1).absolute(0);
+    for protocol in [Protocol::Json, Protocol::Protobuf] {
+        counter!(CONNECTS, TRANSPORT.0 => TRANSPORT.1, "protocol" => protocol.label()).absolute(0);
+    }
     for reason in disconnect::LABELS {
         counter!(DISCONNECTS, "reason" => reason).absolute(0);
     }
-    for reason in ["origin", "limit", "drain", "protocol"] {
+    for reason in ["origin", "limit", "drain"] {
         counter!(REFUSED, "reason" => reason).absolute(0);
     }
     for result in ["recovered", "gap", "epoch_changed"] {
@@ -105,7 +108,10 @@ pub(crate) fn subscriptions(namespace: &str, change: f64) {
 
 pub(crate) fn report(report: &Report) {
     match report {
-        Report::Connected => counter!(CONNECTS, TRANSPORT.0 => TRANSPORT.1).increment(1),
+        Report::Connected(protocol) => {
+            let protocol = protocol.label();
+            counter!(CONNECTS, TRANSPORT.0 => TRANSPORT.1, "protocol" => protocol).increment(1);
+        }
         Report::Subscribed(key) => subscriptions(key.name.namespace(), 1.0),
         Report::Unsubscribed(key) => subscriptions(key.name.namespace(), -1.0),
         Report::Recovered(result) => {
@@ -117,6 +123,10 @@ pub(crate) fn report(report: &Report) {
             counter!(RECOVERIES, "result" => result).increment(1);
         }
         Report::Pong(ms) => histogram!(PING).record(Duration::from_millis(*ms).as_secs_f64()),
+        // A service chooses among a hundred numbers; here they are one.
+        Report::Refused(code) if *code >= SERVICE_ERROR => {
+            counter!(COMMAND_ERRORS, "code" => "service").increment(1)
+        }
         Report::Refused(code) => counter!(COMMAND_ERRORS, "code" => code.to_string()).increment(1),
     }
 }

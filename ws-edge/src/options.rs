@@ -50,6 +50,12 @@ pub struct EdgeOptions {
     pub commands_burst: u32,
     /// Operations of one connection that may wait for the bus.
     pub operations_max: usize,
+    /// Methods that clients may call and the services that answer them.
+    pub rpc: Vec<RpcOptions>,
+    /// Calls of one connection that may wait for their answers.
+    pub rpc_calls_per_client_max: usize,
+    /// Bytes of one answer to a call.
+    pub rpc_answer_bytes_max: usize,
     /// Messages of one recovery page; a longer gap is sent in several.
     pub recovery_page_messages: usize,
     /// Messages of one history answer.
@@ -103,6 +109,9 @@ impl Default for EdgeOptions {
             commands_per_second: 50,
             commands_burst: 300,
             operations_max: 256,
+            rpc: Vec::new(),
+            rpc_calls_per_client_max: 8,
+            rpc_answer_bytes_max: 256 * 1024,
             recovery_page_messages: 300,
             history_messages_max: 300,
             read_buffer_bytes: 4_096,
@@ -142,6 +151,8 @@ impl EdgeOptions {
             ("message_bytes_max", self.message_bytes_max),
             ("queue_bytes_max", self.queue_bytes_max),
             ("operations_max", self.operations_max),
+            ("rpc_calls_per_client_max", self.rpc_calls_per_client_max),
+            ("rpc_answer_bytes_max", self.rpc_answer_bytes_max),
             ("recovery_page_messages", self.recovery_page_messages),
             ("commands_burst", self.commands_burst as usize),
             ("commands_per_second", self.commands_per_second as usize),
@@ -150,6 +161,7 @@ impl EdgeOptions {
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(format!("{name} must be at least 1"));
         }
+        self.check_rpc()?;
         let mut names: Vec<&str> = self.namespaces.iter().map(|one| one.name.as_str()).collect();
         names.sort_unstable();
         if names.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -159,6 +171,25 @@ impl EdgeOptions {
             Some(name) => Err(format!("namespace {name:?} has one of : $ #")),
             None => Ok(()),
         }
+    }
+
+    fn check_rpc(&self) -> Result<(), String> {
+        let mut methods: Vec<&str> = self.rpc.iter().map(|one| one.method.as_str()).collect();
+        methods.sort_unstable();
+        if methods.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err("a method of rpc is listed twice".to_owned());
+        }
+        for RpcOptions { method, service, endpoint, timeout_ms } in &self.rpc {
+            if method.is_empty() || service.is_empty() || endpoint.is_empty() {
+                return Err(format!("rpc {method:?} needs a method, a service and an endpoint"));
+            }
+            if !(1..=RPC_TIMEOUT_MS_MAX).contains(timeout_ms) {
+                return Err(format!(
+                    "rpc {method:?}: timeout_ms is not in 1..={RPC_TIMEOUT_MS_MAX}"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// All namespaces, `inbox` among them.
@@ -176,13 +207,37 @@ impl EdgeOptions {
     }
 }
 
+/// Longest time-out of a call, in milliseconds.
+const RPC_TIMEOUT_MS_MAX: u64 = 60_000;
+
+/// A method that every connected client may call; the service decides by the caller's identity.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RpcOptions {
+    /// What clients call it.
+    pub method: String,
+    /// The service on the bus.
+    pub service: String,
+    /// Its endpoint.
+    pub endpoint: String,
+    /// How long the service may take, up to a minute.
+    pub timeout_ms: u64,
+}
+
+impl Default for RpcOptions {
+    fn default() -> Self {
+        let empty = String::new;
+        Self { method: empty(), service: empty(), endpoint: empty(), timeout_ms: 5_000 }
+    }
+}
+
 /// Rules of the channels whose name begins with `<name>:`; the empty name stands for channels without `:`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NamespaceOptions {
     /// Text before the first `:`.
     pub name: String,
-    /// Most messages that a history answer reaches back; 0 switches history and recovery off.
+    /// Most messages that a history answer or a recovery reaches back; 0 switches both off.
     pub history_size: usize,
     /// Oldest message in a history answer, in seconds; 0 for no limit but the stream's.
     pub history_ttl_seconds: u64,
@@ -194,6 +249,9 @@ pub struct NamespaceOptions {
     pub subscribe: SubscribeAccess,
     /// Who may publish.
     pub publish: PublishAccess,
+    /// Whether clients may publish bytes that are not JSON. JSON clients get those that are text as a string,
+    /// and are sent away (3506) by those that are not.
+    pub binary: bool,
 }
 
 /// Who may subscribe to a channel.
@@ -234,6 +292,7 @@ impl Default for NamespaceOptions {
             recovery: true,
             subscribe: SubscribeAccess::Token,
             publish: PublishAccess::Nobody,
+            binary: false,
         }
     }
 }
@@ -280,6 +339,17 @@ mod tests {
         assert!(EdgeOptions { queue_bytes_max: 0, ..ok.clone() }.check().is_err());
         let twice = vec![NamespaceOptions::inbox(), NamespaceOptions::inbox()];
         assert!(EdgeOptions { namespaces: twice, ..ok.clone() }.check().is_err());
+        let method = |method: &str, timeout_ms| RpcOptions {
+            method: method.to_owned(),
+            service: "s".to_owned(),
+            endpoint: "e".to_owned(),
+            timeout_ms,
+        };
+        let rpc = |rpc| EdgeOptions { rpc, ..ok.clone() }.check().is_ok();
+        assert!(rpc(vec![method("a", 1), method("b", 60_000)]));
+        assert!(!rpc(vec![method("a", 1), method("a", 1)]));
+        assert!(!rpc(vec![method("a", 0)]) && !rpc(vec![method("", 1)]));
+        assert!(!rpc(vec![method("a", 60_001)]));
         assert!(serde_json::from_str::<EdgeOptions>(r#"{"pings":1}"#).is_err());
         assert!(serde_json::from_str::<EdgeOptions>(r#"{"interest":"channel"}"#).is_ok());
     }

@@ -1,145 +1,139 @@
-//! What clients send: commands of the Centrifuge protocol, JSON form, version 2.
-//! Reads: text from strangers. Writes: nothing. Never: looks into a payload; those stay raw JSON.
-//! Unknown members are ignored, because newer clients send more of them; unknown commands are answered.
+//! What clients send: commands of the Centrifuge protocol, version 2, in the one form that sessions know.
+//! Reads: nothing. Writes: nothing. Never: says how a command was written; `json` and `protobuf` do.
+//! Requests hold what the edge uses; whatever else newer clients send is skipped by the decoders.
 
+pub(crate) mod json;
+pub(crate) mod protobuf;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
-/// One line from a client.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Command<'a> {
-    #[serde(default)]
-    pub(crate) id: u32,
-    #[serde(default)]
-    pub(crate) connect: Option<ConnectRequest>,
-    #[serde(default)]
-    pub(crate) subscribe: Option<SubscribeRequest>,
-    #[serde(default)]
-    pub(crate) unsubscribe: Option<ChannelRequest>,
-    #[serde(borrow, default)]
-    pub(crate) publish: Option<PublishRequest<'a>>,
-    #[serde(default)]
-    pub(crate) history: Option<HistoryRequest>,
-    #[serde(default)]
-    pub(crate) presence: Option<ChannelRequest>,
-    #[serde(default)]
-    pub(crate) presence_stats: Option<ChannelRequest>,
-    #[serde(default)]
-    pub(crate) ping: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
-    pub(crate) send: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
-    pub(crate) rpc: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
-    pub(crate) refresh: Option<TokenRequest>,
-    #[serde(default)]
-    pub(crate) sub_refresh: Option<SubRefreshRequest>,
+/// How a client writes and wants to read: chosen when the connection is made, the same in both directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Text frames of lines of JSON.
+    Json,
+    /// Binary frames of messages, each behind its length.
+    Protobuf,
 }
 
-#[derive(Debug, Deserialize)]
+impl Protocol {
+    /// The metrics' label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Protobuf => "protobuf",
+        }
+    }
+}
+
+/// A frame that is not what the protocol says; the connection ends with 3501.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// One command from a client. If it has several requests, the first by its number in the schema counts.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Command {
+    pub(crate) id: u32,
+    pub(crate) request: Request,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Request {
+    /// Nothing that is known; with the id 0 the answer to a ping.
+    None,
+    Connect(ConnectRequest),
+    Subscribe(SubscribeRequest),
+    Unsubscribe(String),
+    Publish(PublishRequest),
+    Presence(String),
+    PresenceStats(String),
+    History(HistoryRequest),
+    Ping,
+    Send,
+    Rpc(RpcRequest),
+    Refresh(String),
+    SubRefresh(SubRefreshRequest),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
 pub(crate) struct ConnectRequest {
-    #[serde(default)]
     pub(crate) token: String,
     /// Where the client stands in channels that the server subscribes; nothing else is taken from it.
-    #[serde(default)]
-    pub(crate) subs: std::collections::HashMap<String, Standing>,
+    pub(crate) subs: BTreeMap<String, Standing>,
 }
 
 /// A position to recover from.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
 pub(crate) struct Standing {
-    #[serde(default)]
     pub(crate) recover: bool,
-    #[serde(default)]
     pub(crate) epoch: String,
-    #[serde(default)]
     pub(crate) offset: u64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct SubscribeRequest {
-    #[serde(default)]
     pub(crate) channel: String,
-    #[serde(default)]
     pub(crate) token: String,
-    #[serde(default)]
-    pub(crate) recover: bool,
-    #[serde(default)]
-    pub(crate) epoch: String,
-    #[serde(default)]
-    pub(crate) offset: u64,
-    #[serde(default)]
-    pub(crate) flag: u64,
+    pub(crate) standing: Standing,
+    pub(crate) flag: i64,
+    /// Asks for something else than a stream of all publications: a map, or a filter.
+    pub(crate) special: bool,
 }
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct ChannelRequest {
-    #[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct PublishRequest {
     pub(crate) channel: String,
+    /// Empty if there is none.
+    pub(crate) data: Bytes,
+    /// Asks for something else than an ordinary publication: an entry of a map.
+    pub(crate) special: bool,
 }
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct PublishRequest<'a> {
-    #[serde(default)]
-    pub(crate) channel: String,
-    #[serde(borrow, default)]
-    pub(crate) data: Option<&'a RawValue>,
-}
-
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
 pub(crate) struct HistoryRequest {
-    #[serde(default)]
     pub(crate) channel: String,
-    #[serde(default)]
     pub(crate) limit: i64,
-    #[serde(default)]
     pub(crate) since: Option<Since>,
-    #[serde(default)]
     pub(crate) reverse: bool,
 }
 
 /// A position in a channel.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Since {
     /// The stream's sequence of the last message known.
-    #[serde(default)]
     pub offset: u64,
     /// The incarnation of the stream; empty matches any.
-    #[serde(default)]
     pub epoch: String,
 }
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct TokenRequest {
-    #[serde(default)]
-    pub(crate) token: String,
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct RpcRequest {
+    pub(crate) method: String,
+    /// Empty if there is none.
+    pub(crate) data: Bytes,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
 pub(crate) struct SubRefreshRequest {
-    #[serde(default)]
     pub(crate) channel: String,
-    #[serde(default)]
     pub(crate) token: String,
+    /// 0 refreshes; anything else is about keys of maps.
+    #[serde(rename = "type")]
+    pub(crate) kind: i32,
 }
 
-impl Command<'_> {
-    /// The empty object: the answer to a ping.
+impl Command {
+    /// The answer to a ping.
     pub(crate) fn is_pong(&self) -> bool {
-        self.id == 0 && !self.has_request() && self.send.is_none()
-    }
-
-    fn has_request(&self) -> bool {
-        self.connect.is_some()
-            || self.subscribe.is_some()
-            || self.unsubscribe.is_some()
-            || self.publish.is_some()
-            || self.history.is_some()
-            || self.presence.is_some()
-            || self.presence_stats.is_some()
-            || self.ping.is_some()
-            || self.rpc.is_some()
-            || self.refresh.is_some()
-            || self.sub_refresh.is_some()
+        self.id == 0 && self.request == Request::None
     }
 }

@@ -6,7 +6,7 @@ use campana_bus::subjects::ChannelName;
 use campana_identity::{Tenant, TokenError, TokenKeys, TokenPolicy};
 
 use crate::codes::{Disconnect, ReplyError, disconnect, error};
-use crate::options::{EdgeOptions, NamespaceOptions, PublishAccess, SubscribeAccess};
+use crate::options::{EdgeOptions, NamespaceOptions, PublishAccess, RpcOptions, SubscribeAccess};
 use crate::publication::ChannelKey;
 
 /// Everything that a session decides by; shared by all sessions of a node.
@@ -132,6 +132,20 @@ impl Rules {
             return Err(Denial::Close(disconnect::INVALID_TOKEN));
         }
         Ok(Grant { expires_at: claims.expires_at, info: claims.info })
+    }
+
+    /// The channel that a good subscription token names.
+    pub(crate) fn token_channel(&self, token: &str, now: i64) -> Option<String> {
+        self.keys.verify_subscription(token, now, &self.policy).ok().map(|claims| claims.channel)
+    }
+
+    /// Who answers this method.
+    pub(crate) fn rpc(&self, method: &str) -> Result<&RpcOptions, ReplyError> {
+        if self.options.rpc.is_empty() {
+            return Err(error::NOT_AVAILABLE);
+        }
+        let found = self.options.rpc.iter().find(|one| one.method == method);
+        found.ok_or(error::METHOD_NOT_FOUND)
     }
 
     /// Whether this user may publish.

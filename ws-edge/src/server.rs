@@ -28,6 +28,7 @@ use crate::codes::disconnect;
 use crate::hub::Hub;
 use crate::mailbox::Mailbox;
 use crate::options::EdgeOptions;
+use crate::proto::Protocol;
 use crate::rules::Rules;
 use crate::session::Now;
 use crate::{metrics, socket};
@@ -43,6 +44,7 @@ const GAUGE_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) struct Node {
     pub(crate) rules: Arc<Rules>,
     pub(crate) hub: Hub,
+    pub(crate) bus: Bus,
     pub(crate) publisher: GroupPublisher,
     connections: DashMap<u64, Arc<Mailbox>>,
     slots: Arc<Semaphore>,
@@ -95,6 +97,7 @@ pub async fn run(
     let node = Arc::new(Node {
         hub: Hub::start(bus.clone(), &lifecycle, &options),
         publisher: GroupPublisher::start(&bus, CHANNELS, &lifecycle),
+        bus,
         connections: DashMap::new(),
         slots: Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS))),
         tasks: TaskTracker::new(),
@@ -162,7 +165,8 @@ async fn info() -> Json<serde_json::Value> {
     Json(json!({
         "name": "campana edge",
         "version": env!("CARGO_PKG_VERSION"),
-        "protocol": "centrifuge json v2",
+        "protocol": "centrifuge v2",
+        "encodings": [Protocol::Json.label(), Protocol::Protobuf.label()],
         "websocket": WEBSOCKET_PATH,
     }))
 }
@@ -174,7 +178,7 @@ async fn upgrade(
     RawQuery(query): RawQuery,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let permit = match admit(&node, &headers, query.as_deref()) {
+    let permit = match admit(&node, &headers) {
         Ok(permit) => permit,
         Err((reason, status, text)) => {
             metrics::refused(reason);
@@ -182,11 +186,17 @@ async fn upgrade(
         }
     };
     let options = &node.rules.options;
+    let protocol = wanted(&headers, query.as_deref());
+    let subprotocol = match protocol {
+        Protocol::Json => "centrifuge-json",
+        Protocol::Protobuf => "centrifuge-protobuf",
+    };
     let number = node.next_number.fetch_add(1, Ordering::Relaxed);
     // The token counts the connection among the tasks from now on, also while it is still being upgraded.
     let (task, hard) = (node.tasks.token(), node.lifecycle.hard.clone());
     upgrade
-        .protocols(["centrifuge-json"])
+        // Named back only to who asked for it: some clients refuse a name that they did not offer.
+        .protocols([subprotocol])
         .read_buffer_size(options.read_buffer_bytes)
         .write_buffer_size(options.write_buffer_bytes)
         .max_message_size(options.message_bytes_max)
@@ -196,7 +206,7 @@ async fn upgrade(
             move |socket| async move {
                 let _held = (task, permit);
                 tokio::select! {
-                    () = socket::run(socket, node, number) => {}
+                    () = socket::run(socket, node, protocol, number) => {}
                     () = hard.cancelled() => {}
                 }
             }
@@ -205,19 +215,12 @@ async fn upgrade(
 
 type Refusal = (&'static str, StatusCode, &'static str);
 
-fn admit(
-    node: &Node,
-    headers: &HeaderMap,
-    query: Option<&str>,
-) -> Result<OwnedSemaphorePermit, Refusal> {
+fn admit(node: &Node, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Refusal> {
     if node.draining.load(Ordering::Acquire) || node.lifecycle.soft.is_cancelled() {
         return Err(("drain", StatusCode::SERVICE_UNAVAILABLE, "this node stops"));
     }
     if !origin_allowed(&node.rules.options.allowed_origins, headers) {
         return Err(("origin", StatusCode::FORBIDDEN, "this origin may not connect"));
-    }
-    if wants_protobuf(headers, query) {
-        return Err(("protocol", StatusCode::BAD_REQUEST, "only the JSON protocol is spoken here"));
     }
     Arc::clone(&node.slots)
         .try_acquire_owned()
@@ -232,16 +235,20 @@ fn origin_allowed(allowed: &[String], headers: &HeaderMap) -> bool {
     allowed.iter().any(|one| one == "*" || origin.as_bytes() == one.as_bytes())
 }
 
-fn wants_protobuf(headers: &HeaderMap, query: Option<&str>) -> bool {
-    let offered = headers
-        .get(header::SEC_WEBSOCKET_PROTOCOL)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("");
-    let mut offered = offered.split(',').map(str::trim);
+/// Protobuf for who asks for it by subprotocol or query, JSON for all others.
+fn wanted(headers: &HeaderMap, query: Option<&str>) -> Protocol {
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    let mut offered = offered
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .map(str::trim);
     let by_query = query.is_some_and(|query| {
         query.split('&').any(|pair| matches!(pair, "format=protobuf" | "cf_protocol=protobuf"))
     });
-    by_query || offered.any(|protocol| protocol == "centrifuge-protobuf")
+    match by_query || offered.any(|protocol| protocol == "centrifuge-protobuf") {
+        true => Protocol::Protobuf,
+        false => Protocol::Json,
+    }
 }
 
 #[cfg(test)]
@@ -278,14 +285,17 @@ mod tests {
 
     #[test]
     fn protobuf_is_recognised_however_it_is_asked_for() {
-        assert!(wants_protobuf(
-            &headers(&[("sec-websocket-protocol", "centrifuge-protobuf")]),
-            None
-        ));
-        assert!(wants_protobuf(&headers(&[]), Some("a=1&cf_protocol=protobuf")));
-        assert!(!wants_protobuf(
-            &headers(&[("sec-websocket-protocol", "centrifuge-json")]),
-            Some("format=json")
-        ));
+        let offer = |list: &str| headers(&[("sec-websocket-protocol", list)]);
+        for (offered, query, protocol) in [
+            (offer("centrifuge-protobuf"), None, Protocol::Protobuf),
+            (offer("other, centrifuge-protobuf"), Some("format=json"), Protocol::Protobuf),
+            (headers(&[]), Some("a=1&cf_protocol=protobuf"), Protocol::Protobuf),
+            (headers(&[]), Some("format=protobuf"), Protocol::Protobuf),
+            (offer("centrifuge-json"), Some("format=json"), Protocol::Json),
+            (offer("protobuf"), Some("format=protobuf2"), Protocol::Json),
+            (headers(&[]), None, Protocol::Json),
+        ] {
+            assert_eq!(wanted(&offered, query), protocol, "{offered:?} {query:?}");
+        }
     }
 }

@@ -6,22 +6,28 @@
 //! publications: while the answer is being made, publications wait here and are released behind it.
 //! Within a channel offsets only grow. Commands that come before the connect command is answered wait.
 
+mod calls;
 mod commands;
 mod connect;
+mod effects;
 mod subscribe;
 mod subscription;
 mod timers;
 
 use std::sync::Arc;
 
-use axum::extract::ws::Utf8Bytes;
 use bytes::Bytes;
 
 use crate::codes::{Disconnect, ReplyError, disconnect, error};
-use crate::encode;
-use crate::proto::{Command, Since};
+use crate::encode::{self, Encoded, NotJson, Plain};
+use crate::proto::{Command, Malformed, Protocol, Request, json, protobuf};
 use crate::publication::{ChannelKey, Published};
 use crate::rules::{Denial, Identity, Rules};
+pub use calls::{Call, CallFailure, SERVICE_ERROR};
+pub use effects::{
+    Done, Effect, Found, History, Join, Joined, LostReason, More, Operation, Page, Publish,
+    Recovery, Report,
+};
 use subscription::Subscription;
 use timers::Timers;
 
@@ -34,188 +40,15 @@ pub struct Now {
     pub unix: i64,
 }
 
-/// What the shell around a session must do, in this order.
-#[derive(Debug)]
-pub enum Effect {
-    /// Send one line.
-    Send(Utf8Bytes),
-    /// Send a publication.
-    Push(Arc<Published>),
-    /// Do it after all earlier operations and report back with [`Session::on_done`].
-    Run(Operation),
-    /// Close the connection; nothing follows.
-    Close(Disconnect),
-    /// Count it.
-    Report(Report),
-}
-
-/// What a session needs done.
-#[derive(Debug)]
-pub enum Operation {
-    /// Let publications of these channels come, and find what was missed.
-    Join(Vec<Join>),
-    /// Get the next page of what was missed.
-    More(More),
-    /// Let no more publications of the channel come.
-    Leave(Arc<ChannelKey>),
-    /// Store a message.
-    Publish(Publish),
-    /// Read stored messages.
-    History(History),
-}
-
-/// One channel to join.
-#[derive(Debug, Clone)]
-pub struct Join {
-    /// Names the answer.
-    pub ticket: u32,
-    /// Which channel.
-    pub key: Arc<ChannelKey>,
-    /// Where the client stands, if it wants what it missed.
-    pub since: Option<Since>,
-}
-
-/// The next page of a recovery.
-#[derive(Debug, Clone)]
-pub struct More {
-    /// Names the answer.
-    pub ticket: u32,
-    /// Which channel.
-    pub key: Arc<ChannelKey>,
-    /// Everything up to here was sent.
-    pub after: u64,
-    /// The last page must reach at least this far.
-    pub at_least: u64,
-}
-
-/// A message to store for a client.
-#[derive(Debug)]
-pub struct Publish {
-    /// The command to answer.
-    pub command: u32,
-    /// Which channel.
-    pub key: Arc<ChannelKey>,
-    /// The body.
-    pub data: Bytes,
-    /// JSON about the publisher.
-    pub info: String,
-}
-
-/// A history question.
-#[derive(Debug)]
-pub struct History {
-    /// The command to answer.
-    pub command: u32,
-    /// Which channel.
-    pub key: Arc<ChannelKey>,
-    /// Most messages; 0 asks for the position only.
-    pub limit: usize,
-    /// Strictly after it, or strictly before it if reversed.
-    pub since: Option<Since>,
-    /// Newest first.
-    pub reverse: bool,
-    /// Only this many newest messages count.
-    pub reach: usize,
-    /// Only messages younger than this count; 0 for all.
-    pub age_seconds_max: u64,
-}
-
-/// Where a channel stands and what was missed.
-#[derive(Debug)]
-pub struct Joined {
-    /// Offset of a client that has everything until now.
-    pub top: u64,
-    /// Incarnation of the stream.
-    pub epoch: Arc<str>,
-    /// What became of the recovery, if one was asked for.
-    pub recovery: Recovery,
-}
-
-/// What became of a recovery.
-#[derive(Debug)]
-pub enum Recovery {
-    /// None was asked for.
-    None,
-    /// What was missed after `from`.
-    Page {
-        /// The client's offset.
-        from: u64,
-        /// The first page.
-        page: Page,
-    },
-    /// Some of it is gone.
-    Lost(LostReason),
-}
-
-/// Why a position cannot be recovered from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LostReason {
-    /// The stream no longer holds all of it.
-    Gap,
-    /// The position belongs to another incarnation of the stream.
-    Epoch,
-}
-
-/// Some missed publications, in order.
-#[derive(Debug, Default)]
-pub struct Page {
-    /// Oldest first.
-    pub publications: Vec<Arc<Published>>,
-    /// Whether there are more after these.
-    pub more: bool,
-}
-
-/// What a history question found.
-#[derive(Debug)]
-pub struct Found {
-    /// In the order asked for.
-    pub publications: Vec<Arc<Published>>,
-    /// Where the channel stands.
-    pub top: u64,
-    /// Incarnation of the stream.
-    pub epoch: Arc<str>,
-}
-
-/// The end of an operation.
-#[derive(Debug)]
-pub enum Done {
-    /// Of [`Operation::Join`]: by ticket; an error means that the bus does not answer.
-    Joined(Vec<(u32, Result<Joined, ()>)>),
-    /// Of [`Operation::More`]; an error means that messages are lost or the bus does not answer.
-    More(u32, Result<Page, ()>),
-    /// Of [`Operation::Leave`].
-    Left,
-    /// Of [`Operation::Publish`].
-    Published(u32, Result<(), ReplyError>),
-    /// Of [`Operation::History`].
-    History(u32, Result<Found, ReplyError>),
-}
-
-/// Something worth counting.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Report {
-    /// A client was let in.
-    Connected,
-    /// A subscription began.
-    Subscribed(Arc<ChannelKey>),
-    /// A subscription ended.
-    Unsubscribed(Arc<ChannelKey>),
-    /// A recovery worked, or why not.
-    Recovered(Result<(), LostReason>),
-    /// A ping was answered after so many milliseconds.
-    Pong(u64),
-    /// A command was answered with an error.
-    Refused(u32),
-}
-
 #[derive(Debug)]
 enum State {
     /// Nothing said yet.
     New,
-    /// The connect command waits for its channels; later lines wait for it.
+    /// The connect command waits for its channels; later commands wait for it.
     Connecting {
         command: u32,
-        held: Vec<Box<str>>,
+        held: Vec<Command>,
+        held_bytes: usize,
     },
     Connected,
     /// Connecting failed; the client knows and should leave.
@@ -223,13 +56,15 @@ enum State {
     Closed,
 }
 
-/// Lines that may wait for the answer to the connect command.
-const HELD_LINES_MAX: usize = 256;
+/// Commands that may wait for the answer to the connect command; their bytes are limited as those of the
+/// queue to the client.
+const HELD_COMMANDS_MAX: usize = 256;
 
 /// One client's session.
 #[derive(Debug)]
 pub struct Session {
     rules: Arc<Rules>,
+    protocol: Protocol,
     client: Box<str>,
     state: State,
     who: Option<Box<Identity>>,
@@ -237,6 +72,7 @@ pub struct Session {
     timers: Timers,
     next_ticket: u32,
     operations: usize,
+    calls: usize,
     /// Thousandths of commands that may come now.
     budget: u64,
     budget_at: u64,
@@ -246,17 +82,25 @@ pub struct Session {
 impl Session {
     /// A session that just began. `first_ping_ms` spreads the pings of many clients that come at once.
     #[must_use]
-    pub fn new(rules: Arc<Rules>, client: &str, now: Now, first_ping_ms: u64) -> Self {
+    pub fn new(
+        rules: Arc<Rules>,
+        protocol: Protocol,
+        client: &str,
+        now: Now,
+        first_ping_ms: u64,
+    ) -> Self {
         let budget = u64::from(rules.options.commands_burst) * 1_000;
         Self {
             timers: Timers::new(&rules.options, now, first_ping_ms),
             rules,
+            protocol,
             client: client.into(),
             state: State::New,
             who: None,
             subscriptions: Vec::new(),
             next_ticket: 1,
             operations: 0,
+            calls: 0,
             budget,
             budget_at: now.ms,
             refused: 0,
@@ -276,12 +120,39 @@ impl Session {
 
     /// A text frame came: one command per line.
     pub fn on_text(&mut self, text: &str, now: Now, out: &mut Vec<Effect>) {
-        let mut lines = text.split('\n').map(str::trim).filter(|line| !line.is_empty()).peekable();
-        if lines.peek().is_none() {
-            self.close(disconnect::BAD_REQUEST, out);
+        match self.protocol {
+            Protocol::Json => self.on_commands(json::commands(text), now, out),
+            Protocol::Protobuf => self.close(disconnect::INAPPROPRIATE_PROTOCOL, out),
         }
-        for line in lines {
-            self.on_line(line, now, out);
+    }
+
+    /// A binary frame came: commands behind their lengths.
+    pub fn on_binary(&mut self, frame: Bytes, now: Now, out: &mut Vec<Effect>) {
+        match self.protocol {
+            Protocol::Json => self.close(disconnect::INAPPROPRIATE_PROTOCOL, out),
+            Protocol::Protobuf => self.on_commands(protobuf::commands(frame), now, out),
+        }
+    }
+
+    fn on_commands(
+        &mut self,
+        commands: impl Iterator<Item = Result<(Command, usize), Malformed>>,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
+        let mut empty = true;
+        for decoded in commands {
+            empty = false;
+            match decoded {
+                Ok((command, bytes)) => self.on_command(command, bytes, now, out),
+                Err(Malformed) => self.close(disconnect::BAD_REQUEST, out),
+            }
+            if self.is_closed() {
+                return;
+            }
+        }
+        if empty {
+            self.close(disconnect::BAD_REQUEST, out);
         }
     }
 
@@ -293,37 +164,36 @@ impl Session {
         }
     }
 
-    fn on_line(&mut self, line: &str, now: Now, out: &mut Vec<Effect>) {
+    fn on_command(&mut self, command: Command, bytes: usize, now: Now, out: &mut Vec<Effect>) {
+        let bytes_max = self.rules.options.queue_bytes_max;
+        let pong = command.is_pong();
         match &mut self.state {
             State::Closed => return,
-            State::Connecting { held, .. } if held.len() < HELD_LINES_MAX => {
-                held.push(line.into());
-                return;
+            State::Connecting { held, held_bytes, .. } => {
+                *held_bytes = held_bytes.saturating_add(bytes);
+                if held.len() >= HELD_COMMANDS_MAX || *held_bytes > bytes_max {
+                    return self.close(disconnect::BAD_REQUEST, out);
+                }
+                return held.push(command);
             }
-            State::Connecting { .. } => return self.close(disconnect::BAD_REQUEST, out),
             State::New | State::Connected | State::Refused => {}
         }
-        let Ok(command) = serde_json::from_str::<Command<'_>>(line) else {
-            return self.close(disconnect::BAD_REQUEST, out);
-        };
-        match self.state {
-            State::New if command.id > 0 && command.connect.is_some() => {
-                self.connect(command, now, out)
+        match (&self.state, command.request) {
+            (State::New, Request::Connect(request)) if command.id > 0 => {
+                self.connect(command.id, request, now, out)
             }
-            State::Connected if command.is_pong() => self.pong(now, out),
-            State::Connected if command.send.is_some() => {
-                self.close(disconnect::NOT_AVAILABLE, out)
-            }
-            State::Connected if command.id > 0 && command.connect.is_none() => {
-                self.command(command, now, out)
+            (State::Connected, _) if pong => self.pong(now, out),
+            (State::Connected, Request::Send) => self.close(disconnect::NOT_AVAILABLE, out),
+            (State::Connected, Request::Connect(_)) => self.close(disconnect::BAD_REQUEST, out),
+            (State::Connected, request) if command.id > 0 => {
+                self.command(command.id, request, now, out)
             }
             _ => self.close(disconnect::BAD_REQUEST, out),
         }
     }
 
-    fn command(&mut self, command: Command<'_>, now: Now, out: &mut Vec<Effect>) {
-        let id = command.id;
-        if let Err(denial) = self.spend(now).and_then(|()| self.dispatch(command, now, out)) {
+    fn command(&mut self, id: u32, request: Request, now: Now, out: &mut Vec<Effect>) {
+        if let Err(denial) = self.spend(now).and_then(|()| self.dispatch(id, request, now, out)) {
             match denial {
                 Denial::Reply(error) => self.refuse(id, error, out),
                 Denial::Close(why) => self.close(why, out),
@@ -355,39 +225,55 @@ impl Session {
 
     fn dispatch(
         &mut self,
-        command: Command<'_>,
+        id: u32,
+        request: Request,
         now: Now,
         out: &mut Vec<Effect>,
     ) -> Result<(), Denial> {
-        let id = command.id;
-        if let Some(request) = command.subscribe {
-            self.subscribe(id, request, now, out)
-        } else if let Some(request) = command.unsubscribe {
-            self.unsubscribe(id, &request.channel, out)
-        } else if let Some(request) = command.publish {
-            self.publish(id, &request, out)
-        } else if let Some(request) = command.history {
-            self.history(id, request, out)
-        } else if let Some(request) = command.refresh {
-            self.refresh(id, &request.token, now, out)
-        } else if let Some(request) = command.sub_refresh {
-            self.sub_refresh(id, &request, now, out)
-        } else if let Some(request) = command.presence.or(command.presence_stats) {
-            self.rules.channel(&request.channel)?;
-            Err(error::NOT_AVAILABLE.into())
-        } else if command.rpc.is_some() {
-            Err(error::NOT_AVAILABLE.into())
-        } else if command.ping.is_some() {
-            out.push(Effect::Send(encode::empty(id, "ping")));
-            Ok(())
-        } else {
-            Err(error::METHOD_NOT_FOUND.into())
+        match request {
+            Request::Subscribe(request) => self.subscribe(id, request, now, out),
+            Request::Unsubscribe(channel) => self.unsubscribe(id, &channel, out),
+            Request::Publish(request) => self.publish(id, request, out),
+            Request::History(request) => self.history(id, request, out),
+            Request::Refresh(token) => self.refresh(id, &token, now, out),
+            Request::SubRefresh(request) => self.sub_refresh(id, &request, now, out),
+            Request::Rpc(request) => self.rpc(id, request, out),
+            Request::Presence(channel) | Request::PresenceStats(channel) => {
+                self.rules.channel(&channel)?;
+                Err(error::NOT_AVAILABLE.into())
+            }
+            Request::Ping => {
+                out.push(Effect::Send(encode::plain(self.protocol, id, Plain::Ping)));
+                Ok(())
+            }
+            Request::None => Err(error::METHOD_NOT_FOUND.into()),
+            // Answered before by closing the connection.
+            Request::Connect(_) | Request::Send => Err(Denial::Close(disconnect::BAD_REQUEST)),
+        }
+    }
+
+    /// Sends an answer; one that this client cannot be given ends the connection.
+    fn answer(&mut self, answer: Result<Encoded, NotJson>, out: &mut Vec<Effect>) {
+        match answer {
+            Ok(encoded) => out.push(Effect::Send(encoded)),
+            Err(NotJson) => self.close(disconnect::INAPPROPRIATE_PROTOCOL, out),
+        }
+    }
+
+    /// Sends a publication, likewise.
+    fn push(&mut self, publication: Arc<Published>, out: &mut Vec<Effect>) {
+        if self.is_closed() {
+            return;
+        }
+        match publication.push(self.protocol) {
+            Some(encoded) => out.push(Effect::Push(publication, encoded)),
+            None => self.close(disconnect::INAPPROPRIATE_PROTOCOL, out),
         }
     }
 
     fn refuse(&mut self, id: u32, error: ReplyError, out: &mut Vec<Effect>) {
         out.push(Effect::Report(Report::Refused(error.code)));
-        out.push(Effect::Send(encode::error(id, error)));
+        out.push(Effect::Send(encode::error(self.protocol, id, error)));
     }
 
     /// Room for one more operation, or the answer that there is none.
@@ -414,7 +300,9 @@ impl Session {
             Done::Published(id, result) => {
                 self.operations = self.operations.saturating_sub(1);
                 match result {
-                    Ok(()) => out.push(Effect::Send(encode::empty(id, "publish"))),
+                    Ok(()) => {
+                        out.push(Effect::Send(encode::plain(self.protocol, id, Plain::Publish)))
+                    }
                     Err(error) => self.refuse(id, error, out),
                 }
             }
@@ -422,13 +310,13 @@ impl Session {
                 self.operations = self.operations.saturating_sub(1);
                 match result {
                     Ok(found) => {
-                        let reply =
-                            encode::history(id, &found.publications, found.top, &found.epoch);
-                        out.push(Effect::Send(reply));
+                        let (list, top, epoch) = (&found.publications, found.top, &found.epoch);
+                        self.answer(encode::history(self.protocol, id, list, top, epoch), out);
                     }
                     Err(error) => self.refuse(id, error, out),
                 }
             }
+            Done::Called(id, result) => self.called(id, result, out),
         }
     }
 }

@@ -4,27 +4,32 @@
 //!
 //! All that is ready is written before one flush, several messages to a frame: the system call is what
 //! sending costs. While a write waits for a slow client its mailbox fills, and at the limit the connection
-//! is cut. Operations of a session run one after the other, as the session asked for them.
+//! is cut. Operations of a session run one after the other, as the session asked for them; calls of services
+//! run beside them, because a slow service must not hold up a subscription.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use campana_bus::clock;
+use bytes::{Bytes, BytesMut};
 use campana_bus::headers::CLIENT_INFO;
 use campana_bus::ids::{ClientId, MessageId};
 use campana_bus::publish::{Outgoing, PublishError};
+use campana_bus::{HeaderMap, clock, headers, observe};
 use futures::future::{BoxFuture, join_all};
-use futures::{FutureExt as _, SinkExt as _};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite;
 
 use crate::codes::{Disconnect, ReplyError, disconnect, error};
+use crate::encode::Encoded;
 use crate::mailbox::{Mailbox, Push};
 use crate::metrics;
+use crate::proto::Protocol;
 use crate::publication::Published;
 use crate::server::Node;
-use crate::session::{Done, Effect, Operation, Publish, Session};
+use crate::session::{Call, Done, Effect, Operation, Publish, Session};
 
 /// Messages of one WebSocket frame.
 const FRAME_MESSAGES_MAX: usize = 16;
@@ -32,19 +37,29 @@ const FRAME_MESSAGES_MAX: usize = 16;
 const JOIN_BYTES_MAX: usize = 8 * 1024;
 /// Buffers up to this many entries are kept.
 const KEPT_ENTRIES_MAX: usize = 16;
+/// Header of a call: the tenant of the client that calls. Who the client is stands in [`CLIENT_INFO`].
+const TENANT: &str = "Campana-Tenant";
 /// How long the client may take to answer the closing frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves one connection until it ends.
-pub(crate) async fn run(socket: WebSocket, node: Arc<Node>, number: u64) {
+pub(crate) async fn run(socket: WebSocket, node: Arc<Node>, protocol: Protocol, number: u64) {
     let mailbox = Arc::new(Mailbox::new(node.rules.options.queue_bytes_max));
     node.register(number, &mailbox);
     metrics::opened();
     let client = ClientId::fresh().to_string();
     let first_ping = first_ping_ms(&client, node.rules.options.ping_interval_ms);
-    let session = Session::new(Arc::clone(&node.rules), &client, node.now(), first_ping);
-    let mut shell =
-        Shell { socket, session, mailbox, node, queue: VecDeque::new(), effects: Vec::new() };
+    let rules = Arc::clone(&node.rules);
+    let session = Session::new(rules, protocol, &client, node.now(), first_ping);
+    let mut shell = Shell {
+        socket,
+        session,
+        mailbox,
+        node,
+        queue: VecDeque::new(),
+        calls: None,
+        effects: Vec::new(),
+    };
     let end = shell.serve().await;
     shell.leave();
     metrics::closed(end);
@@ -67,21 +82,20 @@ struct Shell {
     node: Arc<Node>,
     /// Operations that wait for the one that runs.
     queue: VecDeque<Operation>,
+    /// Calls that wait for their answers; made with the first one, because most clients never call.
+    calls: Option<FuturesUnordered<BoxFuture<'static, Done>>>,
     effects: Vec<Effect>,
 }
 
-/// A line to write, and the publication behind it if it is a live one.
-enum Line {
-    Reply(Utf8Bytes),
-    Push(Arc<Published>),
+/// A message to write, and the publication behind it if it is a live one.
+struct Line {
+    encoded: Encoded,
+    publication: Option<Arc<Published>>,
 }
 
 impl Line {
-    fn text(&self) -> &Utf8Bytes {
-        match self {
-            Self::Reply(text) => text,
-            Self::Push(publication) => &publication.push,
-        }
+    fn bytes(&self) -> usize {
+        self.encoded.len()
     }
 }
 
@@ -110,6 +124,9 @@ impl Shell {
                 () = self.mailbox.arrived() => self.on_pushes(&mut pushes),
                 done = finished(&mut current) => {
                     current = None;
+                    self.session.on_done(done, self.node.now(), &mut self.effects);
+                }
+                done = answered(&mut self.calls) => {
                     self.session.on_done(done, self.node.now(), &mut self.effects);
                 }
                 () = &mut timer => {
@@ -162,8 +179,8 @@ impl Shell {
             Some(Ok(Message::Text(text))) => {
                 self.session.on_text(text.as_str(), self.node.now(), &mut self.effects);
             }
-            Some(Ok(Message::Binary(_))) => {
-                self.session.close(disconnect::INAPPROPRIATE_PROTOCOL, &mut self.effects);
+            Some(Ok(Message::Binary(frame))) => {
+                self.session.on_binary(frame, self.node.now(), &mut self.effects);
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Close(_))) | None => return Some(disconnect::CONNECTION_CLOSED),
@@ -199,8 +216,15 @@ impl Shell {
         let mut end = None;
         for effect in self.effects.drain(..) {
             match effect {
-                Effect::Send(text) => lines.push(Line::Reply(text)),
-                Effect::Push(publication) => lines.push(Line::Push(publication)),
+                Effect::Send(encoded) => lines.push(Line { encoded, publication: None }),
+                Effect::Push(publication, encoded) => {
+                    lines.push(Line { encoded, publication: Some(publication) })
+                }
+                Effect::Call(one) => {
+                    let node = Arc::clone(&self.node);
+                    let calls = self.calls.get_or_insert_default();
+                    calls.push(async move { call(&node, one).await }.boxed());
+                }
                 Effect::Run(operation) => self.queue.push_back(operation),
                 Effect::Report(report) => metrics::report(&report),
                 Effect::Close(why) => end = Some(why),
@@ -212,6 +236,7 @@ impl Shell {
         if lines.is_empty() || end == Some(disconnect::SLOW) {
             return end;
         }
+        let spans = spans(&lines);
         let limit = Duration::from_millis(self.node.rules.options.write_timeout_ms);
         let written = tokio::select! {
             biased;
@@ -221,7 +246,10 @@ impl Shell {
         };
         match written {
             Ok(()) => count(&lines),
-            Err(why) => end = end.or(Some(why)),
+            Err(why) => {
+                spans.iter().for_each(|span| observe::failed(span, why.label));
+                end = end.or(Some(why));
+            }
         }
         end
     }
@@ -263,6 +291,18 @@ async fn finished(current: &mut Option<BoxFuture<'static, Done>>) -> Done {
     }
 }
 
+/// The next answer to a call.
+async fn answered(calls: &mut Option<FuturesUnordered<BoxFuture<'static, Done>>>) -> Done {
+    let next = match calls {
+        Some(calls) => calls.next().await,
+        None => None,
+    };
+    match next {
+        Some(done) => done,
+        None => std::future::pending().await,
+    }
+}
+
 /// How to end a connection whose client breaks the WebSocket protocol; `None` if it is simply gone.
 fn broken(error: axum::Error) -> Option<Disconnect> {
     use tungstenite::Error;
@@ -276,45 +316,72 @@ fn broken(error: axum::Error) -> Option<Disconnect> {
     }
 }
 
-/// Writes all lines, several to a frame, and flushes once.
+/// Writes all messages, several to a frame, and flushes once.
 async fn write(socket: &mut WebSocket, lines: &[Line]) -> Result<(), axum::Error> {
     let mut rest = lines;
     while let [first, tail @ ..] = rest {
-        let mut bytes = first.text().as_str().len();
+        let mut bytes = first.bytes();
         let joined = tail.iter().take(FRAME_MESSAGES_MAX - 1).take_while(|line| {
-            bytes += line.text().as_str().len() + 1;
+            bytes += line.bytes() + 1;
             bytes <= JOIN_BYTES_MAX
         });
         let count = 1 + joined.count();
-        socket.feed(Message::Text(frame(&rest[..count]))).await?;
+        socket.feed(frame(&rest[..count])).await?;
         rest = &rest[count..];
     }
     socket.flush().await
 }
 
-/// One frame; a single line is shared, not copied.
-fn frame(lines: &[Line]) -> Utf8Bytes {
-    if let [one] = lines {
-        return one.text().clone();
+/// One frame; a single message is shared, not copied. All messages of a client are of one kind.
+fn frame(lines: &[Line]) -> Message {
+    let bytes = lines.iter().map(|line| line.bytes() + 1).sum();
+    match lines {
+        [Line { encoded: Encoded::Text(one), .. }] => Message::Text(one.clone()),
+        [Line { encoded: Encoded::Binary(one), .. }] => Message::Binary(one.clone()),
+        [Line { encoded: Encoded::Binary(_), .. }, ..] => {
+            let mut joined = BytesMut::with_capacity(bytes);
+            for line in lines {
+                if let Encoded::Binary(one) = &line.encoded {
+                    joined.extend_from_slice(one);
+                }
+            }
+            Message::Binary(joined.freeze())
+        }
+        _ => Message::Text(joined_text(lines, bytes)),
     }
-    let bytes = lines.iter().map(|line| line.text().as_str().len() + 1).sum();
+}
+
+fn joined_text(lines: &[Line], bytes: usize) -> Utf8Bytes {
     let mut text = String::with_capacity(bytes);
     for line in lines {
         if !text.is_empty() {
             text.push('\n');
         }
-        text.push_str(line.text().as_str());
+        if let Encoded::Text(one) = &line.encoded {
+            text.push_str(one.as_str());
+        }
     }
     text.into()
 }
 
+/// One span for each live publication of a trace, from here to the end of the write.
+fn spans(lines: &[Line]) -> Vec<tracing::Span> {
+    if !observe::enabled() {
+        return Vec::new();
+    }
+    let span = |line: &Line| {
+        let publication = line.publication.as_ref()?;
+        let (trace, key) = (publication.trace?, &publication.key);
+        Some(observe::pushing(trace, &key.subject, publication.offset, line.bytes()))
+    };
+    lines.iter().filter_map(span).collect()
+}
+
 fn count(lines: &[Line]) {
-    metrics::sent(lines.len(), lines.iter().map(|line| line.text().as_str().len()).sum());
+    metrics::sent(lines.len(), lines.iter().map(Line::bytes).sum());
     let now = clock::now();
-    for line in lines {
-        if let Line::Push(publication) = line {
-            metrics::pushed(publication, now);
-        }
+    for publication in lines.iter().filter_map(|line| line.publication.as_ref()) {
+        metrics::pushed(publication, now);
     }
 }
 
@@ -331,4 +398,19 @@ async fn publish(node: &Node, message: Publish) -> Result<(), ReplyError> {
             Err(error::INTERNAL)
         }
     }
+}
+
+/// Asks a service for a client. The client's headers are ours alone: it cannot pretend to be somebody.
+async fn call(node: &Node, call: Call) -> Done {
+    let mut head = HeaderMap::new();
+    headers::set(&mut head, CLIENT_INFO, &call.info);
+    headers::set(&mut head, TENANT, &call.tenant);
+    let result =
+        node.bus.call_raw(&call.service, &call.endpoint, head, call.data, call.timeout).await;
+    let answer: Result<Bytes, _> = result.map(|(_, answer)| answer).map_err(|why| {
+        // A service's own text may speak about people.
+        tracing::debug!(code = why.code(), service = call.service, "a client's call failed");
+        why.into()
+    });
+    Done::Called(call.command, answer)
 }

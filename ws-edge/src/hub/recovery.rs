@@ -13,7 +13,7 @@ use super::Inner;
 use super::channel::Channel;
 use crate::proto::Since;
 use crate::publication::{ChannelKey, Published};
-use crate::session::{LostReason, Page, Recovery};
+use crate::session::{Join, LostReason, Page, Recovery};
 
 /// Bytes of one page; the rest comes with the next.
 const PAGE_BYTES_MAX: usize = 512 * 1024;
@@ -34,10 +34,11 @@ pub(super) fn publish(key: &Arc<ChannelKey>, message: &StoredMessage) -> Arc<Pub
     ))
 }
 
-/// One page of the channel's messages after a position.
-async fn page(inner: &Inner, key: &Arc<ChannelKey>, after: u64) -> Result<Page, FetchError> {
+/// One page of the channel's messages after a position, and how many there are in all.
+async fn page(inner: &Inner, key: &Arc<ChannelKey>, after: u64) -> Result<(Page, u64), FetchError> {
     let limit = inner.options.recovery_page_messages;
     let found = inner.bus.fetch_after(CHANNELS, &key.subject, after, limit).await?;
+    let all = found.pending.saturating_add(found.messages.len() as u64);
     let mut page =
         Page { publications: Vec::with_capacity(found.messages.len()), more: found.pending > 0 };
     let mut bytes = 0;
@@ -49,22 +50,22 @@ async fn page(inner: &Inner, key: &Arc<ChannelKey>, after: u64) -> Result<Page, 
         }
         page.publications.push(publish(key, message));
     }
-    Ok(page)
+    Ok((page, all))
 }
 
-/// One page; if it is the last one, the channel's messages are in it at least up to `at_least`. `None` if
-/// the stream no longer has them.
+/// One page, and how many messages there are in all; if it is the last one, the channel's messages are in it
+/// at least up to `at_least`. `None` if the stream no longer has them.
 pub(super) async fn next_page(
     inner: &Inner,
     key: &Arc<ChannelKey>,
     after: u64,
     at_least: u64,
-) -> Result<Option<Page>, FetchError> {
+) -> Result<Option<(Page, u64)>, FetchError> {
     for _ in 0..LAG_TRIES {
-        let page = page(inner, key, after).await?;
+        let (page, all) = page(inner, key, after).await?;
         let reached = page.publications.last().map_or(after, |last| last.offset);
         if page.more || reached >= at_least {
-            return Ok(Some(page));
+            return Ok(Some((page, all)));
         }
         tokio::time::sleep(LAG_PAUSE).await;
     }
@@ -79,7 +80,7 @@ pub(super) async fn next_page(
 /// What a client missed after `since`; `position` is the channel's last message.
 pub(super) async fn recover(
     inner: &Inner,
-    key: &Arc<ChannelKey>,
+    join: &Join,
     since: &Since,
     position: u64,
     stream: &StreamPosition,
@@ -87,9 +88,13 @@ pub(super) async fn recover(
     if !since.epoch.is_empty() && since.epoch != stream.epoch {
         return Ok(Recovery::Lost(LostReason::Epoch));
     }
-    let Some(page) = next_page(inner, key, since.offset, position).await? else {
+    let key = &join.key;
+    let Some((page, all)) = next_page(inner, key, since.offset, position).await? else {
         return Ok(Recovery::Lost(LostReason::Gap));
     };
+    if all > join.reach as u64 {
+        return Ok(Recovery::Lost(LostReason::Gap));
+    }
     let nothing_missed = page.publications.is_empty() && position > 0;
     if (nothing_missed && (position..=stream.last.max(position)).contains(&since.offset))
         || is_recoverable(inner, key, since.offset, position).await?
@@ -186,7 +191,7 @@ async fn step(
     checked: &mut bool,
 ) -> Result<Step, FetchError> {
     let position = channel.position();
-    let page = page(inner, &channel.key, position).await?;
+    let (page, _) = page(inner, &channel.key, position).await?;
     if !page.publications.is_empty() && !*checked {
         if !is_recoverable(inner, &channel.key, position, 0).await? {
             return Ok(Step::Gone);

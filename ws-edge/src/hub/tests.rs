@@ -42,7 +42,7 @@ impl Fixture {
     async fn join(&self, key: &Arc<ChannelKey>, since: Option<u64>) -> (Arc<Mailbox>, Joined) {
         let mailbox = Arc::new(Mailbox::new(1 << 20));
         let since = since.map(|offset| Since { offset, epoch: String::new() });
-        let join = Join { ticket: 1, key: Arc::clone(key), since };
+        let join = Join { ticket: 1, key: Arc::clone(key), since, reach: usize::MAX };
         let joined = self.hub.join(&join, &mailbox).await.unwrap();
         (mailbox, joined)
     }
@@ -142,12 +142,16 @@ async fn what_was_missed_is_found_or_known_to_be_gone() {
     assert!(matches!(joined.recovery, Recovery::Lost(LostReason::Gap)));
     let mailbox = Arc::new(Mailbox::new(1 << 20));
     let since = Some(Since { offset: 1, epoch: "_".to_owned() });
-    let joined = fixture
-        .hub
-        .join(&Join { ticket: 1, key: Arc::clone(&room), since }, &mailbox)
-        .await
-        .unwrap();
+    let join = Join { ticket: 1, key: Arc::clone(&room), since, reach: usize::MAX };
+    let joined = fixture.hub.join(&join, &mailbox).await.unwrap();
     assert!(matches!(joined.recovery, Recovery::Lost(LostReason::Epoch)));
+    // Who missed more than the namespace lets clients read back has lost its position.
+    for (reach, lost) in [(20, false), (19, true)] {
+        let since = Some(Since { offset: stored[4], epoch: String::new() });
+        let join = Join { ticket: 1, key: Arc::clone(&room), since, reach };
+        let joined = fixture.hub.join(&join, &mailbox).await.unwrap();
+        assert_eq!(matches!(joined.recovery, Recovery::Lost(LostReason::Gap)), lost, "{reach}");
+    }
     // The stream forgets the oldest messages of a channel beyond its limit.
     let kept = u64::try_from(TopologyOptions::default().channel_history).unwrap();
     let busy = key("t", "room:busy");

@@ -1,24 +1,23 @@
-//! Commands that are neither connect nor about subscriptions: publish, history, refresh.
+//! Commands that are neither connect nor about subscriptions nor calls: publish, history, refresh.
 //! Reads: requests. Writes: effects. Never: lets a client publish or read where the namespace does not.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use campana_identity::TokenError;
 
 use super::timers::moment;
 use super::{Effect, History, Now, Operation, Publish, Session};
 use crate::codes::{disconnect, error};
 use crate::encode;
-use crate::proto::{HistoryRequest, PublishRequest};
+use crate::proto::{HistoryRequest, PublishRequest, json};
 use crate::publication::ChannelKey;
-use crate::rules::{Denial, Rules};
+use crate::rules::{Denial, Identity, Rules};
 
 impl Session {
     pub(super) fn publish(
         &mut self,
         id: u32,
-        request: &PublishRequest<'_>,
+        request: PublishRequest,
         out: &mut Vec<Effect>,
     ) -> Result<(), Denial> {
         let Some(who) = &self.who else {
@@ -27,30 +26,35 @@ impl Session {
         let (channel, namespace) = self.rules.channel(&request.channel)?;
         let subscribed = self.find(&request.channel);
         Rules::publish(who, &channel, namespace, subscribed.is_some())?;
-        let data = request
-            .data
-            .map(|raw| raw.get())
-            .filter(|data| *data != "null")
-            .ok_or(error::BAD_REQUEST)?;
+        if request.special {
+            return Err(error::NOT_AVAILABLE.into());
+        }
+        let data = request.data;
+        if data.is_empty() || !(namespace.binary || json::is_json(&data)) {
+            return Err(error::BAD_REQUEST.into());
+        }
+        let chan_info = subscribed.and_then(|at| self.subscriptions[at].info.as_deref());
+        let info = self.client_info(who, chan_info);
+        let key = Arc::new(ChannelKey::new(who.tenant.as_str(), channel));
+        self.reserve()?;
+        out.push(Effect::Run(Operation::Publish(Publish { command: id, key, data, info })));
+        Ok(())
+    }
+
+    /// What others see of this client, as JSON on one line.
+    pub(super) fn client_info(&self, who: &Identity, chan_info: Option<&str>) -> String {
         let mut info = format!(
             "{{\"user\":{},\"client\":{}",
             encode::string(&who.user),
             encode::string(&self.client)
         );
-        if let Some(json) = &who.info {
-            info.push_str(",\"conn_info\":");
-            info.push_str(json);
-        }
-        if let Some(json) = subscribed.and_then(|at| self.subscriptions[at].info.as_deref()) {
-            info.push_str(",\"chan_info\":");
-            info.push_str(json);
+        for (name, json) in [("conn_info", who.info.as_deref()), ("chan_info", chan_info)] {
+            if let Some(json) = json {
+                info.push_str(&format!(",\"{name}\":{}", encode::single_line(json)));
+            }
         }
         info.push('}');
-        let key = Arc::new(ChannelKey::new(who.tenant.as_str(), channel));
-        let data = Bytes::copy_from_slice(data.as_bytes());
-        self.reserve()?;
-        out.push(Effect::Run(Operation::Publish(Publish { command: id, key, data, info })));
-        Ok(())
+        info
     }
 
     pub(super) fn history(
@@ -108,8 +112,7 @@ impl Session {
             return Err(Denial::Close(disconnect::INVALID_TOKEN));
         }
         let left = claims.expires_at.map(|at| at.saturating_sub(now.unix));
-        let reply =
-            encode::refreshed(id, "refresh", Some((&self.client, &self.rules.version)), left);
+        let reply = encode::refreshed(self.protocol, id, &self.client, &self.rules.version, left);
         self.timers.expires_at = moment(claims.expires_at, now);
         out.push(Effect::Send(reply));
         Ok(())

@@ -2,7 +2,7 @@
 //! Reads: a token and hints where the client stands. Writes: effects.
 //! Never: takes a channel or a tenant from anything but the token.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use campana_bus::subjects::ChannelName;
@@ -13,16 +13,18 @@ use super::timers::moment;
 use super::{Effect, Join, Joined, Now, Operation, Report, Session, State};
 use crate::codes::{disconnect, error};
 use crate::encode::ConnectResult;
-use crate::proto::{Command, Since, Standing};
+use crate::proto::{ConnectRequest, Since, Standing};
 use crate::publication::ChannelKey;
 use crate::rules::{Denial, Identity};
 
 impl Session {
-    pub(super) fn connect(&mut self, command: Command<'_>, now: Now, out: &mut Vec<Effect>) {
-        let id = command.id;
-        let Some(request) = command.connect else {
-            return;
-        };
+    pub(super) fn connect(
+        &mut self,
+        id: u32,
+        request: ConnectRequest,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         if request.token.is_empty() {
             return self.close(disconnect::BAD_REQUEST, out);
         }
@@ -42,7 +44,7 @@ impl Session {
                     tenant: claims.tenant,
                     info: claims.info,
                 }));
-                self.state = State::Connecting { command: id, held: Vec::new() };
+                self.state = State::Connecting { command: id, held: Vec::new(), held_bytes: 0 };
                 self.operations += 1;
                 out.push(Effect::Run(Operation::Join(joins)));
             }
@@ -65,7 +67,7 @@ impl Session {
     fn server_side(
         &mut self,
         claims: &ConnectionClaims,
-        standings: &HashMap<String, Standing>,
+        standings: &BTreeMap<String, Standing>,
     ) -> Result<Vec<Join>, Denial> {
         let inbox = ChannelName::inbox(&claims.user)
             .map_err(|_| Denial::Close(disconnect::INVALID_TOKEN))?;
@@ -92,7 +94,8 @@ impl Session {
                 subscription.info = options.info.as_deref().map(Into::into);
                 subscription.data = options.data.as_deref().map(Into::into);
             }
-            joins.push(Join { ticket: subscription.ticket, key, since });
+            let (ticket, reach) = (subscription.ticket, namespace.history_size);
+            joins.push(Join { ticket, key, since, reach });
             self.subscriptions.push(subscription);
         }
         Ok(joins)
@@ -105,29 +108,26 @@ impl Session {
         now: Now,
         out: &mut Vec<Effect>,
     ) {
-        let State::Connecting { command, held } = &mut self.state else {
+        let State::Connecting { command, held, .. } = &mut self.state else {
             return;
         };
         let (command, held) = (*command, std::mem::take(held));
-        let mut subs = Vec::with_capacity(results.len());
-        let mut releases = Vec::with_capacity(results.len());
         if results.iter().any(|(_, result)| result.is_err()) {
             return self.close(disconnect::SERVER_ERROR, out);
         }
-        for (ticket, joined) in
-            results.into_iter().filter_map(|(ticket, result)| Some((ticket, result.ok()?)))
-        {
-            let Some(at) = self.subscriptions.iter().position(|one| one.ticket == ticket) else {
-                continue;
-            };
-            let mut encoded = String::new();
-            self.result(at, &joined, out).write(&mut encoded);
-            subs.push((self.subscriptions[at].key.name.as_str().to_owned(), encoded));
-            releases.push((ticket, super::subscribe::reached(&joined)));
-        }
+        let joined: Vec<(u32, Joined)> = results
+            .into_iter()
+            .filter_map(|(ticket, result)| Some((ticket, result.ok()?)))
+            .collect();
         let expires = self.timers.expires_at;
         let ttl = (expires != super::timers::NEVER)
             .then(|| i64::try_from(expires.saturating_sub(now.ms) / 1_000).unwrap_or(i64::MAX));
+        let mut subs = Vec::with_capacity(joined.len());
+        for (ticket, one) in &joined {
+            if let Some(at) = self.subscriptions.iter().position(|one| one.ticket == *ticket) {
+                subs.push((self.subscriptions[at].key.name.as_str(), self.result(at, one, out)));
+            }
+        }
         let reply = ConnectResult {
             client: &self.client,
             version: &self.rules.version,
@@ -135,16 +135,17 @@ impl Session {
             ping_seconds: self.rules.options.ping_interval_ms.div_ceil(1_000),
             subs: &subs,
         }
-        .reply(command);
+        .reply(self.protocol, command);
         self.state = State::Connected;
         self.timers.connected(now);
-        out.push(Effect::Report(Report::Connected));
-        out.push(Effect::Send(reply));
-        for (ticket, (cursor, more)) in releases {
-            self.release(ticket, cursor, more, out);
+        out.push(Effect::Report(Report::Connected(self.protocol)));
+        self.answer(reply, out);
+        for (ticket, one) in &joined {
+            let (cursor, more) = super::subscribe::reached(one);
+            self.release(*ticket, cursor, more, out);
         }
-        for line in held {
-            self.on_line(&line, now, out);
+        for command in held {
+            self.on_command(command, 0, now, out);
         }
     }
 

@@ -8,13 +8,13 @@ use super::subscription::{Phase, Subscription};
 use super::timers::moment;
 use super::{Effect, Join, Joined, More, Now, Operation, Page, Recovery, Report, Session, State};
 use crate::codes::{Unsubscribe, disconnect, error, unsubscribe};
-use crate::encode::{self, SubscribeResult};
+use crate::encode::{self, Plain, SubscribeResult};
 use crate::proto::{Since, SubRefreshRequest, SubscribeRequest};
 use crate::publication::{ChannelKey, Published};
 use crate::rules::Denial;
 
 /// Flag of a subscribe request: answer with an error rather than with a hole.
-const REJECT_UNRECOVERED: u64 = 2;
+const REJECT_UNRECOVERED: i64 = 2;
 
 /// Up to where a client is after the answer to its subscription, and whether more pages follow.
 pub(super) fn reached(joined: &Joined) -> (u64, bool) {
@@ -38,6 +38,9 @@ impl Session {
             return Err(Denial::Close(disconnect::BAD_REQUEST));
         };
         let (channel, namespace) = self.rules.channel(&request.channel)?;
+        if request.special {
+            return Err(error::NOT_AVAILABLE.into());
+        }
         if self.find(&request.channel).is_some() {
             return Err(error::ALREADY_SUBSCRIBED.into());
         }
@@ -53,8 +56,10 @@ impl Session {
             now.unix,
         )?;
         let key = Arc::new(ChannelKey::new(who.tenant.as_str(), channel));
-        let recovers = namespace.recovers() && request.recover;
-        let since = recovers.then_some(Since { offset: request.offset, epoch: request.epoch });
+        let standing = request.standing;
+        let recovers = namespace.recovers() && standing.recover;
+        let reach = namespace.history_size;
+        let since = recovers.then_some(Since { offset: standing.offset, epoch: standing.epoch });
         self.reserve()?;
         let mut subscription = Subscription::new(Arc::clone(&key), self.ticket());
         subscription.command = Some(id);
@@ -66,6 +71,7 @@ impl Session {
             ticket: subscription.ticket,
             key,
             since,
+            reach,
         }])));
         self.subscriptions.push(subscription);
         Ok(())
@@ -86,6 +92,9 @@ impl Session {
             return self.connected(results, now, out);
         }
         for (ticket, result) in results {
+            if self.is_closed() {
+                return;
+            }
             // The client may have unsubscribed meanwhile.
             let Some(at) = self.subscriptions.iter().position(|one| one.ticket == ticket) else {
                 continue;
@@ -100,8 +109,8 @@ impl Session {
                     self.drop_subscription(at, id, error::UNRECOVERABLE_POSITION, out);
                 }
                 Ok(joined) => {
-                    let reply = self.result(at, &joined, out).reply(id);
-                    out.push(Effect::Send(reply));
+                    let reply = self.result(at, &joined, out).reply(self.protocol, id);
+                    self.answer(reply, out);
                     let (cursor, more) = reached(&joined);
                     self.release(ticket, cursor, more, out);
                 }
@@ -158,11 +167,14 @@ impl Session {
 
     /// Everything up to `cursor` is out: asks for the next page, or lets the live ones go.
     pub(super) fn release(&mut self, ticket: u32, cursor: u64, more: bool, out: &mut Vec<Effect>) {
+        if self.is_closed() {
+            return;
+        }
         let Some(one) = self.subscriptions.iter_mut().find(|one| one.ticket == ticket) else {
             return;
         };
         match one.caught_up(cursor, more) {
-            Ok(waited) => out.extend(waited.into_iter().map(Effect::Push)),
+            Ok(waited) => waited.into_iter().for_each(|one| self.push(one, out)),
             Err(at_least) => {
                 let key = Arc::clone(&one.key);
                 out.push(Effect::Run(Operation::More(More {
@@ -189,7 +201,7 @@ impl Session {
         for publication in page.publications {
             if publication.offset > cursor {
                 cursor = publication.offset;
-                out.push(Effect::Push(publication));
+                self.push(publication, out);
             }
         }
         self.release(ticket, cursor, page.more, out);
@@ -207,7 +219,7 @@ impl Session {
         if let Some(one) = self.subscriptions.iter_mut().find(|one| same(&one.key))
             && one.accept(&publication, bytes_max)
         {
-            out.push(Effect::Push(publication));
+            self.push(publication, out);
         }
     }
 
@@ -235,7 +247,8 @@ impl Session {
         }
         let subscription = self.subscriptions.swap_remove(at);
         out.push(Effect::Report(Report::Unsubscribed(Arc::clone(&subscription.key))));
-        out.push(Effect::Send(encode::unsubscribe_push(subscription.key.name.as_str(), why)));
+        let name = subscription.key.name.as_str();
+        out.push(Effect::Send(encode::unsubscribe_push(self.protocol, name, why)));
         out.push(Effect::Run(Operation::Leave(subscription.key)));
     }
 
@@ -256,7 +269,7 @@ impl Session {
             }
             out.push(Effect::Run(Operation::Leave(subscription.key)));
         }
-        out.push(Effect::Send(encode::empty(id, "unsubscribe")));
+        out.push(Effect::Send(encode::plain(self.protocol, id, Plain::Unsubscribe)));
         Ok(())
     }
 
@@ -270,17 +283,21 @@ impl Session {
         let Some(who) = &self.who else {
             return Err(Denial::Close(disconnect::BAD_REQUEST));
         };
-        let at = self.find(&request.channel).ok_or(error::PERMISSION_DENIED)?;
-        let grant = self.rules.subscription_token(
-            who,
-            &self.client,
-            &request.channel,
-            &request.token,
-            now.unix,
-        )?;
+        if request.kind != 0 {
+            return Err(error::NOT_AVAILABLE.into());
+        }
+        // Old clients forget the channel; their token names it.
+        let named = request.channel.is_empty();
+        let channel = match named {
+            true => self.rules.token_channel(&request.token, now.unix).unwrap_or_default(),
+            false => request.channel.clone(),
+        };
+        let at = self.find(&channel).ok_or(error::PERMISSION_DENIED)?;
+        let grant =
+            self.rules.subscription_token(who, &self.client, &channel, &request.token, now.unix)?;
         let left = grant.expires_at.map(|at| at.saturating_sub(now.unix));
         self.subscriptions[at].expires_at = moment(grant.expires_at, now);
-        out.push(Effect::Send(encode::refreshed(id, "sub_refresh", None, left)));
+        out.push(Effect::Send(encode::sub_refreshed(self.protocol, id, left)));
         Ok(())
     }
 }

@@ -5,13 +5,17 @@ use campana_bus::subjects::ChannelName;
 use campana_identity::{ConnectionSpec, TokenKeys};
 use serde_json::{Value, json};
 
+mod calls;
 mod commands;
 mod ends;
 mod order;
+mod protocols;
 mod recovery;
+mod wire;
 
 use super::*;
-use crate::options::{EdgeOptions, NamespaceOptions, PublishAccess, SubscribeAccess};
+use crate::options::{EdgeOptions, NamespaceOptions, PublishAccess, RpcOptions, SubscribeAccess};
+use crate::proto::Since;
 
 const NOW: Now = Now { ms: 1_000, unix: 1_800_000_000 };
 
@@ -33,6 +37,10 @@ fn options() -> EdgeOptions {
     EdgeOptions {
         namespaces: vec![
             namespace("room", SubscribeAccess::Anyone, PublishAccess::Subscriber),
+            NamespaceOptions {
+                binary: true,
+                ..namespace("raw", SubscribeAccess::Anyone, PublishAccess::Anyone)
+            },
             namespace("vip", SubscribeAccess::Token, PublishAccess::Nobody),
             NamespaceOptions {
                 history_size: 0,
@@ -43,32 +51,45 @@ fn options() -> EdgeOptions {
     }
 }
 
-/// A session and the world around it: answers operations at once unless told to hold them.
+/// A session and the world around it: answers operations at once unless told to hold them. What is said and
+/// sent is JSON here, whatever goes over the wire.
 struct World {
+    protocol: Protocol,
     session: Session,
     now: Now,
     sent: Vec<Value>,
     closed: Option<u16>,
     waiting: Vec<Operation>,
+    calls: Vec<Call>,
     reports: Vec<Report>,
 }
 
 impl World {
     fn new(options: EdgeOptions) -> Self {
+        Self::speaking(Protocol::Json, options)
+    }
+
+    fn speaking(protocol: Protocol, options: EdgeOptions) -> Self {
         let rules = Arc::new(Rules::new(options, keys()));
-        let session = Session::new(rules, "cli_1", NOW, 15_000);
+        let session = Session::new(rules, protocol, "cli_1", NOW, 15_000);
         Self {
+            protocol,
             session,
             now: NOW,
             sent: Vec::new(),
             closed: None,
             waiting: Vec::new(),
+            calls: Vec::new(),
             reports: Vec::new(),
         }
     }
 
     fn connected() -> Self {
-        let mut world = Self::new(options());
+        Self::connected_by(Protocol::Json)
+    }
+
+    fn connected_by(protocol: Protocol) -> Self {
+        let mut world = Self::speaking(protocol, options());
         world.say(&json!({"id": 1, "connect": {"token": token(3_600)}}));
         world.answer();
         world.sent.clear();
@@ -79,10 +100,10 @@ impl World {
         for effect in effects {
             assert_eq!(self.closed, None, "{effect:?} after the close");
             match effect {
-                Effect::Send(text) => self.sent.push(serde_json::from_str(text.as_str()).unwrap()),
-                Effect::Push(publication) => {
-                    self.sent.push(serde_json::from_str(publication.push.as_str()).unwrap())
+                Effect::Send(encoded) | Effect::Push(_, encoded) => {
+                    self.sent.push(wire::reply(&encoded, self.protocol))
                 }
+                Effect::Call(call) => self.calls.push(call),
                 Effect::Run(operation) => self.waiting.push(operation),
                 Effect::Close(why) => self.closed = Some(why.code),
                 Effect::Report(report) => self.reports.push(report),
@@ -96,8 +117,25 @@ impl World {
         self.take(out);
     }
 
+    fn binary(&mut self, frame: Vec<u8>) {
+        let mut out = Vec::new();
+        self.session.on_binary(frame.into(), self.now, &mut out);
+        self.take(out);
+    }
+
+    /// As it is: mostly nonsense.
+    fn raw(&mut self, text: &str) {
+        match self.protocol {
+            Protocol::Json => self.text(text),
+            Protocol::Protobuf => self.binary(text.as_bytes().to_vec()),
+        }
+    }
+
     fn say(&mut self, command: &Value) {
-        self.text(&command.to_string());
+        match self.protocol {
+            Protocol::Json => self.text(&command.to_string()),
+            Protocol::Protobuf => self.binary(wire::command(command)),
+        }
     }
 
     fn done(&mut self, done: Done) {
@@ -157,8 +195,12 @@ fn fresh() -> Joined {
 }
 
 fn publication(channel: &str, offset: u64) -> Arc<Published> {
+    with_body(channel, offset, offset.to_string().as_bytes())
+}
+
+fn with_body(channel: &str, offset: u64, body: &[u8]) -> Arc<Published> {
     let key = Arc::new(ChannelKey::new("acme", ChannelName::parse(channel).unwrap()));
-    Arc::new(Published::new(&key, offset, None, offset.to_string().as_bytes(), None))
+    Arc::new(Published::new(&key, offset, None, body, None))
 }
 
 fn page(channel: &str, offsets: &[u64], more: bool) -> Page {

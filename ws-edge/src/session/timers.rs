@@ -79,7 +79,7 @@ impl Session {
             self.end_subscription(at, unsubscribe::EXPIRED, out);
         }
         if due(self.timers.ping_at) && !self.is_closed() {
-            out.push(Effect::Send(encode::PING.into()));
+            out.push(Effect::Send(encode::ping(self.protocol)));
             self.timers.ping_at = now.ms.saturating_add(self.rules.options.ping_interval_ms);
             self.timers.pong_by = now.ms.saturating_add(self.rules.options.pong_timeout_ms);
         }

@@ -105,7 +105,7 @@ async fn upgrades_are_refused_before_they_cost_anything() {
         }
     };
     assert_eq!(attempt(Some("https://evil.example"), "").await.0, 403);
-    assert_eq!(attempt(Some("https://app.example"), "?cf_protocol=protobuf").await.0, 400);
+    assert_eq!(attempt(Some("https://evil.example"), "?cf_protocol=protobuf").await.0, 403);
     let (status, _held) = attempt(Some("https://app.example"), "").await;
     assert_eq!(status, 101);
     assert_eq!(attempt(None, "").await.0, 503);

@@ -8,6 +8,8 @@
 )]
 
 mod bad_clients;
+mod calls;
 mod delivery;
 mod ends;
+mod protobuf;
 mod support;

@@ -113,8 +113,12 @@ proptest! {
     /// Whatever comes in whatever order: no panic, a subscription's answer before its publications, and
     /// every offset of a channel exactly once, in order.
     #[test]
-    fn no_sequence_of_events_breaks_the_order(events in prop::collection::vec(event(), 0..120)) {
-        let mut world = World::connected();
+    fn no_sequence_of_events_breaks_the_order(
+        events in prop::collection::vec(event(), 0..120),
+        protobuf in any::<bool>(),
+    ) {
+        let protocol = if protobuf { Protocol::Protobuf } else { Protocol::Json };
+        let mut world = World::connected_by(protocol);
         let mut tops: HashMap<String, u64> = HashMap::new();
         let mut id = 100;
         for event in events {
@@ -123,7 +127,7 @@ proptest! {
             }
             id += 1;
             match event {
-                Event::Say(text) => world.text(&text),
+                Event::Say(text) => world.raw(&text),
                 Event::Subscribe(channel, recover) => {
                     let name = format!("room:{channel}");
                     let offset = tops.get(&name).copied().unwrap_or(0) / 2;
