@@ -31,6 +31,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 
 use crate::clock::Micros;
+use crate::connect::Bus;
 use crate::publish::Part;
 use crate::trace::TraceParent;
 
@@ -302,6 +303,14 @@ impl<H: BatchHandler> BatchHandler for Arc<H> {
         (**self).handle(batch)
     }
     forward_on_dead!();
+}
+
+/// How long the end of a consumer waits for its last acknowledgements to leave the process.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// Sends the last acknowledgements; without a connection they are lost, and the server offers those messages again.
+async fn flush_acknowledgements(bus: &Bus) {
+    let _ = tokio::time::timeout(FLUSH_MAX, bus.client().flush()).await;
 }
 
 /// Why a consumer cannot run.

@@ -76,10 +76,20 @@ pub fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
+/// Up to so many headers are looked through one by one: for the map, the name would first be copied and hashed.
+const SCANNED_MAX: usize = 16;
+
 /// The first value of a header.
 #[must_use]
 pub fn get<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).map(HeaderValue::as_str)
+    if headers.len() > SCANNED_MAX {
+        return headers.get(name).map(HeaderValue::as_str);
+    }
+    let found = headers.iter().find(|(other, _)| {
+        let other: &str = (*other).as_ref();
+        other == name
+    });
+    found.and_then(|(_, values)| values.first()).map(HeaderValue::as_str)
 }
 
 /// The first value of a header whose name other writers may have spelt in another case.

@@ -59,7 +59,7 @@ pub fn set_messaging_parent(parent: MessagingParent) {
 
 tokio::task_local! {
     /// The context of the message that the current task handles.
-    static HANDLED: TraceParent;
+    static HANDLED: Option<TraceParent>;
 }
 
 /// Whether somebody wants spans.
@@ -73,7 +73,11 @@ pub fn enabled() -> bool {
 #[must_use]
 pub fn current() -> Option<TraceParent> {
     let span = if enabled() { context_of(&Span::current()) } else { None };
-    span.or_else(|| HANDLED.try_with(|trace| *trace).ok())
+    span.or_else(handled_here)
+}
+
+fn handled_here() -> Option<TraceParent> {
+    HANDLED.try_with(|trace| *trace).ok().flatten()
 }
 
 /// The same for something that begins here: a new trace, or `None` if the span of its publish begins one.
@@ -90,13 +94,13 @@ pub fn outgoing(trace: TraceParent) -> TraceParent {
 }
 
 /// Runs a future inside a span, and lets what it publishes know which trace it belongs to.
-pub async fn within<T>(span: Span, trace: Option<TraceParent>, work: impl Future<Output = T>) -> T {
-    match trace {
-        Some(trace) if span.is_none() => HANDLED.scope(trace, work).await,
-        Some(trace) => HANDLED.scope(trace, work.instrument(span)).await,
-        None if span.is_none() => work.await,
-        None => work.instrument(span).await,
-    }
+pub fn within<T>(
+    span: Span,
+    trace: Option<TraceParent>,
+    work: impl Future<Output = T>,
+) -> impl Future<Output = T> {
+    // One wrapping for all cases, because each more would make the task of every message larger.
+    HANDLED.scope(trace.or_else(handled_here), work.instrument(span))
 }
 
 /// Marks a span as failed, with a bounded class of the error.

@@ -174,6 +174,6 @@ pub async fn run_batches(
     // Boxed, because callers put this future into theirs.
     let (pulling, working) = (pull::run(bus, &spec, sink, &lifecycle), batches.run());
     let (result, ()) = tokio::join!(Box::pin(pulling), Box::pin(working));
-    let _ = bus.client().flush().await;
+    super::flush_acknowledgements(bus).await;
     result
 }

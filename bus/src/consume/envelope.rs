@@ -238,6 +238,6 @@ pub async fn run_envelopes(
     refuse_order(&spec, "envelopes")?;
     let sink = Arc::new(Envelopes { settler: Settler::new(bus, &spec), handler });
     let result = pull::run(bus, &spec, sink, &lifecycle).await;
-    let _ = bus.client().flush().await;
+    super::flush_acknowledgements(bus).await;
     result
 }

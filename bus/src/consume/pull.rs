@@ -4,10 +4,11 @@
 //! starts when it sends them.
 //!
 //! [`demand`] decides how much to ask for, [`status`] what the server's status messages mean, [`rate`] keeps
-//! the rate limit; [`hand`] runs what arrived. This file is the loop between them.
+//! the rate limit; [`hand`] runs what arrived, and [`pace`] decides where. This file is the loop between them.
 
 mod demand;
 mod hand;
+mod pace;
 mod pin;
 mod rate;
 mod status;

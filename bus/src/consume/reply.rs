@@ -21,16 +21,25 @@ pub(super) struct Delivered {
 /// newer form with domain and account in front and perhaps more behind.
 pub(super) fn parse(subject: &str) -> Option<Delivered> {
     let rest = subject.strip_prefix("$JS.ACK.")?;
-    let skipped = match rest.split('.').count() {
+    // One pass over the bytes: this runs for every message.
+    let (mut dots, mut count) = ([0; 8], 0);
+    for (at, _) in rest.bytes().enumerate().filter(|(_, byte)| *byte == b'.') {
+        if let Some(dot) = dots.get_mut(count) {
+            *dot = at;
+        }
+        count += 1;
+    }
+    let skipped = match count + 1 {
         7 => 2,
         9.. => 4,
         _ => return None,
     };
-    let mut tokens = rest.split('.').skip(skipped);
-    let delivered: u64 = tokens.next()?.parse().ok()?;
-    let sequence = tokens.next()?.parse().ok()?;
-    let _consumer_sequence: u64 = tokens.next()?.parse().ok()?;
-    let nanos: i64 = tokens.next()?.parse().ok()?;
+    // Between the dot before a token and the dot behind it; the last token of interest has one in both forms.
+    let token = |at: usize| rest.get(dots[at - 1] + 1..dots[at]);
+    let delivered: u64 = token(skipped)?.parse().ok()?;
+    let sequence = token(skipped + 1)?.parse().ok()?;
+    let _consumer_sequence: u64 = token(skipped + 2)?.parse().ok()?;
+    let nanos: i64 = token(skipped + 3)?.parse().ok()?;
     Some(Delivered {
         sequence,
         delivered: u32::try_from(delivered).unwrap_or(u32::MAX),

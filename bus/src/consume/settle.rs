@@ -2,17 +2,18 @@
 //! Reads: the message in hand. Writes: acknowledgements, scheduled copies, dead letters.
 //! Never: acknowledges a message before what replaces it is stored.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
 use tracing::{Instrument as _, Span};
 
 use super::decide::Decision;
-use super::reply::{self, Delivered};
 use super::failures::FirstFailures;
+use super::reply::{self, Delivered};
 use super::{ConsumerSpec, Failure, Meta};
 use crate::clock;
 use crate::connect::Bus;
@@ -35,7 +36,7 @@ pub(super) struct Incoming {
     pub delivered: u32,
     /// From its arrival to its settlement.
     pub span: Span,
-    arrived: std::time::Instant,
+    arrived: Instant,
     /// Why its handling failed last, for the log.
     failure: Mutex<Option<Failure>>,
     reply: Subject,
@@ -162,7 +163,8 @@ impl Settler {
         let result = match decision {
             Decision::Ack => {
                 self.failures.forget(message.meta.sequence);
-                self.answer(message, "+ACK").await.then_some("ack")
+                let (sent, at) = self.answer_timed(message, "+ACK").await;
+                return self.settled(message, if sent { "ack" } else { "ack_lost" }, None, at);
             }
             Decision::NakAfter(pause) => {
                 self.failures.note(message.meta.sequence, clock::now());
@@ -181,7 +183,7 @@ impl Settler {
                 Box::pin(self.park(message, class, &reason, &error, on_dead)).await
             }
         };
-        self.settled(message, result.unwrap_or("ack_lost"), dead)
+        self.settled(message, result.unwrap_or("ack_lost"), dead, clock::monotonic())
     }
 
     /// The metrics, the end of the span and the one log line of a settled message.
@@ -190,6 +192,7 @@ impl Settler {
         message: &Incoming,
         result: &'static str,
         dead: Option<(&'static str, String, String)>,
+        at: Instant,
     ) -> &'static str {
         self.meter.settled(result, message.meta.attempt);
         let noted = message.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -203,7 +206,7 @@ impl Settler {
             (_, None, Some(Failure::Defer { why, .. })) => ("defer", String::new(), why),
             (_, None, None) => ("not_stored", String::new(), String::new()),
         };
-        let took = message.arrived.elapsed();
+        let took = at.saturating_duration_since(message.arrived);
         let line = observe::Settled { result, class, reason: &reason, error: &error, took };
         observe::settled(&message.span, &message.meta, &line);
         result
@@ -281,7 +284,7 @@ impl Settler {
             return self.nak(message, STORE_FAILED_PAUSE).await.then_some("nak");
         }
         telemetry::dead_letter(&self.stream, &self.consumer, class);
-        self.answer(message, &format!("+TERM bus:{class}")).await.then_some("term")
+        self.answer(message, format!("+TERM bus:{class}")).await.then_some("term")
     }
 
     async fn not_stored(
@@ -299,7 +302,7 @@ impl Settler {
 
     /// Gives the message back; the server offers it again after the pause.
     pub async fn nak(&self, message: &Incoming, pause: Duration) -> bool {
-        self.answer(message, &format!("-NAK {{\"delay\": {}}}", pause.as_nanos())).await
+        self.answer(message, format!("-NAK {{\"delay\": {}}}", pause.as_nanos())).await
     }
 
     /// Tells the server that the handler is alive.
@@ -323,32 +326,37 @@ impl Settler {
 
     /// Sends an answer to the server and says whether it is on its way; a lost one is made good by the
     /// redelivery.
-    pub async fn answer(&self, message: &Incoming, text: &str) -> bool {
-        let operation = match text.as_bytes() {
+    pub async fn answer(&self, message: &Incoming, answer: impl Into<Bytes>) -> bool {
+        self.answer_timed(message, answer).await.0
+    }
+
+    /// The same, and says when, which saves reading the clock once more for every message.
+    async fn answer_timed(&self, message: &Incoming, answer: impl Into<Bytes>) -> (bool, Instant) {
+        let answer = answer.into();
+        let operation = match &answer[..] {
             [b'+', b'A', ..] => "ack",
             [b'-', ..] => "nak",
             [b'+', b'T', ..] => "term",
             _ => "",
         };
         let started = clock::monotonic();
-        let answer = Bytes::copy_from_slice(text.as_bytes());
-        let sending = self.bus.client().publish(message.reply.clone(), answer);
-        let sent = if operation.is_empty() || message.span.is_disabled() {
-            sending.await
+        let span = if operation.is_empty() {
+            Span::none()
         } else {
-            let span = observe::answering(&message.span, operation, &message.meta);
-            let sent = sending.instrument(span.clone()).await;
-            if sent.is_err() {
-                observe::failed(&span, "closed");
-            }
-            sent
+            observe::answering(&message.span, operation, &message.meta)
         };
-        self.meter.answered(operation, sent.is_ok(), started.elapsed());
+        let sending = self.bus.client().publish(message.reply.clone(), answer);
+        let sent = sending.instrument(span.clone()).await;
+        if sent.is_err() {
+            observe::failed(&span, "closed");
+        }
+        let ended = clock::monotonic();
+        self.meter.answered(operation, sent.is_ok(), ended.saturating_duration_since(started));
         if let Err(error) = &sent {
             // The server offers the message again after `ack_wait`; everything downstream is idempotent.
             tracing::debug!(consumer = %self.consumer, "acknowledgement not sent: {error}");
         }
-        sent.is_ok()
+        (sent.is_ok(), ended)
     }
 
     /// Runs a handler under its time-out, with heartbeats, and turns a panic into a retry.
@@ -362,33 +370,48 @@ impl Settler {
         let started = clock::monotonic();
         let (span, trace) = around(in_hand);
         let work = observe::within(span.clone(), trace, work);
-        let work =
-            std::panic::AssertUnwindSafe(tokio::time::timeout(self.spec.handler_timeout, work))
-                .catch_unwind();
+        let work = std::panic::AssertUnwindSafe(work).catch_unwind();
         tokio::pin!(work);
-        let mut beat = tokio::time::interval(self.spec.ack_wait / 3);
-        beat.reset();
-        let result = loop {
-            tokio::select! {
-                biased;
-                result = &mut work => break result,
-                _ = beat.tick() => for message in in_hand { self.progress(message).await; },
+        // Made when the handler has to wait: most are done before a timer pays.
+        let mut watch = None;
+        let result = poll_fn(|context| {
+            if let Poll::Ready(result) = work.as_mut().poll(context) {
+                return Poll::Ready(Some(result));
             }
-        };
+            let watch = watch.get_or_insert_with(|| Box::pin(self.watch(in_hand, started)));
+            watch.as_mut().poll(context).map(|()| None)
+        })
+        .await;
         let end = match &result {
-            Ok(Ok(_)) => "",
-            Ok(Err(_)) => "timeout",
-            Err(_) => "panic",
+            Some(Ok(_)) => "",
+            None => "timeout",
+            Some(Err(_)) => "panic",
         };
         self.meter.processed(end, started.elapsed());
         if !end.is_empty() {
             observe::failed(&span, end);
         }
         match result {
-            Ok(Ok(done)) => done,
-            Ok(Err(_)) => on_failure(Failure::retry("the handler took longer than its time-out")),
-            Err(panic) => {
+            Some(Ok(done)) => done,
+            None => on_failure(Failure::retry("the handler took longer than its time-out")),
+            Some(Err(panic)) => {
                 on_failure(Failure::retry(format!("the handler panicked: {}", panic_text(&*panic))))
+            }
+        }
+    }
+
+    /// Sends heartbeats until a handler that began at `started` has had its time.
+    async fn watch(&self, in_hand: &[&Incoming], started: Instant) {
+        let (passed, period) = (started.elapsed(), self.spec.ack_wait / 3);
+        let end = tokio::time::sleep(self.spec.handler_timeout.saturating_sub(passed));
+        tokio::pin!(end);
+        let mut beat = tokio::time::interval(period);
+        beat.reset_after(period.saturating_sub(passed));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut end => return,
+                _ = beat.tick() => for message in in_hand { self.progress(message).await; },
             }
         }
     }

@@ -106,6 +106,8 @@ impl<T: Send + 'static, H: Handler<T>> Single<T, H> {
             let decoded = (self.decode)(delivery.payload)?;
             self.handler.handle(decoded, delivery.meta).await
         });
+        // On the heap before it is wrapped: every wrapping would move it, and make room for it once more.
+        let work = Box::pin(work);
         let result = self.settler.guarded(&[message], work, Err).await;
         message.note(&result);
         result
@@ -172,7 +174,7 @@ async fn run_with<T: Send + 'static>(
         decode,
     });
     let result = pull::run(bus, &spec, sink, &lifecycle).await;
-    let _ = bus.client().flush().await;
+    super::flush_acknowledgements(bus).await;
     result
 }
 

@@ -257,3 +257,43 @@ async fn a_connection_that_is_closed_for_good_ends_everything_at_once() {
     assert!(started.elapsed() < PATIENCE / 4, "nothing waits for a connection that never comes");
     assert_eq!(bus.replies_waiting(), 0);
 }
+
+/// Long runs of quick handlers, so that messages begin in the loop, and then some of every other kind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quick_handlers_that_suddenly_wait_fail_or_panic_lose_nothing() {
+    let (_server, bus) = server().await;
+    publish_orders(&bus, 0..600).await;
+    let (send, mut handled) = mpsc::unbounded_channel();
+    let handler = consume::from_fn(move |order: Order, meta: Meta| {
+        let send = send.clone();
+        async move {
+            let odd = order.n % 100 >= 90 && meta.attempt == 1;
+            match order.n % 4 {
+                0 if odd => panic!("planned"),
+                1 if odd => return Err(consume::Failure::retry("planned")),
+                2 if odd => tokio::time::sleep(Duration::from_millis(20)).await,
+                _ => {}
+            }
+            send.send((order.n, meta.attempt)).unwrap();
+            Ok(())
+        }
+    });
+    let lifecycle = Lifecycle::new();
+    let (run_bus, stop) = (bus.clone(), lifecycle.clone());
+    let task = tokio::spawn(async move {
+        Box::pin(consume::run(&run_bus, spec("sudden"), handler, stop)).await
+    });
+    let mut attempts = std::collections::BTreeMap::new();
+    while attempts.len() < 600 {
+        let next = tokio::time::timeout(PATIENCE, handled.recv()).await.expect("a message");
+        let (n, attempt) = next.unwrap();
+        assert_eq!(attempts.insert(n, attempt), None, "{n} came twice");
+    }
+    for (n, attempt) in attempts {
+        let failed = n % 100 >= 90 && n % 4 < 2;
+        assert_eq!(attempt, 1 + u32::from(failed), "{n}");
+    }
+    lifecycle.soft.cancel();
+    tokio::time::timeout(PATIENCE, task).await.expect("a drain").unwrap().unwrap();
+    assert_eq!(info(&bus, "sudden").await.num_ack_pending, 0);
+}

@@ -63,16 +63,21 @@ async fn what_waits_for_its_time_can_be_made_due() {
     emit(&test, 0..3).await;
     let service = test.service(|bus, stop| async move {
         let handler = |_: Job, meta: Meta| async move {
-            if meta.attempt == 1 {
+            // Not by attempt: on a slow machine storing the copy can take a second one.
+            if !meta.subject.starts_with("_retry.") {
                 return Err(Failure::retry_after(Duration::from_secs(3_600), "in an hour"));
             }
             Ok(())
         };
         bus.consumer::<Job>("patient").run(handler, stop).await
     });
-    assert_eq!(test.drive("patient").await.unwrap().len(), 3, "replaced by scheduled copies");
+    let acked = async || {
+        let answers = test.drive("patient").await.unwrap();
+        answers.iter().filter(|one| one.how == Settled::Acked).count()
+    };
+    assert_eq!(acked().await, 3, "replaced by scheduled copies");
     assert_eq!(test.fire_now().await.unwrap(), 3);
-    assert_eq!(test.drive("patient").await.unwrap().len(), 6, "and handled when they came");
+    assert_eq!(acked().await, 6, "and handled when they came");
     assert_eq!(test.fire_now().await.unwrap(), 0);
     service.stop().await.unwrap();
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 /// The longest pause that an app may ask for.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
-/// How much of an app's answer is looked at; a longer body means nothing.
+/// Bytes of an app's answer; a longer one counts as no answer.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// What follows from an answer.

@@ -57,13 +57,20 @@ pub(crate) enum Silence {
     TooLong,
 }
 
+/// Whether the app is there, and how often it came: who was busy while it restarted still learns of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Presence {
+    up: bool,
+    arrivals: u64,
+}
+
 /// A handle on the app; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App {
     client: reqwest::Client,
     base: String,
     options: AppOptions,
-    up: watch::Sender<bool>,
+    presence: watch::Sender<Presence>,
 }
 
 impl App {
@@ -88,7 +95,7 @@ impl App {
             client,
             base: format!("http://{host}:{}", options.port),
             options: options.clone(),
-            up: watch::Sender::new(false),
+            presence: watch::Sender::default(),
         })
     }
 
@@ -98,18 +105,26 @@ impl App {
     }
 
     pub fn is_up(&self) -> bool {
-        *self.up.borrow()
+        self.presence.borrow().up
     }
 
     /// Ready when the app is reachable.
     pub async fn wait_up(&self) {
         // The sender lives in `self`, so this cannot fail.
-        let _ = self.up.subscribe().wait_for(|up| *up).await;
+        let _ = self.presence.subscribe().wait_for(|now| now.up).await;
     }
 
     /// Ready when the app is away.
     pub async fn wait_down(&self) {
-        let _ = self.up.subscribe().wait_for(|up| !*up).await;
+        let _ = self.presence.subscribe().wait_for(|now| !now.up).await;
+    }
+
+    /// Ready when the app is reachable and came after the arrival `seen` (0 for none): the number of its
+    /// last arrival.
+    pub async fn arrived(&self, seen: u64) -> u64 {
+        let mut presence = self.presence.subscribe();
+        let came = presence.wait_for(|now| now.up && now.arrivals != seen).await;
+        came.map_or(seen, |now| now.arrivals)
     }
 
     /// Somebody could not connect.
@@ -118,7 +133,12 @@ impl App {
     }
 
     fn set(&self, up: bool) {
-        let changed = self.up.send_if_modified(|known| std::mem::replace(known, up) != up);
+        let changed = self.presence.send_if_modified(|known| {
+            let changed = known.up != up;
+            known.up = up;
+            known.arrivals += u64::from(changed && up);
+            changed
+        });
         if !changed {
             return;
         }

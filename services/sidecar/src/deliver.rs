@@ -43,9 +43,12 @@ impl Handler<Bytes> for Deliverer {
         let started = clock::monotonic();
         let given_up = Instant::now() + self.app.hold();
         let verdict = loop {
-            match self.hand_over(&payload, &meta).await {
-                Outcome::Verdict(verdict) => break verdict,
-                Outcome::Away => {}
+            // An app that its health check gave up may still have an open port: a message that it gets
+            // there would cost an attempt, and in an ordered subscription all of them.
+            if self.app.is_up()
+                && let Outcome::Verdict(verdict) = self.hand_over(&payload, &meta).await
+            {
+                break verdict;
             }
             if !self.app_is_back(given_up).await {
                 telemetry::delivered(&self.name, "defer", started.elapsed());
@@ -60,7 +63,8 @@ impl Handler<Bytes> for Deliverer {
 
 impl Deliverer {
     /// Waits for the app: as long as configured, for ever if the order must be kept, but never longer than
-    /// until the stop.
+    /// until the stop. (A stop gives ordered messages back as they are, because copies would lose their
+    /// places; the server counts that as a delivery, and so it costs an attempt.)
     async fn app_is_back(&self, given_up: Instant) -> bool {
         let back = async {
             tokio::time::sleep(RECONNECT_PAUSE).await;

@@ -155,15 +155,15 @@ impl Slot {
 }
 
 impl Holding {
-    /// Ready when its time is over, extensions included. Never ready once it is decided.
+    /// Ready when its time is over, extensions included. A decision is carried out with the end of the
+    /// request, which then has until the end of all extensions: no app keeps a place for ever.
     pub async fn expired(&self) {
         let mut state = self.slot.state.subscribe();
         loop {
-            let open = match &*state.borrow_and_update() {
-                State::Open { deadline } => Some(*deadline),
-                State::Decided(_) | State::Closed => None,
+            let deadline = match &*state.borrow_and_update() {
+                State::Open { deadline } => *deadline,
+                State::Decided(_) | State::Closed => self.slot.latest,
             };
-            let Some(deadline) = open else { return std::future::pending().await };
             tokio::select! {
                 () = tokio::time::sleep_until(deadline) => return,
                 _ = state.changed() => {}
@@ -218,6 +218,16 @@ mod tests {
         drop(holding);
         assert_eq!(all.view(&id).unwrap_err(), Refused::Unknown);
         assert_eq!(all.view("../etc").unwrap_err(), Refused::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_decision_waits_for_the_request_but_not_for_ever() {
+        let (all, holding, id) = one(60);
+        let started = Instant::now();
+        assert_eq!(all.decide(&id, Decision::Ack), Ok(()));
+        holding.expired().await;
+        assert_eq!(started.elapsed().as_secs(), 60);
+        assert_eq!(holding.close(), Some(Decision::Ack));
     }
 
     #[tokio::test(start_paused = true)]

@@ -24,17 +24,18 @@ pub mod problem;
 mod router;
 mod serve;
 mod server;
+mod stall;
 mod state;
 pub mod telemetry;
 mod unit;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Mutex;
 
 use campana_bus::Bus;
 use campana_bus::lifecycle::Lifecycle;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use declare::Declaration;
@@ -94,7 +95,8 @@ pub async fn run(
         manager: handle,
         lifecycle: lifecycle.clone(),
         permits: Semaphore::new(limits.requests_max),
-        buckets: Mutex::new(HashMap::new()),
+        buckets: Mutex::default(),
+        creating: tokio::sync::Mutex::new(()),
         options,
     });
     // Requests are served, and the app is watched, until the last delivery is settled.

@@ -133,15 +133,11 @@ impl Manager {
         let mut hangup = signal(SignalKind::hangup()).ok();
         let asks_app = matches!(self.source, Source::App(_));
         let (mut due, mut pause) = ((!asks_app).then(Instant::now), RETRY_MIN);
-        let mut was_up = false;
+        let mut seen = 0;
         loop {
             let app = self.shared.app.clone();
-            let changed = async {
-                if was_up {
-                    app.wait_down().await;
-                } else {
-                    app.wait_up().await;
-                }
+            let came = async move {
+                if asks_app { app.arrived(seen).await } else { std::future::pending().await }
             };
             let mut reply = None;
             tokio::select! {
@@ -149,12 +145,7 @@ impl Manager {
                 () = soft.cancelled() => break,
                 Some(request) = self.requests.recv() => reply = Some(request),
                 () = hung_up(&mut hangup) => tracing::info!("SIGHUP: the declaration is read again"),
-                () = changed => {
-                    was_up = !was_up;
-                    if !was_up || !asks_app {
-                        continue;
-                    }
-                }
+                arrival = came => seen = arrival,
                 () = at(due) => {}
             }
             let result = tokio::select! {

@@ -56,7 +56,7 @@ pub struct Limits {
     pub connections_max: usize,
     /// Requests at work at the same time, without health and answers to deliveries.
     pub requests_max: usize,
-    /// How long the head of a request may take, and then its body.
+    /// How long the head of a request may take, then its body, and how long an answer may lie unread.
     pub read_timeout: Duration,
     /// Events of one batch.
     pub batch_max: usize,

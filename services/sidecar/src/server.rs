@@ -1,6 +1,6 @@
 //! Accepts connections and speaks HTTP/1.1 on them.
-//! Reads and writes: sockets. Never: lets a peer hold a connection without sending a request's head in
-//! time, opens more connections than configured, or cuts an answer short at a stop.
+//! Reads and writes: sockets. Never: lets a peer hold a connection without sending a request's head or
+//! taking its answer in time, opens more connections than configured, or cuts an answer short at a stop.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::options::Limits;
+use crate::stall::Progress;
 
 /// Bytes of a request's head, and of the read buffer.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -66,6 +67,7 @@ pub(crate) async fn serve(listener: TcpListener, server: Server) {
 async fn connection(stream: TcpStream, server: Server, _permit: OwnedSemaphorePermit) {
     // Answers are small and whole: waiting for more to send only adds latency.
     let _ = stream.set_nodelay(true);
+    let stream = Progress::new(stream, server.limits.read_timeout);
     let router = TowerToHyperService::new(server.router);
     // Boxed, so that the connection can be polled by hand and taken apart at its end.
     let service = service_fn(move |request| Box::pin(router.call(request)));
@@ -85,7 +87,9 @@ async fn connection(stream: TcpStream, server: Server, _permit: OwnedSemaphorePe
             }
         }
     };
-    linger(connection.into_parts().io.into_inner()).await;
+    if let Some(stream) = connection.into_parts().io.into_inner().unless_stalled() {
+        linger(stream).await;
+    }
     if let Err(error) = result {
         tracing::debug!(%error, "a connection ended early");
     }

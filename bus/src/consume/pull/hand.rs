@@ -2,21 +2,29 @@
 //! Reads: nothing. Writes: negative acknowledgements of messages that nobody finishes. Never: runs more
 //! handlers than there are permits.
 
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_nats::{Message, Subject, Subscriber};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::pace::Pace;
 use super::{LEFTOVERS, Sink};
 use crate::connect::Bus;
 use crate::consume::ConsumerSpec;
-use crate::telemetry;
+use crate::{clock, telemetry};
+
+/// A message's way to its end. On the heap, because it is large and may move to a task.
+type Work<F> = Pin<Box<F>>;
 
 /// Shared by the loop and the tasks of its messages.
 pub(super) struct Hand<S> {
@@ -24,6 +32,7 @@ pub(super) struct Hand<S> {
     consumer: String,
     max: usize,
     sink: Arc<S>,
+    pace: Pace,
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
     /// Wakes the loop.
@@ -50,6 +59,7 @@ impl<S: Sink> Hand<S> {
             consumer: spec.durable.clone(),
             max: spec.max_in_flight,
             sink,
+            pace: Pace::new(),
             permits: Arc::new(Semaphore::new(spec.max_in_flight)),
             tasks: TaskTracker::new(),
             freed: Notify::new(),
@@ -82,8 +92,9 @@ impl<S: Sink> Hand<S> {
         self.metrics.set(self.max.saturating_sub(self.free()));
     }
 
-    /// Runs one message. The loop asks for no more than there are permits, so there is one; if a server sent
-    /// more than it was asked for, the message goes back.
+    /// Runs one message: here as far as it comes without waiting if that is quick (see [`super::pace`]), else
+    /// in a task. The loop asks for no more than there are permits, so there is one; if a server sent more than
+    /// it was asked for, the message goes back.
     pub fn start(self: &Arc<Self>, message: Message) {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             self.return_one(&message);
@@ -92,17 +103,50 @@ impl<S: Sink> Hand<S> {
         let this = Arc::clone(self);
         let reply = message.reply.clone();
         let arrived = self.sink.arrive(message);
-        self.tasks.spawn(async move {
-            tokio::select! {
-                biased;
-                () = Arc::clone(&this.sink).take(arrived, permit) => {}
-                () = this.cut.cancelled() => this.cut_off(reply).await,
+        let work = Box::pin(async move {
+            // By hand, because `select!` would move the large future once more for every message.
+            let done = {
+                let mut taken = pin!(Arc::clone(&this.sink).take(arrived, permit));
+                let mut cut = pin!(this.cut.cancelled());
+                poll_fn(|context| match taken.as_mut().poll(context) {
+                    Poll::Ready(()) => Poll::Ready(true),
+                    Poll::Pending => cut.as_mut().poll(context).map(|()| false),
+                })
+                .await
+            };
+            // The handler is dropped by now: nobody else gets the message while it still holds something.
+            if !done {
+                this.cut_off(reply).await;
             }
             fence(Ordering::SeqCst);
             if this.free() >= this.wake_at.load(Ordering::Relaxed) {
                 this.freed.notify_one();
             }
         });
+        if !self.pace.is_quick() {
+            return self.spread(work);
+        }
+        let started = clock::monotonic();
+        let rest = begin(work);
+        self.pace.began(started.elapsed(), rest.is_none());
+        if let Some(rest) = rest {
+            // Polled again in its task, so that it is that task which is woken.
+            self.tasks.spawn(rest);
+        }
+    }
+
+    /// Runs a message in a task from its beginning.
+    fn spread(self: &Arc<Self>, mut work: Work<impl Future<Output = ()> + Send + 'static>) {
+        let (this, mut first) = (Arc::clone(self), true);
+        self.tasks.spawn(poll_fn(move |context| {
+            if !std::mem::take(&mut first) {
+                return work.as_mut().poll(context);
+            }
+            let started = clock::monotonic();
+            let polled = work.as_mut().poll(context);
+            this.pace.began(started.elapsed(), polled.is_ready());
+            polled
+        }));
     }
 
     /// A handler was dropped at the drain deadline: its message goes back. An acknowledgement that was sent
@@ -163,6 +207,16 @@ impl<S: Sink> Hand<S> {
     }
 }
 
+/// Begins a message here; returns it if it has to wait for something. What panics is gone, as it would be with
+/// its task: the server offers it again.
+fn begin<F: Future<Output = ()>>(mut work: Work<F>) -> Option<Work<F>> {
+    let rest = catch_unwind(AssertUnwindSafe(move || match (&mut work).now_or_never() {
+        Some(()) => None,
+        None => Some(work),
+    }));
+    rest.unwrap_or(None)
+}
+
 async fn nak(bus: &Bus, reply: Option<Subject>) {
     if let Some(reply) = reply {
         let _ = tokio::time::timeout(
@@ -170,5 +224,31 @@ async fn nak(bus: &Bus, reply: Option<Subject>) {
             bus.client().publish(reply, Bytes::from_static(b"-NAK")),
         )
         .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_begun_is_done_or_goes_on_elsewhere_or_is_gone() {
+        assert!(begin(Box::pin(async {})).is_none());
+        let (go, wait) = oneshot::channel();
+        let held = Arc::new(());
+        let holds = Arc::clone(&held);
+        let rest = begin(Box::pin(async move {
+            assert_eq!(wait.await, Ok(7), "{holds:?}");
+        }));
+        assert_eq!(Arc::strong_count(&held), 2);
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(rest.expect("it waits"));
+        go.send(7).unwrap();
+        tasks.join_next().await.unwrap().unwrap();
+        let holds = Arc::clone(&held);
+        assert!(begin(Box::pin(async move { panic!("planned, with {holds:?}") })).is_none());
+        assert_eq!(Arc::strong_count(&held), 1, "what panicked holds nothing");
     }
 }

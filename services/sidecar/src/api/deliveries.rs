@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::answer::RETRY_AFTER_MAX;
 use crate::in_hand::{Decision, DeliveryView, Refused};
 use crate::input;
+use crate::options::Limits;
 use crate::problem::{Code, Problem, ProblemDocument};
 use crate::state::Sidecar;
 
@@ -20,6 +21,8 @@ use crate::state::Sidecar;
 const REASON_BYTES_MAX: usize = 64;
 /// Bytes of the words for people.
 const ERROR_BYTES_MAX: usize = 2_048;
+/// Bytes of a body. These requests are let in beyond the number of others, so they must be small.
+const BODY_BYTES_MAX: usize = 16 * 1024;
 
 fn refused(why: Refused) -> Problem {
     match why {
@@ -127,8 +130,7 @@ pub(crate) async fn post_dead_letter(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    let DeadLetterBody { reason, error } =
-        input::json(&headers, body, &sidecar.options.limits).await?;
+    let DeadLetterBody { reason, error } = input::json(&headers, body, &limits(&sidecar)).await?;
     let plain = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'.')
     };
@@ -169,7 +171,7 @@ pub(crate) async fn post_extend(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<DeliveryView>, Problem> {
-    let wanted: ExtendBody = input::json(&headers, body, &sidecar.options.limits).await?;
+    let wanted: ExtendBody = input::json(&headers, body, &limits(&sidecar)).await?;
     let by = pause("/seconds", wanted.seconds, RETRY_AFTER_MAX)?;
     sidecar.in_hand.extend(&id, by).map(Json).map_err(refused)
 }
@@ -185,6 +187,11 @@ fn pause(pointer: &'static str, seconds: f64, most: Duration) -> Result<Duration
     Err(Problem::at(pointer, format!("0 to {} seconds", most.as_secs())))
 }
 
+fn limits(sidecar: &Sidecar) -> Limits {
+    let all = sidecar.options.limits;
+    Limits { body_bytes_max: all.body_bytes_max.min(BODY_BYTES_MAX), ..all }
+}
+
 /// A body that may be left out.
 async fn optional<T: serde::de::DeserializeOwned + Default>(
     sidecar: &Sidecar,
@@ -192,8 +199,8 @@ async fn optional<T: serde::de::DeserializeOwned + Default>(
     body: Body,
 ) -> Result<T, Problem> {
     if headers.contains_key(axum::http::header::CONTENT_TYPE) {
-        return input::json(headers, body, &sidecar.options.limits).await;
+        return input::json(headers, body, &limits(sidecar)).await;
     }
-    let bytes = input::body(body, &sidecar.options.limits).await?;
+    let bytes = input::body(body, &limits(sidecar)).await?;
     if bytes.is_empty() { Ok(T::default()) } else { input::parse(&bytes) }
 }

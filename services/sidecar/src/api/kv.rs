@@ -56,36 +56,41 @@ async fn bucket(sidecar: &Sidecar, name: &str, create: bool) -> Result<Option<Kv
             format!("bucket: 1 to {BUCKET_BYTES_MAX} letters, digits, \"-\" and \"_\""),
         ));
     }
-    // Held over the question to the server, so that a bucket is opened once.
-    let mut open = sidecar.buckets.lock().await;
-    if let Some(known) = open.get(name) {
-        return Ok(Some(known.clone()));
+    if let Some(known) = sidecar.open_bucket(name) {
+        return Ok(Some(known));
     }
     let full = format!("{PREFIX}{name}");
-    let found = match sidecar.bus.kv(&full).await {
-        Ok(found) => found,
-        Err(KvError::NoBucket(_)) if !create => return Ok(None),
-        Err(KvError::NoBucket(_)) => {
-            if open.len() >= sidecar.options.limits.buckets_max {
-                return Err(Problem::new(
-                    Code::InvalidParameter,
-                    format!("at most {} buckets", sidecar.options.limits.buckets_max),
-                ));
-            }
-            let options = KvOptions {
-                description: format!("state of the app {}", sidecar.options.name),
-                key_ttl: true,
-                ..KvOptions::default()
-            };
-            let created = sidecar.bus.create_kv(&full, options).await;
-            created.map_err(|error| problem(&error))?
+    match sidecar.bus.kv(&full).await {
+        Ok(found) => {
+            sidecar.keep_bucket(name, &found);
+            Ok(Some(found))
         }
-        Err(error) => return Err(problem(&error)),
-    };
-    if open.len() < sidecar.options.limits.buckets_max {
-        open.insert(name.to_owned(), found.clone());
+        Err(KvError::NoBucket(_)) if !create => Ok(None),
+        Err(KvError::NoBucket(_)) => created(sidecar, name, &full).await.map(Some),
+        Err(error) => Err(problem(&error)),
     }
-    Ok(Some(found))
+}
+
+/// One at a time, and only those wait who create one as well.
+async fn created(sidecar: &Sidecar, name: &str, full: &str) -> Result<Kv, Problem> {
+    let _alone = sidecar.creating.lock().await;
+    if let Some(known) = sidecar.open_bucket(name) {
+        return Ok(known);
+    }
+    if sidecar.buckets_full() {
+        return Err(Problem::new(
+            Code::InvalidParameter,
+            format!("at most {} buckets", sidecar.options.limits.buckets_max),
+        ));
+    }
+    let options = KvOptions {
+        description: format!("state of the app {}", sidecar.options.name),
+        key_ttl: true,
+        ..KvOptions::default()
+    };
+    let created = sidecar.bus.create_kv(full, options).await.map_err(|error| problem(&error))?;
+    sidecar.keep_bucket(name, &created);
+    Ok(created)
 }
 
 /// What `If-Match` and `If-None-Match` ask for.

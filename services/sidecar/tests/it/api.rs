@@ -224,6 +224,53 @@ async fn broken_http_is_refused() {
 }
 
 #[tokio::test]
+async fn a_peer_that_takes_no_answers_loses_its_place() {
+    let mut sidecar = alone(|options| {
+        options.limits.connections_max = 1;
+        options.limits.read_timeout = std::time::Duration::from_millis(500);
+    })
+    .await;
+    // It asks for far more than the buffers of both sides hold, and reads nothing.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 * 1024).unwrap();
+    let address = sidecar.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut deaf = socket.connect(address).await.unwrap();
+    let request = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    deaf.write_all(request.repeat(500).as_bytes()).await.unwrap();
+    // The next one is accepted when the place is free.
+    let health = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert!(raw(&sidecar, health).await.starts_with("HTTP/1.1 200"));
+    drop(deaf);
+    assert!(sidecar.stop().await);
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_permission_is_told_at_once() {
+    let mut sidecar = alone(|_| {}).await;
+    let head = "Host: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+                Expect: 100-continue\r\n";
+    let large =
+        format!("POST /v1/publish/shop/x HTTP/1.1\r\n{head}Content-Length: 99999999\r\n\r\n");
+    // Refused without a byte of the body, and without asking for it.
+    assert!(raw(&sidecar, large.as_bytes()).await.starts_with("HTTP/1.1 413"));
+    let fine = format!("POST /v1/publish/shop/x HTTP/1.1\r\n{head}Content-Length: 1\r\n\r\n1");
+    let answer = raw(&sidecar, fine.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 ") && answer.contains("HTTP/1.1 200"), "{answer}");
+    // What is said about a delivery is small, because it is let in beyond the number of requests.
+    let settle = "POST /v1/deliveries/hnd_1/extend HTTP/1.1\r\n";
+    let large = format!("{settle}{head}Content-Length: 100000\r\n\r\n");
+    assert!(raw(&sidecar, large.as_bytes()).await.starts_with("HTTP/1.1 413"));
+    // One request stays one: a length beside chunks does not begin another.
+    let smuggled = "POST /v1/publish/shop/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                    Content-Type: application/json\r\nContent-Length: 60\r\n\
+                    Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n\
+                    DELETE /v1/kv/carts/x HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let answer = raw(&sidecar, smuggled.as_bytes()).await;
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    assert!(sidecar.stop().await);
+}
+
+#[tokio::test]
 async fn too_many_requests_are_turned_away_while_health_answers() {
     let mut sidecar = alone(|options| {
         options.limits.requests_max = 1;

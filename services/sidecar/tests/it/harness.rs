@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use campana_bus::Bus;
 use campana_bus::lifecycle::Lifecycle;
 use campana_bus::testing::NatsServer;
+use campana_bus::{Bus, BusOptions, Durability};
 use campana_sidecar::Options;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -46,19 +46,40 @@ pub struct Sidecar {
     pub lifecycle: Lifecycle,
     listener: Option<TcpListener>,
     task: Option<JoinHandle<()>>,
-    _nats: Arc<NatsServer>,
+    _nats: SharedNats,
 }
+
+/// A server that several sidecars use, and that a test may kill.
+pub type SharedNats = Arc<Mutex<NatsServer>>;
 
 impl Sidecar {
     /// A nats-server and a listener; the sidecar itself waits for [`Sidecar::run`], because it must know
     /// the app's port and the app its address.
     pub async fn prepare() -> Self {
-        let nats = Arc::new(NatsServer::start().unwrap());
-        Self::beside(nats).await
+        Self::with_nats().await.0
     }
 
-    async fn beside(nats: Arc<NatsServer>) -> Self {
+    /// The same with a handle on the server.
+    pub async fn with_nats() -> (Self, SharedNats) {
+        let nats = NatsServer::start().unwrap();
         let bus = nats.bus_with_topology("sidecar-test").await.unwrap();
+        let nats = Arc::new(Mutex::new(nats));
+        (Self::with(Arc::clone(&nats), bus).await, nats)
+    }
+
+    /// Another sidecar on a server that has the topology.
+    pub async fn beside(nats: SharedNats) -> Self {
+        let url = nats.lock().unwrap().url();
+        let bus = Bus::connect(BusOptions {
+            url,
+            name: "sidecar-test".to_owned(),
+            durability: Durability::Power,
+            credentials_file: None,
+        });
+        Self::with(nats, bus.await.unwrap()).await
+    }
+
+    async fn with(nats: SharedNats, bus: Bus) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self {
             url: format!("http://{}", listener.local_addr().unwrap()),

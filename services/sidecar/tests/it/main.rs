@@ -6,5 +6,7 @@ mod api;
 mod drain;
 mod guide;
 mod harness;
+mod mind;
 mod node;
+mod outage;
 mod python;
