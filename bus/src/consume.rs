@@ -210,7 +210,8 @@ impl Failure {
 
 /// Handles one decoded message at a time.
 pub trait Handler<T>: Send + Sync + 'static {
-    /// Does the work. May be called again for the same message, so effects must be idempotent by its id.
+    /// Does the work. May be called again for the same message, so effects must be idempotent by its id. Must not
+    /// block its thread (`spawn_blocking` is for that): quick handlers begin in the consumer's own loop.
     fn handle(&self, message: T, meta: Meta) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Called when the message is parked, before it leaves the stream; may be called again.

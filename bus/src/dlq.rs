@@ -67,7 +67,9 @@ pub enum DlqError {
         reason: String,
     },
     /// A corrected body does not fit.
-    #[error("dead letter {id}: the new body and its headers exceed the server's limit of {limit} bytes")]
+    #[error(
+        "dead letter {id}: the new body and its headers exceed the server's limit of {limit} bytes"
+    )]
     TooLarge {
         /// Which.
         id: u64,

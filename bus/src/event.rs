@@ -106,11 +106,8 @@ impl Bus {
     /// A durable consumer of one kind of event. The durable name is how the server remembers what was
     /// handled: processes with the same name share the work.
     pub fn consumer<E: Event>(&self, durable: &str) -> Consumer<'_, E> {
-        let mut spec = ConsumerSpec::new(
-            EVENTS,
-            durable,
-            subjects::app_event_filter(E::SERVICE, E::NAME),
-        );
+        let mut spec =
+            ConsumerSpec::new(EVENTS, durable, subjects::app_event_filter(E::SERVICE, E::NAME));
         spec.filters.push(subjects::app_event_keyed_filter(E::SERVICE, E::NAME));
         Consumer::new(self, spec)
     }
@@ -140,12 +137,8 @@ pub fn outgoing<E: Event>(
         }
         None => subjects::app_event(event.tenant(), E::SERVICE, E::NAME),
     };
-    let mut message = Outgoing::new(subject, id, body).event(
-        &event_type,
-        E::SERVICE,
-        clock::now(),
-        trace.into(),
-    );
+    let mut message =
+        Outgoing::new(subject, id, body).event(&event_type, E::SERVICE, clock::now(), trace.into());
     if let Some(key) = &key {
         message = message.header(headers::KEY, key);
     }

@@ -213,7 +213,8 @@ pub(crate) fn pull_rearmed(consumer: &str, why: &'static str) {
 
 /// `late` in microseconds; clocks that differ may make it negative, which counts as on time.
 pub(crate) fn schedule_lateness(consumer: &str, late: i64) {
-    histogram!(SCHEDULE_LATENESS, "consumer" => consumer.to_owned()).record(late.max(0) as f64 / 1e6);
+    histogram!(SCHEDULE_LATENESS, "consumer" => consumer.to_owned())
+        .record(late.max(0) as f64 / 1e6);
 }
 
 pub(crate) fn schedules_pending(stream: &str, pending: u64) {

@@ -106,7 +106,8 @@ impl TracingOptions {
     /// What the types cannot say.
     pub fn check(&self) -> anyhow::Result<()> {
         let endpoint = self.otlp_endpoint.as_str();
-        let is_http = url::Url::parse(endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        let is_http =
+            url::Url::parse(endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         if !endpoint.is_empty() && !is_http {
             return Err(bad_config(
                 "tracing.otlp_endpoint must be an http or https URL, for example http://127.0.0.1:4318",
@@ -249,7 +250,9 @@ impl Config {
             [("dlq_messages", self.nats.dlq_messages), ("dlq_bytes", self.nats.dlq_bytes)]
         {
             if limit == 0 || limit < -1 {
-                return Err(bad_config(format!("nats.{name} must be at least 1, or -1 for no limit")));
+                return Err(bad_config(format!(
+                    "nats.{name} must be at least 1, or -1 for no limit"
+                )));
             }
         }
         if self.nats.replicas == 0 {

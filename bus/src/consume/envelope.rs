@@ -17,7 +17,8 @@ use super::decide::Decision;
 use super::settle::{Incoming, Settler};
 use super::single::reason_of;
 use super::{
-    ConsumeError, ConsumerSpec, Delivery, EnvelopeHandler, Failure, Meta, decide, pull, refuse_order,
+    ConsumeError, ConsumerSpec, Delivery, EnvelopeHandler, Failure, Meta, decide, pull,
+    refuse_order,
 };
 use crate::connect::Bus;
 use crate::lifecycle::Lifecycle;
@@ -176,7 +177,13 @@ impl<H: EnvelopeHandler> Envelopes<H> {
                 if !several {
                     return (tracing::Span::none(), (part, meta));
                 }
-                let (span, trace) = observe::processing_part(&meta, &message.span, &part.id, part.body.len(), meta.trace);
+                let (span, trace) = observe::processing_part(
+                    &meta,
+                    &message.span,
+                    &part.id,
+                    part.body.len(),
+                    meta.trace,
+                );
                 meta.trace = trace;
                 (span, (part, meta))
             })

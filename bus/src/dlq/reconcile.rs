@@ -199,15 +199,19 @@ fn report(stream: &str, found: &find::Found) {
         telemetry::stranded(stream, why.as_str(), count as u64);
         if count > 0 {
             tracing::warn!(
-                stream, stranded.why = why.as_str(), stranded.messages = count,
-                "messages that nobody will take: {}", why.explained()
+                stream,
+                stranded.why = why.as_str(),
+                stranded.messages = count,
+                "messages that nobody will take: {}",
+                why.explained()
             );
         }
     }
     telemetry::stranded(stream, "unfiled", found.unfiled);
     if found.unfiled > 0 {
         tracing::warn!(
-            stream, stranded.messages = found.unfiled,
+            stream,
+            stranded.messages = found.unfiled,
             "a consumer with a delivery limit has given up messages that were not filed: their advisories \
              were lost"
         );

@@ -8,8 +8,8 @@
 
 mod backstop;
 mod consuming;
-mod contracts;
 mod consuming_pause;
+mod contracts;
 mod dead_letters;
 mod dead_letters_jobs;
 mod envelopes;
@@ -26,7 +26,7 @@ mod pulling;
 mod reconcile;
 mod replay;
 mod resilience;
-mod test_bus;
 mod scheduling;
 mod services;
+mod test_bus;
 mod topology;

@@ -146,7 +146,8 @@ fn before(text: &str, now: Micros) -> Option<Micros> {
 
 pub async fn run(global: &Global, command: DlqCommand) -> anyhow::Result<()> {
     match command {
-        DlqCommand::List(arguments) | DlqCommand::Discard { filter: arguments, dry_run: true, .. } => {
+        DlqCommand::List(arguments)
+        | DlqCommand::Discard { filter: arguments, dry_run: true, .. } => {
             list(global, &arguments).await
         }
         DlqCommand::Show { id } => show(global, id).await,

@@ -19,7 +19,8 @@ pub struct Explained {
 }
 
 /// Parts of key names whose values nobody may see.
-const SECRET: [&str; 6] = ["secret", "password", "token_auth", "auth_token", "api_key", "otlp_headers"];
+const SECRET: [&str; 6] =
+    ["secret", "password", "token_auth", "auth_token", "api_key", "otlp_headers"];
 
 fn is_secret(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key);

@@ -24,8 +24,7 @@ static ERROR_PAGES: Rule = Rule {
     fix: "add docs/errors/<code>.md, or remove what no error uses",
 };
 
-const PROBLEMS: [&str; 2] =
-    ["services/notify/src/gateway/problem", "services/sidecar/src/problem"];
+const PROBLEMS: [&str; 2] = ["services/notify/src/gateway/problem", "services/sidecar/src/problem"];
 const PAGES: &str = "docs/errors";
 
 /// Every rule of this module.
@@ -101,13 +100,9 @@ fn error_pages(tree: &Tree, findings: &mut Vec<Finding>) {
 
 /// The rows `Name, "code", 404, …` of the tables of problem documents.
 fn problem_codes(tree: &Tree) -> Vec<(&File, usize, String)> {
-    let files = tree
-        .product_rust()
-        .filter(|(file, _)| {
-            PROBLEMS
-                .iter()
-                .any(|table| file.path == format!("{table}.rs") || file.is_under(table))
-        });
+    let files = tree.product_rust().filter(|(file, _)| {
+        PROBLEMS.iter().any(|table| file.path == format!("{table}.rs") || file.is_under(table))
+    });
     let mut codes = Vec::new();
     for (file, rust) in files {
         let mut line_before = 0;

@@ -62,15 +62,20 @@ fn problem(error: &DlqError) -> Problem {
         DlqError::Invalid { field: name, reason } => {
             field(&format!("/{name}"), FieldCode::OutOfRange, reason.clone())
         }
-        DlqError::TooManyJobs(_) => Problem::new(Code::RateLimited, error.to_string()).retry_after(10),
+        DlqError::TooManyJobs(_) => {
+            Problem::new(Code::RateLimited, error.to_string()).retry_after(10)
+        }
         DlqError::Fetch(_)
         | DlqError::Publish(_)
         | DlqError::Remove { .. }
         | DlqError::Refused { .. }
         | DlqError::Contended(_) => {
             tracing::warn!("dead letters: {error}");
-            Problem::new(Code::Unavailable, "the dead letters cannot be reached or changed at the moment")
-                .retry_after(1)
+            Problem::new(
+                Code::Unavailable,
+                "the dead letters cannot be reached or changed at the moment",
+            )
+            .retry_after(1)
         }
     }
 }
@@ -80,7 +85,10 @@ fn time(query: &mut Query, name: &str) -> Result<Option<Micros>, Problem> {
         .text(name)
         .map(|text| {
             Micros::from_rfc3339(&text).ok_or_else(|| {
-                Problem::new(Code::InvalidParameter, format!("{name}: must be a time as of RFC 3339"))
+                Problem::new(
+                    Code::InvalidParameter,
+                    format!("{name}: must be a time as of RFC 3339"),
+                )
             })
         })
         .transpose()
@@ -115,10 +123,7 @@ pub(super) async fn list_dead_letters(
     let after = match name_cursor(&mut query)? {
         None => 0,
         Some(text) => text.parse().map_err(|_| {
-            Problem::new(
-                Code::InvalidParameter,
-                "cursor: pass the next_cursor of the page before",
-            )
+            Problem::new(Code::InvalidParameter, "cursor: pass the next_cursor of the page before")
         })?,
     };
     let filter = Filter {
@@ -141,11 +146,7 @@ pub(super) async fn list_dead_letters(
 }
 
 /// The letter with this id, if the caller may see it.
-async fn find(
-    app: &App,
-    caller: &Caller,
-    id: u64,
-) -> Result<(DeadLetter, StoredMessage), Problem> {
+async fn find(app: &App, caller: &Caller, id: u64) -> Result<(DeadLetter, StoredMessage), Problem> {
     let found = dlq::show(&app.deps.bus, id).await.map_err(|error| problem(&error))?;
     match scope(app, caller) {
         Some(tenant) if found.0.tenant.as_ref() != Some(&tenant) => Err(not_found()),
@@ -189,8 +190,7 @@ pub(super) async fn delete_dead_letter(
 ) -> Result<StatusCode, Problem> {
     find(&app, &caller, id).await?;
     let filter = Filter { id: Some(id), tenant: scope(&app, &caller), ..Filter::default() };
-    let done =
-        dlq::discard(&app.deps.bus, &filter, 1).await.map_err(|error| problem(&error))?;
+    let done = dlq::discard(&app.deps.bus, &filter, 1).await.map_err(|error| problem(&error))?;
     tracing::info!(key = caller.key_id(), dead_letter = id, "dead letter discarded");
     if done == 0 { Err(not_found()) } else { Ok(StatusCode::NO_CONTENT) }
 }
@@ -229,7 +229,12 @@ pub(super) async fn post_dead_letter_redrive(
     find(&app, &caller, id).await?;
     let is_edited = edit.is_some();
     dlq::redrive_one(&app.deps.bus, id, edit).await.map_err(|error| problem(&error))?;
-    tracing::info!(key = caller.key_id(), dead_letter = id, edited = is_edited, "dead letter redriven");
+    tracing::info!(
+        key = caller.key_id(),
+        dead_letter = id,
+        edited = is_edited,
+        "dead letter redriven"
+    );
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -241,7 +246,11 @@ fn edit(input: RedriveLetterIn) -> Result<Option<Edit>, Problem> {
     }
     let body = match (input.json, input.base64) {
         (Some(_), Some(_)) => {
-            return Err(field("/base64", FieldCode::Conflict, "give the body once: json or base64"));
+            return Err(field(
+                "/base64",
+                FieldCode::Conflict,
+                "give the body once: json or base64",
+            ));
         }
         (Some(json), None) => Bytes::from(json.get().to_owned()),
         (None, Some(text)) => STANDARD.decode(&text).map(Bytes::from).map_err(|_| {

@@ -28,8 +28,8 @@ use super::options::GatewayOptions;
 use super::problem::{Code, Problem};
 use super::state::App;
 use super::{
-    auth, callbacks, context, dead_letters, demo, inbox, notifications, pages, recipients, status, templates,
-    tokens,
+    auth, callbacks, context, dead_letters, demo, inbox, notifications, pages, recipients, status,
+    templates, tokens,
 };
 
 #[derive(OpenApi)]
