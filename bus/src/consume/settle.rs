@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::Bytes;
+use futures::FutureExt;
 use tracing::{Instrument as _, Span};
 
 use super::decide::Decision;
@@ -276,7 +277,10 @@ impl Settler {
         if let Err(pause) = self.beating(message, parking).await {
             return self.nak(message, pause).await.then_some("nak");
         }
-        if let Err(failure) = on_dead.await {
+        let followed = std::panic::AssertUnwindSafe(on_dead).catch_unwind().await;
+        let followed = followed
+            .unwrap_or_else(|_| Err(Failure::retry("the handler of dead letters panicked")));
+        if let Err(failure) = followed {
             tracing::warn!(
                 stream = %self.stream, consumer = %self.consumer, stream.sequence = message.meta.sequence,
                 "the handler of dead letters failed, the message stays: {}", observe::bounded(&format!("{failure:?}"))
@@ -366,7 +370,6 @@ impl Settler {
         work: impl Future<Output = T>,
         on_failure: impl FnOnce(Failure) -> T,
     ) -> T {
-        use futures::FutureExt;
         let started = clock::monotonic();
         let (span, trace) = around(in_hand);
         let work = observe::within(span.clone(), trace, work);

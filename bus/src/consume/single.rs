@@ -3,12 +3,10 @@
 
 use std::future::{Future, ready};
 use std::marker::PhantomData;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_nats::Message;
 use bytes::Bytes;
-use futures::FutureExt;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -94,9 +92,6 @@ impl<T: Send + 'static, H: Handler<T>> Single<T, H> {
     pub(super) async fn settle(&self, message: &Incoming, decision: Decision) -> &'static str {
         let reason = reason_of(&decision);
         let on_dead = self.handler.on_dead(&message.payload, &message.meta, &reason);
-        let on_dead = AssertUnwindSafe(on_dead).catch_unwind().map(|result| {
-            result.unwrap_or_else(|_| Err(Failure::retry("the handler of dead letters panicked")))
-        });
         self.settler.settle(message, decision, on_dead).await
     }
 

@@ -172,10 +172,12 @@ async fn message(
     Ok(again)
 }
 
-/// The original headers, a fresh count of attempts, and a trace of its own that names the old one.
+/// The original headers, a fresh count of attempts, and a trace of its own that names the old one. What the letter
+/// told the server (`Nats-…`) is not said again: "nothing may be stored here yet" is true of the letter's subject only.
 fn headers_again(entry: &StoredMessage, letter: &DeadLetter, claimant: &Claimant) -> HeaderMap {
     let mut all = headers::without(&entry.headers, |name| {
         name.starts_with(PREFIX)
+            || name.starts_with("nats-")
             || [
                 headers::ATTEMPT_BASE,
                 headers::REPEAT,
@@ -218,7 +220,7 @@ fn edited(entry: &StoredMessage, edit: &Edit, all: &mut HeaderMap) -> Result<Byt
 ///
 /// # Errors
 /// If there is no such letter, somebody else redrives it, or the stream refuses or does not answer; the letter
-/// then stays, and the same call can be repeated.
+/// then stays, and the same call can be repeated, after a refusal when its claim has run out (60 s).
 pub async fn redrive_one(bus: &Bus, id: u64, edit: Option<Edit>) -> Result<(), DlqError> {
     let entry = bus.message(DLQ, id).await?.ok_or(DlqError::NotFound(id))?;
     let claimant = Claimant::Command(MessageId::fresh().to_string());

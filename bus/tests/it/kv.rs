@@ -176,3 +176,16 @@ async fn other_clients_read_and_write_the_same_bucket() {
     theirs.put("not.ours", Bytes::new()).await.unwrap();
     assert_eq!(kv.keys("", 10).await.unwrap(), [""; 0], "no key of ours");
 }
+
+#[tokio::test]
+async fn a_time_to_live_is_rounded_up_to_whole_seconds() {
+    let server = NatsServer::start().unwrap();
+    let bus = server.bus("test").await.unwrap();
+    let kv = bucket(&bus).await;
+    for (ttl, stored) in [(60_000, "60s"), (60_001, "61s"), (60_999, "61s")] {
+        let ttl = Duration::from_millis(ttl);
+        let revision = kv.put_with_ttl("k", Bytes::new(), ttl).await.unwrap();
+        let message = bus.message("KV_carts", revision).await.unwrap().unwrap();
+        assert_eq!(campana_bus::headers::get(&message.headers, "Nats-TTL"), Some(stored));
+    }
+}

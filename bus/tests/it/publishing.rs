@@ -1,10 +1,14 @@
 //! Publishing: singles, atomic batches, repeats, refusals, a server that dies in between.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use campana_bus::lifecycle::Lifecycle;
 use campana_bus::publish::{GroupPublisher, Outgoing, PublishError};
 use campana_bus::testing::NatsServer;
-use campana_bus::topology::CHANNELS;
+use campana_bus::topology::{self, CHANNELS, TopologyOptions};
+use campana_bus::{HeaderMap, headers};
+use futures::StreamExt;
 use futures::future::join_all;
 
 fn message(index: usize) -> Outgoing {
@@ -120,4 +124,31 @@ async fn history_is_read_in_pages_without_a_consumer() {
         Some(10)
     );
     assert!(bus.last(CHANNELS, "ch.default.test.none").await.unwrap().is_none());
+}
+
+/// The first tries reach nobody, for all the publisher knows: the consumer should look whether it has it.
+#[tokio::test]
+async fn what_is_stored_by_a_repeat_says_that_it_is_one() {
+    let server = NatsServer::start().unwrap();
+    let bus = server.bus("test").await.unwrap();
+    let patient =
+        bus.clone().with_publish_times(Duration::from_millis(200), Duration::from_secs(60));
+    // Somebody who listens and does not answer.
+    let mut heard = bus.client().subscribe("ch.default.test.>").await.unwrap();
+    bus.client().flush().await.unwrap();
+    let publishing = tokio::spawn(async move { patient.publish(message(1)).await });
+    let first = heard.next().await.unwrap();
+    assert_eq!(repeat_of(first.headers.as_ref().unwrap()), None, "the first try");
+    let second = heard.next().await.unwrap();
+    assert_eq!(repeat_of(second.headers.as_ref().unwrap()), Some("1"));
+    let platform = topology::platform(TopologyOptions::default());
+    topology::apply(&bus, &platform).await.unwrap();
+    let stored = publishing.await.unwrap().unwrap();
+    let found = bus.message(CHANNELS, stored.sequence).await.unwrap().unwrap();
+    assert_eq!(repeat_of(&found.headers), Some("1"));
+    assert_eq!(headers::get(&found.headers, "Nats-Msg-Id"), Some("id-1"), "under the same id");
+}
+
+fn repeat_of(all: &HeaderMap) -> Option<&str> {
+    headers::get(all, headers::REPEAT)
 }

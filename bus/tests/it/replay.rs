@@ -157,3 +157,18 @@ async fn events_are_decoded_and_a_bad_one_does_not_end_the_replay() {
     assert_eq!(numbers, [Some(1), Some(2), None, Some(4)], "keyed and not, in the stream's order");
     assert!(matches!(all[2], Err(ReplayError::Decode { sequence: 3, .. })));
 }
+
+#[tokio::test]
+async fn a_replay_ends_where_the_stream_did_when_it_began() {
+    let server = NatsServer::start().unwrap();
+    let bus = server.bus_with_topology("test").await.unwrap();
+    fill(&bus, 300).await;
+    let mut replay = bus.replay(EVENTS, "app.>", From::Start);
+    let first = tokio::time::timeout(PATIENCE, replay.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(first.sequence, 1);
+    // Stored before the second page is read.
+    for n in 300..310 {
+        bus.publish(message("sold", n)).await.unwrap();
+    }
+    assert_eq!(sequences(replay).await, (2..=300).collect::<Vec<u64>>());
+}

@@ -204,10 +204,9 @@ async fn a_recurring_schedule_gives_each_firing_an_id_of_its_own() {
             metas.iter().map(|meta| meta.message_id.as_deref().unwrap()).collect();
         ids.dedup();
         assert_eq!(ids.len(), metas.len(), "{ids:?}");
-        assert!(
-            ids.iter().all(|id| id.starts_with(&format!("default/shop.reminder/reminder-{n}@"))),
-            "{ids:?}"
-        );
+        // The id of a message is its author's; that of an event names where it is told.
+        let scope = if *n == 2 { "default/shop.reminder/" } else { "" };
+        assert!(ids.iter().all(|id| id.starts_with(&format!("{scope}reminder-{n}@"))), "{ids:?}");
         for meta in metas {
             assert_eq!(headers::get(&meta.headers, "ce-id"), None);
             let due = schedule::due_at(&meta.headers, meta.published_at).expect("a due time");
@@ -356,7 +355,7 @@ async fn schedules_survive_a_killed_server_and_fire_once_each() {
         *fired.entry(n).or_default() += 1;
         let due = schedule::due_at(&meta.headers, meta.published_at).unwrap();
         assert!(meta.published_at >= due);
-        assert_eq!(meta.message_id, Some(format!("default/shop.reminder/reminder-{n}")));
+        assert_eq!(meta.message_id, Some(format!("reminder-{n}")));
     }
     // The stream tells how often each was fired, whatever the consumer made of it.
     assert_eq!(bus.count(EVENTS, "app.>").await.unwrap(), u64::from(COUNT));

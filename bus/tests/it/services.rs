@@ -1,6 +1,7 @@
 //! Services and their callers on a real server: answers, errors, limits, discovery, and a drain under load.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::service::ServiceExt;
@@ -297,4 +298,37 @@ async fn a_service_that_breaks_the_protocol_does_not_start() {
     assert!(matches!(run(echo(new("a", "one"), "e")).await, Err(ServeError::Version(_))));
     let twice = echo(echo(new("a", "1.0.0"), "e"), "e");
     assert_eq!(run(twice).await, Err(ServeError::Twice("e".to_owned())));
+}
+
+#[tokio::test]
+async fn no_more_handlers_are_at_work_than_the_endpoint_allows() {
+    let server = NatsServer::start().unwrap();
+    let bus = server.bus("test").await.unwrap();
+    let at_work = Arc::new(AtomicUsize::new(0));
+    let options = EndpointOptions { concurrency: 2, ..EndpointOptions::default() };
+    let asked = bus.clone();
+    let service = Service::new(&bus, "narrow", "1.0.0").endpoint_with(
+        "work",
+        options,
+        move |(): (), _: CallMeta| {
+            let (bus, at_work) = (asked.clone(), Arc::clone(&at_work));
+            async move {
+                let together = at_work.fetch_add(1, Ordering::SeqCst) + 1;
+                // Long enough for everybody who may begin to do so.
+                for _ in 0..5 {
+                    bus.client().flush().await.unwrap();
+                }
+                at_work.fetch_sub(1, Ordering::SeqCst);
+                Ok(together)
+            }
+        },
+    );
+    let (stop, running) = start(&bus, service).await;
+    let calls = (0..20).map(|_| bus.call::<(), usize>("narrow", "work", &(), PATIENCE));
+    for together in futures::future::join_all(calls).await {
+        let together = together.unwrap();
+        assert!(together <= 2, "{together} handlers at work");
+    }
+    stop.cancel();
+    running.await.unwrap().unwrap();
 }
