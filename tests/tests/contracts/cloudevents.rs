@@ -207,7 +207,7 @@ async fn events_of_services_are_cloudevents() {
     let told = Micros::from_rfc3339(said["attributes"]["time"].as_str().unwrap()).unwrap();
     assert!(clock::now().since(told).abs() < 3_600_000_000);
     let own = CloudEvent::from_message(&stored.headers, &stored.payload).unwrap();
-    assert_eq!(own.id, "order o-1 №");
+    assert_eq!(own.id, "zoë/shop.ordered/order o-1 №");
 }
 
 #[tokio::test]
