@@ -14,7 +14,7 @@ use subject::{Subject, Tenant};
 
 /// Implements `campana_bus::Event` for a struct with named fields.
 ///
-/// ```ignore
+/// ```text
 /// #[derive(Serialize, Deserialize, JsonSchema, Event)]
 /// #[event(subject = "app.{tenant}.shop.order_created.{order}", version = 2, id = "order", upcast = from_v1)]
 /// struct OrderCreated { tenant: String, order: u64 }
