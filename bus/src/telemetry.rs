@@ -2,6 +2,7 @@
 //! Reads: nothing. Writes: the metrics recorder. Never: puts an id, a name or an address into a label.
 
 mod meter;
+mod publishes;
 
 use std::time::Duration;
 
@@ -106,13 +107,7 @@ pub(crate) fn connection_event(event: &async_nats::Event) {
 
 /// Counts `count` messages of one kind: all went to subjects like `subject`.
 pub(crate) fn published(subject: &str, result: &'static str, count: u64, took: Duration) {
-    let template = template(subject);
-    counter!(SENT, "messaging_system" => "nats", "messaging_operation_name" => "publish",
-        "messaging_destination_template" => template, "error_type" => result)
-    .increment(count);
-    histogram!(OPERATION_SECONDS, "messaging_system" => "nats", "messaging_operation_name" => "publish",
-        "messaging_destination_template" => template, "error_type" => result)
-    .record(took.as_secs_f64());
+    publishes::count(template(subject), result, count, took);
 }
 
 pub(crate) fn group(publisher: &'static str, kind: &'static str, size: usize) {
