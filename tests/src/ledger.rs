@@ -99,7 +99,7 @@ pub struct Outcome {
 /// # Errors
 /// If that takes too long.
 pub async fn settled(bus: &Bus, within: Duration) -> Result<()> {
-    let delayed = subjects::delay(topology::EVENTS, DURABLE, "x").replace(".x", ".>");
+    let delayed = subjects::delay_filter(topology::EVENTS);
     eventually("every entry to be settled", within, async || {
         let mut consumer: async_nats::jetstream::consumer::PullConsumer =
             bus.jetstream().get_consumer_from_stream(DURABLE, topology::EVENTS).await?;
@@ -124,9 +124,10 @@ pub async fn outcome(bus: &Bus, effects: &Path) -> Result<Outcome> {
     for line in std::fs::read_to_string(effects).context("the effects")?.lines() {
         *outcome.effects.entry(line.parse().context("an effect")?).or_default() += 1;
     }
+    let everything = subjects::dead_letter_filter(None, None);
     let mut after = 0;
     loop {
-        let page = bus.fetch_after(topology::DLQ, "dlq.>", after, 256).await?;
+        let page = bus.fetch_after(topology::DLQ, &everything, after, 256).await?;
         let Some(last) = page.messages.last() else {
             return Ok(outcome);
         };
