@@ -18,7 +18,7 @@ mod middleware;
 mod ordering;
 mod pins;
 mod pull;
-mod reply;
+pub(crate) mod reply;
 mod settle;
 mod single;
 

@@ -8,7 +8,7 @@ use crate::clock::Micros;
 
 /// What is known about a delivery before its headers are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Delivered {
+pub(crate) struct Delivered {
     /// The message's sequence in its stream.
     pub sequence: u64,
     /// Deliveries so far, this one included.
@@ -19,7 +19,7 @@ pub(super) struct Delivered {
 
 /// Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<time>.<pending>`, or the
 /// newer form with domain and account in front and perhaps more behind.
-pub(super) fn parse(subject: &str) -> Option<Delivered> {
+pub(crate) fn parse(subject: &str) -> Option<Delivered> {
     let rest = subject.strip_prefix("$JS.ACK.")?;
     // One pass over the bytes: this runs for every message.
     let (mut dots, mut count) = ([0; 8], 0);
@@ -45,6 +45,13 @@ pub(super) fn parse(subject: &str) -> Option<Delivered> {
         delivered: u32::try_from(delivered).unwrap_or(u32::MAX),
         published_at: Micros(nanos / 1_000),
     })
+}
+
+/// The stream and the consumer in such a subject. Only for subjects that [`parse`] reads.
+pub(crate) fn names(subject: &str) -> Option<(&str, &str)> {
+    let tokens: Vec<&str> = subject.strip_prefix("$JS.ACK.")?.split('.').collect();
+    let at = if tokens.len() == 7 { 0 } else { 2 };
+    Some((tokens.get(at)?, tokens.get(at + 1)?))
 }
 
 #[cfg(test)]

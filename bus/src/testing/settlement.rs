@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use async_nats::Message;
 
+use crate::consume::reply::{self, Delivered};
+
 /// How a message was settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
@@ -32,18 +34,14 @@ pub struct Settlement {
 }
 
 /// Reads one acknowledgement; `None` for heartbeats and for anything that is none.
-///
-/// The subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.…`, in its long form with domain and
-/// account before the stream (ADR-15 of NATS).
 pub(super) fn read(message: &Message) -> Option<Settlement> {
-    let tokens: Vec<&str> = message.subject.as_str().strip_prefix("$JS.ACK.")?.split('.').collect();
-    let at = if tokens.len() == 7 { 0 } else { 2 };
-    let number = |offset: usize| tokens.get(at + offset)?.parse().ok();
+    let Delivered { sequence, delivered, .. } = reply::parse(&message.subject)?;
+    let (stream, consumer) = reply::names(&message.subject)?;
     Some(Settlement {
-        stream: (*tokens.get(at)?).to_owned(),
-        consumer: (*tokens.get(at + 1)?).to_owned(),
-        delivered: number(2)?,
-        sequence: number(3)?,
+        stream: stream.to_owned(),
+        consumer: consumer.to_owned(),
+        delivered: u64::from(delivered),
+        sequence,
         how: answer(&String::from_utf8_lossy(&message.payload))?,
     })
 }
