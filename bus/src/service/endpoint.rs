@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Message, Subscriber};
+use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -18,8 +19,12 @@ use crate::clock::{self, Micros};
 use crate::connect::Bus;
 use crate::{headers, subjects, telemetry};
 
-/// How long a drain waits for the server to say that no more requests are on their way.
+/// How long leaving may take while requests keep coming.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
+/// A leaving endpoint takes this many requests more, if they come: more than can be on their way at that moment.
+const LEAVE_AHEAD: u64 = 64;
+/// An endpoint to which no request came for this long while it leaves is not busy.
+const LEAVE_QUIET: Duration = Duration::from_millis(250);
 /// Clocks of caller and service may differ by this much before a deadline is wrong.
 const CLOCK_GRACE: Duration = Duration::from_secs(1);
 /// Longest text of an error in bytes: it travels in a header.
@@ -29,6 +34,12 @@ const ERROR_BYTES_MAX: usize = 1_024;
 pub(super) struct Running {
     shared: Arc<Shared>,
     requests: Subscriber,
+    /// Requests that came.
+    taken: u64,
+    /// How often the client had connected when it subscribed.
+    connects: u64,
+    /// Where this very instance answers.
+    ping: String,
 }
 
 /// What every request of the endpoint needs.
@@ -51,6 +62,7 @@ impl Running {
         endpoint: Endpoint,
     ) -> Result<Self, ServeError> {
         let subject = subjects::service(instance.name(), &endpoint.name);
+        let connects = connects(bus);
         let requests = bus
             .client()
             .queue_subscribe(subject.clone(), QUEUE_GROUP.to_owned())
@@ -65,7 +77,8 @@ impl Running {
             handlers: Arc::new(Semaphore::new(concurrency)),
             endpoint,
         };
-        Ok(Self { shared: Arc::new(shared), requests })
+        let ping = instance.ping_subject();
+        Ok(Self { shared: Arc::new(shared), requests, taken: 0, connects, ping })
     }
 
     /// Takes requests until `stopping`, then finishes those that are in hand or on their way.
@@ -77,21 +90,57 @@ impl Running {
                 () = stopping.cancelled() => break,
                 Some(_) = in_hand.join_next() => {}
                 request = self.requests.next() => match request {
-                    Some(request) => self.shared.take(request, &mut in_hand),
+                    Some(request) => self.take(request, &mut in_hand),
                     None => break,
                 },
             }
         }
-        // The server sends no more after it read this; what it sent before is still taken.
-        let _ = self.requests.drain().await;
-        let started = clock::monotonic();
-        while let Some(left) = DRAIN_WAIT.checked_sub(started.elapsed()) {
-            match tokio::time::timeout(left, self.requests.next()).await {
-                Ok(Some(request)) => self.shared.take(request, &mut in_hand),
-                Ok(None) | Err(_) => break,
+        self.leave(&mut in_hand).await;
+        while in_hand.join_next().await.is_some() {}
+    }
+
+    fn take(&mut self, request: Message, in_hand: &mut JoinSet<()>) {
+        self.taken += 1;
+        self.shared.take(request, in_hand);
+    }
+
+    /// Leaves the queue group and loses nothing that is on its way.
+    ///
+    /// The client drops a drained subscription as soon as it wakes again, not when the server has answered, so a
+    /// request that the server sent meanwhile would be lost. A limit on the number of requests has no such gap:
+    /// the server counts what it sends, the client what it gets, and both end at the same request. So a busy
+    /// endpoint leaves by a limit a little ahead, and only one to which nothing comes for a while is drained.
+    async fn leave(&mut self, in_hand: &mut JoinSet<()>) {
+        // The server counts anew on each connection: after a reconnect its number is not ours.
+        if self.connects == connects(&self.shared.bus) {
+            // An answer comes after everything that was sent before it, so little is left on its way.
+            let bus = &self.shared.bus;
+            let own = self.ping.clone();
+            let _ = bus.request(own, HeaderMap::new(), Bytes::new(), DRAIN_WAIT).await;
+            while let Some(Some(request)) = self.requests.next().now_or_never() {
+                self.take(request, in_hand);
+            }
+            let _ = self.requests.unsubscribe_after(self.taken + LEAVE_AHEAD).await;
+            if !self.take_until_quiet(LEAVE_QUIET, in_hand).await {
+                return;
             }
         }
-        while in_hand.join_next().await.is_some() {}
+        let _ = self.requests.drain().await;
+        self.take_until_quiet(DRAIN_WAIT, in_hand).await;
+    }
+
+    /// `true` if nothing came for `quiet` (or all took longer than [`DRAIN_WAIT`]), `false` if the subscription is
+    /// at its end.
+    async fn take_until_quiet(&mut self, quiet: Duration, in_hand: &mut JoinSet<()>) -> bool {
+        let started = clock::monotonic();
+        while started.elapsed() < DRAIN_WAIT {
+            match tokio::time::timeout(quiet, self.requests.next()).await {
+                Ok(Some(request)) => self.take(request, in_hand),
+                Ok(None) => return false,
+                Err(_) => return true,
+            }
+        }
+        true
     }
 }
 
@@ -190,6 +239,10 @@ impl Shared {
     }
 }
 
+fn connects(bus: &Bus) -> u64 {
+    bus.client().statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
+}
+
 /// How long the handler may take: up to its own limit and the caller's deadline. `None` if that has passed.
 fn time_left(deadline: Option<Micros>, now: Micros, limit: Duration) -> Option<Duration> {
     let Some(deadline) = deadline else {
@@ -210,7 +263,7 @@ fn refusal(error: ServiceError) -> Reply {
     let mut headers = HeaderMap::new();
     headers::set(&mut headers, ERROR_CODE, &error.code.to_string());
     headers::set(&mut headers, ERROR_TEXT, &text);
-    Reply { headers, payload: bytes::Bytes::new() }
+    Reply { headers, payload: Bytes::new() }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

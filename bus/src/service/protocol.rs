@@ -146,6 +146,12 @@ impl Instance {
         }
     }
 
+    /// Where this instance, and no other, says that it is there.
+    pub fn ping_subject(&self) -> String {
+        let Identity { name, id, .. } = &self.identity;
+        subjects::service_discovery("PING", Some(name), Some(id))
+    }
+
     pub fn name(&self) -> &str {
         &self.identity.name
     }
