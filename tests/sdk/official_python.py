@@ -83,8 +83,8 @@ def adapt(tests, port):
 
 
 def start_edge(options, folder, nats_port, port):
-    namespaces = '[{ name = "", history_size = 100, publish = "subscriber" }, '
-    namespaces += '{ name = "smallhistory", history_size = 2, publish = "subscriber" }]'
+    namespaces = '[{ name = "", history_size = 100, publish = ["subscriber"] }, '
+    namespaces += '{ name = "smallhistory", history_size = 2, publish = ["subscriber"] }]'
     environment = {
         "CAMPANA__NATS__URL": f"nats://127.0.0.1:{nats_port}",
         "CAMPANA__AUTH__TOKEN_SECRET": SECRET,

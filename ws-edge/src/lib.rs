@@ -12,6 +12,7 @@ mod encode;
 mod hub;
 mod mailbox;
 pub mod metrics;
+mod operations;
 mod options;
 mod proto;
 mod publication;
@@ -20,10 +21,9 @@ mod server;
 pub mod session;
 mod socket;
 
+pub use campana_identity::Allow;
 pub use encode::Encoded;
-pub use options::{
-    EdgeOptions, Interest, NamespaceOptions, PublishAccess, RpcOptions, SubscribeAccess,
-};
+pub use options::{EdgeOptions, Interest, NamespaceOptions, RpcOptions};
 pub use proto::{Protocol, Since};
 pub use publication::{ChannelKey, Published};
 pub use rules::Rules;

@@ -4,8 +4,12 @@
 use std::time::Duration;
 
 use campana_bus::subjects::INBOX_NAMESPACE;
-use campana_identity::TokenPolicy;
+use campana_identity::{Rules, TokenPolicy};
 use serde::{Deserialize, Serialize};
+
+mod namespace;
+
+pub use namespace::NamespaceOptions;
 
 /// Options of the edge; every one has a default.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -162,15 +166,12 @@ impl EdgeOptions {
             return Err(format!("{name} must be at least 1"));
         }
         self.check_rpc()?;
-        let mut names: Vec<&str> = self.namespaces.iter().map(|one| one.name.as_str()).collect();
-        names.sort_unstable();
-        if names.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err("a namespace is listed twice".to_owned());
-        }
-        match names.into_iter().find(|name| name.contains([':', '$', '#'])) {
-            Some(name) => Err(format!("namespace {name:?} has one of : $ #")),
-            None => Ok(()),
-        }
+        self.permissions().check()
+    }
+
+    /// Who may do what where.
+    pub(crate) fn permissions(&self) -> Rules {
+        Rules { namespaces: self.all_namespaces().iter().map(NamespaceOptions::rules).collect() }
     }
 
     fn check_rpc(&self) -> Result<(), String> {
@@ -231,104 +232,18 @@ impl Default for RpcOptions {
     }
 }
 
-/// Rules of the channels whose name begins with `<name>:`; the empty name stands for channels without `:`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NamespaceOptions {
-    /// Text before the first `:`.
-    pub name: String,
-    /// Most messages that a history answer or a recovery reaches back; 0 switches both off.
-    pub history_size: usize,
-    /// Oldest message in a history answer, in seconds; 0 for no limit but the stream's.
-    pub history_ttl_seconds: u64,
-    /// Whether subscribers may ask for history.
-    pub history: bool,
-    /// Whether clients get what they missed when they come back.
-    pub recovery: bool,
-    /// Who may subscribe.
-    pub subscribe: SubscribeAccess,
-    /// Who may publish.
-    pub publish: PublishAccess,
-    /// Whether clients may publish bytes that are not JSON. JSON clients get those that are text as a string,
-    /// and are sent away (3506) by those that are not.
-    pub binary: bool,
-}
-
-/// Who may subscribe to a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SubscribeAccess {
-    /// Who brings a subscription token for it.
-    Token,
-    /// The user named after the first `#` of the channel.
-    OwnUser,
-    /// Every connected user of the tenant; a token that is brought must be good all the same.
-    Anyone,
-    /// Nobody: the server subscribes, or no one.
-    Nobody,
-}
-
-/// Who may publish to a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PublishAccess {
-    /// Only services, over the bus.
-    Nobody,
-    /// Who is subscribed.
-    Subscriber,
-    /// The user named after the first `#` of the channel.
-    OwnUser,
-    /// Every connected user of the tenant.
-    Anyone,
-}
-
-impl Default for NamespaceOptions {
-    fn default() -> Self {
-        Self {
-            name: String::new(),
-            history_size: 1_000,
-            history_ttl_seconds: 0,
-            history: true,
-            recovery: true,
-            subscribe: SubscribeAccess::Token,
-            publish: PublishAccess::Nobody,
-            binary: false,
-        }
-    }
-}
-
-impl NamespaceOptions {
-    /// People's inboxes: only their own, written by the platform alone.
-    #[must_use]
-    pub fn inbox() -> Self {
-        Self {
-            name: INBOX_NAMESPACE.to_owned(),
-            subscribe: SubscribeAccess::OwnUser,
-            ..Self::default()
-        }
-    }
-
-    pub(crate) fn keeps_history(&self) -> bool {
-        self.history_size > 0
-    }
-
-    pub(crate) fn recovers(&self) -> bool {
-        self.recovery && self.keeps_history()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use campana_identity::Allow;
+
     use super::*;
 
     #[test]
     fn the_inbox_is_always_there_and_its_owner_s() {
         let all = EdgeOptions::default().all_namespaces();
         assert_eq!(all.len(), 1);
-        assert_eq!(
-            (all[0].subscribe, all[0].publish),
-            (SubscribeAccess::OwnUser, PublishAccess::Nobody)
-        );
+        assert_eq!(all[0].subscribe, [Allow::OwnUser]);
+        assert!(all[0].publish.is_empty());
     }
 
     #[test]

@@ -53,7 +53,8 @@ pub(crate) enum Request {
     PresenceStats(String),
     History(HistoryRequest),
     Ping,
-    Send,
+    /// A one-way message; empty if there is no payload.
+    Send(Bytes),
     Rpc(RpcRequest),
     Refresh(String),
     SubRefresh(SubRefreshRequest),
@@ -63,8 +64,17 @@ pub(crate) enum Request {
 #[serde(default)]
 pub(crate) struct ConnectRequest {
     pub(crate) token: String,
+    /// Anything for the service that lets clients in; empty if there is none.
+    #[serde(deserialize_with = "json::raw")]
+    pub(crate) data: Bytes,
     /// Where the client stands in channels that the server subscribes; nothing else is taken from it.
     pub(crate) subs: BTreeMap<String, Standing>,
+    /// What the client calls itself.
+    pub(crate) name: String,
+    /// The client's version.
+    pub(crate) version: String,
+    /// Headers that a client sends in the command because browsers cannot set them.
+    pub(crate) headers: BTreeMap<String, String>,
 }
 
 /// A position to recover from.
@@ -81,6 +91,12 @@ pub(crate) struct SubscribeRequest {
     pub(crate) channel: String,
     pub(crate) token: String,
     pub(crate) standing: Standing,
+    /// Anything for the service that lets subscribers in; empty if there is none.
+    pub(crate) data: Bytes,
+    /// Wants to see who comes and goes.
+    pub(crate) join_leave: bool,
+    /// Which difference format the client understands (`fossil`); empty for none.
+    pub(crate) delta: String,
     pub(crate) flag: i64,
     /// Asks for something else than a stream of all publications: a map, or a filter.
     pub(crate) special: bool,

@@ -3,10 +3,13 @@
 //! Never: lets a client name a tenant; the tenant comes from the connection's token and from nowhere else.
 
 use campana_bus::subjects::ChannelName;
-use campana_identity::{Tenant, TokenError, TokenKeys, TokenPolicy};
+use campana_identity::{
+    Action, Capability, Channel, SubscriptionClaims, Tenant, TokenError, TokenKeys, TokenPolicy,
+    Who, allowed,
+};
 
 use crate::codes::{Disconnect, ReplyError, disconnect, error};
-use crate::options::{EdgeOptions, NamespaceOptions, PublishAccess, RpcOptions, SubscribeAccess};
+use crate::options::{EdgeOptions, NamespaceOptions, RpcOptions};
 use crate::publication::ChannelKey;
 
 /// Everything that a session decides by; shared by all sessions of a node.
@@ -18,6 +21,7 @@ pub struct Rules {
     /// What the connect reply calls the server.
     pub(crate) version: String,
     namespaces: Vec<NamespaceOptions>,
+    permissions: campana_identity::Rules,
 }
 
 /// Who is connected.
@@ -27,13 +31,8 @@ pub(crate) struct Identity {
     pub(crate) tenant: Tenant,
     /// JSON shown with what the user publishes.
     pub(crate) info: Option<String>,
-}
-
-/// A permission to subscribe.
-#[derive(Debug)]
-pub(crate) struct Grant {
-    pub(crate) expires_at: Option<i64>,
-    pub(crate) info: Option<String>,
+    /// What the token allows in many channels at once.
+    pub(crate) caps: Vec<Capability>,
 }
 
 /// Why not.
@@ -55,7 +54,8 @@ impl Rules {
     pub fn new(options: EdgeOptions, keys: TokenKeys) -> Self {
         let namespaces = options.all_namespaces();
         let version = format!("campana {}", env!("CARGO_PKG_VERSION"));
-        Self { keys, policy: options.token_policy(), options, version, namespaces }
+        let permissions = options.permissions();
+        Self { keys, policy: options.token_policy(), options, version, namespaces, permissions }
     }
 
     /// A channel that exists by its name, and its namespace's rules.
@@ -85,28 +85,44 @@ impl Rules {
         self.namespace(name.strip_prefix('$').unwrap_or(name))
     }
 
-    /// Whether this user may subscribe, and for how long.
+    /// Whether this user may do it in this channel. `token` is the subscription token brought for the channel,
+    /// now or when subscribing.
+    pub(crate) fn permit(
+        &self,
+        action: Action,
+        who: &Identity,
+        client: &str,
+        channel: &ChannelName,
+        token: Option<&SubscriptionClaims>,
+        subscribed: bool,
+    ) -> Result<(), ReplyError> {
+        let Ok(channel) = Channel::parse(channel.as_str()) else {
+            return Err(error::BAD_REQUEST);
+        };
+        let (user, tenant, caps) = (who.user.as_str(), &who.tenant, who.caps.as_slice());
+        let who = Who { user, tenant, client, caps, token, subscribed };
+        allowed(&self.permissions, &who, action, &channel).map_err(|denied| match denied.code {
+            102 => error::UNKNOWN_CHANNEL,
+            107 => error::BAD_REQUEST,
+            _ => error::PERMISSION_DENIED,
+        })
+    }
+
+    /// Whether this user may subscribe; gives what the token says, if one was brought.
     pub(crate) fn subscribe(
         &self,
         who: &Identity,
         client: &str,
         channel: &ChannelName,
-        namespace: &NamespaceOptions,
         token: &str,
         now: i64,
-    ) -> Result<Grant, Denial> {
-        let private = channel.as_str().starts_with('$');
-        let open = Grant { expires_at: None, info: None };
-        match namespace.subscribe {
-            SubscribeAccess::Nobody => Err(error::PERMISSION_DENIED.into()),
-            SubscribeAccess::OwnUser if private || !own(channel, &who.user) => {
-                Err(error::PERMISSION_DENIED.into())
-            }
-            SubscribeAccess::OwnUser => Ok(open),
-            SubscribeAccess::Anyone if token.is_empty() && !private => Ok(open),
-            _ if token.is_empty() => Err(error::PERMISSION_DENIED.into()),
-            _ => self.subscription_token(who, client, channel.as_str(), token, now),
-        }
+    ) -> Result<Option<SubscriptionClaims>, Denial> {
+        let claims = match token {
+            "" => None,
+            token => Some(self.subscription_token(who, client, channel.as_str(), token, now)?),
+        };
+        self.permit(Action::Subscribe, who, client, channel, claims.as_ref(), false)?;
+        Ok(claims)
     }
 
     /// Checks a subscription token against the connection and the channel.
@@ -117,21 +133,16 @@ impl Rules {
         channel: &str,
         token: &str,
         now: i64,
-    ) -> Result<Grant, Denial> {
+    ) -> Result<SubscriptionClaims, Denial> {
         let claims =
             self.keys.verify_subscription(token, now, &self.policy).map_err(|why| match why {
                 TokenError::Expired => error::TOKEN_EXPIRED,
                 TokenError::Invalid(_) => error::PERMISSION_DENIED,
             })?;
-        let same_client = claims.client.as_deref().is_none_or(|id| id == client);
-        if claims.user != who.user
-            || claims.tenant != who.tenant
-            || claims.channel != channel
-            || !same_client
-        {
+        if !claims.is_for(&who.user, &who.tenant, client, channel) {
             return Err(Denial::Close(disconnect::INVALID_TOKEN));
         }
-        Ok(Grant { expires_at: claims.expires_at, info: claims.info })
+        Ok(claims)
     }
 
     /// The channel that a good subscription token names.
@@ -147,40 +158,20 @@ impl Rules {
         let found = self.options.rpc.iter().find(|one| one.method == method);
         found.ok_or(error::METHOD_NOT_FOUND)
     }
-
-    /// Whether this user may publish.
-    pub(crate) fn publish(
-        who: &Identity,
-        channel: &ChannelName,
-        namespace: &NamespaceOptions,
-        subscribed: bool,
-    ) -> Result<(), ReplyError> {
-        let allowed = match namespace.publish {
-            PublishAccess::Nobody => false,
-            PublishAccess::Subscriber => subscribed,
-            PublishAccess::OwnUser => own(channel, &who.user),
-            PublishAccess::Anyone => !channel.as_str().starts_with('$') || subscribed,
-        };
-        if allowed { Ok(()) } else { Err(error::PERMISSION_DENIED) }
-    }
-}
-
-/// Whether the text after the first `#` of the channel is exactly this user. No lists of users: a comma
-/// may be part of a name.
-pub(crate) fn own(channel: &ChannelName, user: &str) -> bool {
-    channel.rest().split_once('#').is_some_and(|(_, owner)| owner == user)
 }
 
 #[cfg(test)]
 mod tests {
+    use campana_identity::Allow;
+
     use super::*;
 
     const NOW: i64 = 1_800_000_000;
 
-    fn rules(subscribe: SubscribeAccess) -> Rules {
+    fn rules(subscribe: &[Allow]) -> Rules {
         let ns = |name: &str| NamespaceOptions {
             name: name.to_owned(),
-            subscribe,
+            subscribe: subscribe.to_vec(),
             ..NamespaceOptions::default()
         };
         let options =
@@ -189,17 +180,22 @@ mod tests {
     }
 
     fn alice() -> Identity {
-        Identity { user: "alice".to_owned(), tenant: Tenant::default(), info: None }
+        Identity {
+            user: "alice".to_owned(),
+            tenant: Tenant::default(),
+            info: None,
+            caps: Vec::new(),
+        }
     }
 
     fn ask(rules: &Rules, channel: &str, token: &str) -> Result<(), Denial> {
-        let (name, namespace) = rules.channel(channel)?;
-        rules.subscribe(&alice(), "cli_1", &name, namespace, token, NOW).map(|_| ())
+        let (name, _) = rules.channel(channel)?;
+        rules.subscribe(&alice(), "cli_1", &name, token, NOW).map(|_| ())
     }
 
     #[test]
     fn names_are_refused_or_harmless() {
-        let rules = rules(SubscribeAccess::Anyone);
+        let rules = rules(&[Allow::Token, Allow::Authenticated]);
         let long = "x".repeat(10_000);
         for name in ["", "a\nb", "news:\u{0}", ":x", "$:x", "news:", long.as_str()] {
             assert_eq!(ask(&rules, name, ""), Err(error::BAD_REQUEST.into()), "{name:?}");
@@ -215,7 +211,7 @@ mod tests {
 
     #[test]
     fn an_inbox_is_open_to_its_owner_alone() {
-        let rules = rules(SubscribeAccess::Anyone);
+        let rules = rules(&[Allow::Token, Allow::Authenticated]);
         assert_eq!(ask(&rules, "inbox:#alice", ""), Ok(()));
         for other in [
             "inbox:#bob",
@@ -237,7 +233,7 @@ mod tests {
         };
         let good = mint("alice", "default", "news:a", NOW);
         let denied = Err(error::PERMISSION_DENIED.into());
-        let by_token = rules(SubscribeAccess::Token);
+        let by_token = rules(&[Allow::Token]);
         assert_eq!(ask(&by_token, "news:a", ""), denied);
         assert_eq!(ask(&by_token, "news:a", &good), Ok(()));
         assert_eq!(ask(&by_token, "news:a", "garbage"), denied);
@@ -249,9 +245,9 @@ mod tests {
         assert_eq!(ask(&by_token, "news:b", &good), closed);
         assert_eq!(ask(&by_token, "news:a", &mint("bob", "default", "news:a", NOW)), closed);
         assert_eq!(ask(&by_token, "news:a", &mint("alice", "other", "news:a", NOW)), closed);
-        let anyone = rules(SubscribeAccess::Anyone);
+        let anyone = rules(&[Allow::Token, Allow::Authenticated]);
         assert_eq!(ask(&anyone, "$news:a", ""), denied);
         assert_eq!(ask(&anyone, "$news:a", &mint("alice", "default", "$news:a", NOW)), Ok(()));
-        assert_eq!(ask(&rules(SubscribeAccess::Nobody), "news:a", &good), denied);
+        assert_eq!(ask(&rules(&[]), "news:a", &good), denied);
     }
 }

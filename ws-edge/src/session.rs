@@ -183,7 +183,7 @@ impl Session {
                 self.connect(command.id, request, now, out)
             }
             (State::Connected, _) if pong => self.pong(now, out),
-            (State::Connected, Request::Send) => self.close(disconnect::NOT_AVAILABLE, out),
+            (State::Connected, Request::Send(_)) => self.close(disconnect::NOT_AVAILABLE, out),
             (State::Connected, Request::Connect(_)) => self.close(disconnect::BAD_REQUEST, out),
             (State::Connected, request) if command.id > 0 => {
                 self.command(command.id, request, now, out)
@@ -248,7 +248,7 @@ impl Session {
             }
             Request::None => Err(error::METHOD_NOT_FOUND.into()),
             // Answered before by closing the connection.
-            Request::Connect(_) | Request::Send => Err(Denial::Close(disconnect::BAD_REQUEST)),
+            Request::Connect(_) | Request::Send(_) => Err(Denial::Close(disconnect::BAD_REQUEST)),
         }
     }
 

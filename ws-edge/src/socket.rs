@@ -12,24 +12,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use bytes::{Bytes, BytesMut};
-use campana_bus::headers::CLIENT_INFO;
-use campana_bus::ids::{ClientId, MessageId};
-use campana_bus::publish::{Outgoing, PublishError};
-use campana_bus::{HeaderMap, clock, headers, observe};
-use futures::future::{BoxFuture, join_all};
+use bytes::BytesMut;
+use campana_bus::ids::ClientId;
+use campana_bus::{clock, observe};
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio_tungstenite::tungstenite;
 
-use crate::codes::{Disconnect, ReplyError, disconnect, error};
+use crate::codes::{Disconnect, disconnect};
 use crate::encode::Encoded;
 use crate::mailbox::{Mailbox, Push};
-use crate::metrics;
 use crate::proto::Protocol;
 use crate::publication::Published;
 use crate::server::Node;
-use crate::session::{Call, Done, Effect, Operation, Publish, Session};
+use crate::session::{Done, Effect, Operation, Session};
+use crate::{metrics, operations};
 
 /// Messages of one WebSocket frame.
 const FRAME_MESSAGES_MAX: usize = 16;
@@ -37,8 +35,6 @@ const FRAME_MESSAGES_MAX: usize = 16;
 const JOIN_BYTES_MAX: usize = 8 * 1024;
 /// Buffers up to this many entries are kept.
 const KEPT_ENTRIES_MAX: usize = 16;
-/// Header of a call: the tenant of the client that calls. Who the client is stands in [`CLIENT_INFO`].
-const TENANT: &str = "Campana-Tenant";
 /// How long the client may take to answer the closing frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -143,33 +139,13 @@ impl Shell {
     /// Starts the next operation; leaving a channel takes no time and is done at once.
     fn next_operation(&mut self) -> Option<BoxFuture<'static, Done>> {
         loop {
-            let node = Arc::clone(&self.node);
-            let mailbox = Arc::clone(&self.mailbox);
-            return Some(match self.queue.pop_front()? {
-                Operation::Leave(key) => {
-                    node.hub.leave(&key, &mailbox);
-                    continue;
+            match self.queue.pop_front()? {
+                Operation::Leave(key) => self.node.hub.leave(&key, &self.mailbox),
+                operation => {
+                    let (node, mailbox) = (Arc::clone(&self.node), Arc::clone(&self.mailbox));
+                    return Some(operations::run(node, mailbox, operation).boxed());
                 }
-                Operation::Join(joins) => async move {
-                    let one = |join: crate::session::Join| {
-                        let (hub, mailbox) = (&node.hub, &mailbox);
-                        async move { (join.ticket, hub.join(&join, mailbox).await) }
-                    };
-                    Done::Joined(join_all(joins.into_iter().map(one)).await)
-                }
-                .boxed(),
-                Operation::More(more) => {
-                    async move { Done::More(more.ticket, node.hub.more(&more).await) }.boxed()
-                }
-                Operation::Publish(message) => {
-                    async move { Done::Published(message.command, publish(&node, message).await) }
-                        .boxed()
-                }
-                Operation::History(question) => async move {
-                    Done::History(question.command, node.hub.history(&question).await)
-                }
-                .boxed(),
-            });
+            }
         }
     }
 
@@ -223,7 +199,7 @@ impl Shell {
                 Effect::Call(one) => {
                     let node = Arc::clone(&self.node);
                     let calls = self.calls.get_or_insert_default();
-                    calls.push(async move { call(&node, one).await }.boxed());
+                    calls.push(async move { operations::call(&node, one).await }.boxed());
                 }
                 Effect::Run(operation) => self.queue.push_back(operation),
                 Effect::Report(report) => metrics::report(&report),
@@ -383,34 +359,4 @@ fn count(lines: &[Line]) {
     for publication in lines.iter().filter_map(|line| line.publication.as_ref()) {
         metrics::pushed(publication, now);
     }
-}
-
-/// Stores a client's message.
-async fn publish(node: &Node, message: Publish) -> Result<(), ReplyError> {
-    let id = MessageId::fresh().to_string();
-    let outgoing = Outgoing::new(message.key.subject.as_str(), id, message.data)
-        .header(CLIENT_INFO, &message.info);
-    match node.publisher.publish(outgoing).await {
-        Ok(_) => Ok(()),
-        Err(PublishError::TooLarge) => Err(error::LIMIT_EXCEEDED),
-        Err(why) => {
-            tracing::warn!(error = %why, "a client's message was not stored");
-            Err(error::INTERNAL)
-        }
-    }
-}
-
-/// Asks a service for a client. The client's headers are ours alone: it cannot pretend to be somebody.
-async fn call(node: &Node, call: Call) -> Done {
-    let mut head = HeaderMap::new();
-    headers::set(&mut head, CLIENT_INFO, &call.info);
-    headers::set(&mut head, TENANT, &call.tenant);
-    let result =
-        node.bus.call_raw(&call.service, &call.endpoint, head, call.data, call.timeout).await;
-    let answer: Result<Bytes, _> = result.map(|(_, answer)| answer).map_err(|why| {
-        // A service's own text may speak about people.
-        tracing::debug!(code = why.code(), service = call.service, "a client's call failed");
-        why.into()
-    });
-    Done::Called(call.command, answer)
 }

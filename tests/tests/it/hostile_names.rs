@@ -183,7 +183,7 @@ async fn template(api: &Api, name: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn channels() {
-    let rooms = r#"edge.namespaces=[{name="room", subscribe="anyone", publish="anyone", recovery=true, history=true, history_size=10}]"#;
+    let rooms = r#"edge.namespaces=[{name="room", subscribe=["authenticated"], publish=["authenticated"], recovery=true, history_size=10}]"#;
     let platform = Platform::up(&["--set", rooms]).await.unwrap();
     let url = platform.url("edge_ws");
     let mut quiet = member(&platform, &url, "quiet").await.unwrap();

@@ -3,8 +3,8 @@
 //! Unknown members are ignored, because newer clients send more of them; unknown commands are answered.
 
 use bytes::Bytes;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{
@@ -37,7 +37,8 @@ struct Line<'a> {
     presence_stats: Option<Channel>,
     history: Option<HistoryRequest>,
     ping: Option<IgnoredAny>,
-    send: Option<IgnoredAny>,
+    #[serde(borrow)]
+    send: Option<Send<'a>>,
     #[serde(borrow)]
     rpc: Option<Rpc<'a>>,
     refresh: Option<Token>,
@@ -52,6 +53,10 @@ struct Subscribe<'a> {
     recover: bool,
     epoch: String,
     offset: u64,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    join_leave: bool,
+    delta: String,
     flag: i64,
     #[serde(rename = "type")]
     kind: i32,
@@ -83,10 +88,23 @@ struct Publish<'a> {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
+struct Send<'a> {
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct Rpc<'a> {
     method: String,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
+}
+
+/// A payload inside a structure that is decoded whole.
+pub(super) fn raw<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+    let raw: Option<Box<RawValue>> = Deserialize::deserialize(from)?;
+    Ok(payload(raw.as_deref()))
 }
 
 /// A payload; `null` says that there is none.
@@ -105,6 +123,9 @@ fn decode(line: &str) -> Result<Command, Malformed> {
             channel: one.channel,
             token: one.token,
             standing: Standing { recover: one.recover, epoch: one.epoch, offset: one.offset },
+            data: payload(one.data),
+            join_leave: one.join_leave,
+            delta: one.delta,
             flag: one.flag,
             special: one.kind != 0 || one.tf.is_some(),
         })
@@ -121,8 +142,8 @@ fn decode(line: &str) -> Result<Command, Malformed> {
         Request::History(request)
     } else if line.ping.is_some() {
         Request::Ping
-    } else if line.send.is_some() {
-        Request::Send
+    } else if let Some(one) = line.send {
+        Request::Send(payload(one.data))
     } else if let Some(one) = line.rpc {
         Request::Rpc(RpcRequest { method: one.method, data: payload(one.data) })
     } else if let Some(one) = line.refresh {

@@ -64,7 +64,7 @@ pub(crate) struct WireCommand {
     #[prost(message, optional, tag = "11")]
     pub(crate) ping: Option<Empty>,
     #[prost(message, optional, tag = "12")]
-    pub(crate) send: Option<Empty>,
+    pub(crate) send: Option<Send>,
     #[prost(message, optional, tag = "13")]
     pub(crate) rpc: Option<Rpc>,
     #[prost(message, optional, tag = "14")]
@@ -80,8 +80,16 @@ pub(crate) struct Empty {}
 pub(crate) struct Connect {
     #[prost(string, tag = "1")]
     pub(crate) token: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(crate) data: Bytes,
     #[prost(btree_map = "string, message", tag = "3")]
     pub(crate) subs: BTreeMap<String, Position>,
+    #[prost(string, tag = "4")]
+    pub(crate) name: String,
+    #[prost(string, tag = "5")]
+    pub(crate) version: String,
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub(crate) headers: BTreeMap<String, String>,
 }
 
 /// The part of a subscribe request that matters for a channel that the server subscribes.
@@ -107,6 +115,12 @@ pub(crate) struct Subscribe {
     pub(crate) epoch: String,
     #[prost(uint64, tag = "7")]
     pub(crate) offset: u64,
+    #[prost(bytes = "bytes", tag = "8")]
+    pub(crate) data: Bytes,
+    #[prost(bool, tag = "11")]
+    pub(crate) join_leave: bool,
+    #[prost(string, tag = "12")]
+    pub(crate) delta: String,
     /// A filter, which nobody reads.
     #[prost(bytes = "bytes", optional, tag = "13")]
     pub(crate) tf: Option<Bytes>,
@@ -150,6 +164,12 @@ pub(crate) struct StreamPosition {
     pub(crate) offset: u64,
     #[prost(string, tag = "2")]
     pub(crate) epoch: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Send {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(crate) data: Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -198,8 +218,8 @@ impl WireCommand {
             Request::History(HistoryRequest { channel: one.channel, limit, since, reverse })
         } else if self.ping.is_some() {
             Request::Ping
-        } else if self.send.is_some() {
-            Request::Send
+        } else if let Some(one) = self.send {
+            Request::Send(one.data)
         } else if let Some(one) = self.rpc {
             Request::Rpc(RpcRequest { method: one.method, data: one.data })
         } else if let Some(one) = self.refresh {
@@ -219,7 +239,8 @@ impl Connect {
         let standing =
             |one: Position| Standing { recover: one.recover, epoch: one.epoch, offset: one.offset };
         let subs = self.subs.into_iter().map(|(name, one)| (name, standing(one))).collect();
-        Request::Connect(ConnectRequest { token: self.token, subs })
+        let Self { token, data, name, version, headers, .. } = self;
+        Request::Connect(ConnectRequest { token, data, subs, name, version, headers })
     }
 }
 
@@ -229,6 +250,9 @@ impl Subscribe {
             channel: self.channel,
             token: self.token,
             standing: Standing { recover: self.recover, epoch: self.epoch, offset: self.offset },
+            data: self.data,
+            join_leave: self.join_leave,
+            delta: self.delta,
             flag: self.flag,
             special: self.kind != 0 || self.tf.is_some(),
         })

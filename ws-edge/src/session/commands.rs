@@ -3,17 +3,37 @@
 
 use std::sync::Arc;
 
-use campana_identity::TokenError;
+use campana_bus::subjects::ChannelName;
+use campana_identity::{Action, TokenError};
 
 use super::timers::moment;
 use super::{Effect, History, Now, Operation, Publish, Session};
 use crate::codes::{disconnect, error};
 use crate::encode;
+use crate::options::NamespaceOptions;
 use crate::proto::{HistoryRequest, PublishRequest, json};
 use crate::publication::ChannelKey;
-use crate::rules::{Denial, Identity, Rules};
+use crate::rules::{Denial, Identity};
 
 impl Session {
+    /// Whether the connected user may do it in the channel that a client names; gives the channel and its
+    /// namespace's rules.
+    pub(super) fn permit(
+        &self,
+        action: Action,
+        channel: &str,
+    ) -> Result<(ChannelName, &NamespaceOptions), Denial> {
+        let Some(who) = &self.who else {
+            return Err(Denial::Close(disconnect::BAD_REQUEST));
+        };
+        let (name, namespace) = self.rules.channel(channel)?;
+        let subscription = self.find(channel).map(|at| &self.subscriptions[at]);
+        let subscribed = subscription.is_some();
+        let token = subscription.and_then(|one| one.token.as_deref());
+        self.rules.permit(action, who, &self.client, &name, token, subscribed)?;
+        Ok((name, namespace))
+    }
+
     pub(super) fn publish(
         &mut self,
         id: u32,
@@ -23,9 +43,8 @@ impl Session {
         let Some(who) = &self.who else {
             return Err(Denial::Close(disconnect::BAD_REQUEST));
         };
-        let (channel, namespace) = self.rules.channel(&request.channel)?;
+        let (channel, namespace) = self.permit(Action::Publish, &request.channel)?;
         let subscribed = self.find(&request.channel);
-        Rules::publish(who, &channel, namespace, subscribed.is_some())?;
         if request.special {
             return Err(error::NOT_AVAILABLE.into());
         }
@@ -67,12 +86,10 @@ impl Session {
             return Err(Denial::Close(disconnect::BAD_REQUEST));
         };
         let (channel, namespace) = self.rules.channel(&request.channel)?;
-        if !namespace.history || !namespace.keeps_history() {
+        if namespace.history.is_empty() || !namespace.keeps_history() {
             return Err(error::NOT_AVAILABLE.into());
         }
-        if self.find(&request.channel).is_none() {
-            return Err(error::PERMISSION_DENIED.into());
-        }
+        self.permit(Action::History, &request.channel)?;
         let most = self.rules.options.history_messages_max.min(namespace.history_size);
         let limit = usize::try_from(request.limit).map_or(most, |asked| asked.min(most));
         let operation = History {

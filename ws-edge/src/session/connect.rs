@@ -43,6 +43,7 @@ impl Session {
                     user: claims.user,
                     tenant: claims.tenant,
                     info: claims.info,
+                    caps: claims.caps,
                 }));
                 self.state = State::Connecting { command: id, held: Vec::new(), held_bytes: 0 };
                 self.operations += 1;

@@ -47,14 +47,7 @@ impl Session {
         if self.subscriptions.len() >= self.rules.options.channels_per_client_max {
             return Err(error::LIMIT_EXCEEDED.into());
         }
-        let grant = self.rules.subscribe(
-            who,
-            &self.client,
-            &channel,
-            namespace,
-            &request.token,
-            now.unix,
-        )?;
+        let claims = self.rules.subscribe(who, &self.client, &channel, &request.token, now.unix)?;
         let key = Arc::new(ChannelKey::new(who.tenant.as_str(), channel));
         let standing = request.standing;
         let recovers = namespace.recovers() && standing.recover;
@@ -64,9 +57,13 @@ impl Session {
         let mut subscription = Subscription::new(Arc::clone(&key), self.ticket());
         subscription.command = Some(id);
         subscription.all_or_nothing = request.flag & REJECT_UNRECOVERED != 0;
-        subscription.expires_at = moment(grant.expires_at, now);
-        subscription.ttl = grant.expires_at.map(|at| at.saturating_sub(now.unix));
-        subscription.info = grant.info.map(Into::into);
+        if let Some(claims) = claims {
+            subscription.expires_at = moment(claims.expires_at, now);
+            subscription.ttl = claims.expires_at.map(|at| at.saturating_sub(now.unix));
+            subscription.info = claims.info.as_deref().map(Into::into);
+            subscription.data = claims.data.as_deref().map(Into::into);
+            subscription.token = Some(Box::new(claims));
+        }
         out.push(Effect::Run(Operation::Join(vec![Join {
             ticket: subscription.ticket,
             key,
@@ -293,10 +290,11 @@ impl Session {
             false => request.channel.clone(),
         };
         let at = self.find(&channel).ok_or(error::PERMISSION_DENIED)?;
-        let grant =
+        let claims =
             self.rules.subscription_token(who, &self.client, &channel, &request.token, now.unix)?;
-        let left = grant.expires_at.map(|at| at.saturating_sub(now.unix));
-        self.subscriptions[at].expires_at = moment(grant.expires_at, now);
+        let left = claims.expires_at.map(|at| at.saturating_sub(now.unix));
+        self.subscriptions[at].expires_at = moment(claims.expires_at, now);
+        self.subscriptions[at].token = Some(Box::new(claims));
         out.push(Effect::Send(encode::sub_refreshed(self.protocol, id, left)));
         Ok(())
     }

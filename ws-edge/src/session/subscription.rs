@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use campana_identity::SubscriptionClaims;
+
 use super::timers::NEVER;
 use crate::publication::{ChannelKey, Published};
 
@@ -22,6 +24,8 @@ pub(super) struct Subscription {
     pub(super) info: Option<Box<str>>,
     /// JSON handed out with the subscription.
     pub(super) data: Option<Box<str>>,
+    /// What the subscription token says, if there was one.
+    pub(super) token: Option<Box<SubscriptionClaims>>,
     pub(super) phase: Phase,
 }
 
@@ -69,6 +73,7 @@ impl Subscription {
             ttl: None,
             info: None,
             data: None,
+            token: None,
             phase: Phase::Joining(Box::default()),
         }
     }

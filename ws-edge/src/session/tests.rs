@@ -2,7 +2,7 @@
 //! events breaks the order of what it sends.
 
 use campana_bus::subjects::ChannelName;
-use campana_identity::{ConnectionSpec, TokenKeys};
+use campana_identity::{Allow, ConnectionSpec, TokenKeys};
 use serde_json::{Value, json};
 
 mod calls;
@@ -14,7 +14,7 @@ mod recovery;
 mod wire;
 
 use super::*;
-use crate::options::{EdgeOptions, NamespaceOptions, PublishAccess, RpcOptions, SubscribeAccess};
+use crate::options::{EdgeOptions, NamespaceOptions, RpcOptions};
 use crate::proto::Since;
 
 const NOW: Now = Now { ms: 1_000, unix: 1_800_000_000 };
@@ -28,24 +28,19 @@ fn token(ttl: i64) -> String {
 }
 
 fn options() -> EdgeOptions {
-    let namespace = |name: &str, subscribe, publish| NamespaceOptions {
+    let namespace = |name: &str, subscribe: &[Allow], publish: &[Allow]| NamespaceOptions {
         name: name.to_owned(),
-        subscribe,
-        publish,
+        subscribe: subscribe.to_vec(),
+        publish: publish.to_vec(),
         ..NamespaceOptions::default()
     };
+    let anyone = &[Allow::Token, Allow::Authenticated];
     EdgeOptions {
         namespaces: vec![
-            namespace("room", SubscribeAccess::Anyone, PublishAccess::Subscriber),
-            NamespaceOptions {
-                binary: true,
-                ..namespace("raw", SubscribeAccess::Anyone, PublishAccess::Anyone)
-            },
-            namespace("vip", SubscribeAccess::Token, PublishAccess::Nobody),
-            NamespaceOptions {
-                history_size: 0,
-                ..namespace("flash", SubscribeAccess::Anyone, PublishAccess::Anyone)
-            },
+            namespace("room", anyone, &[Allow::Subscriber]),
+            NamespaceOptions { binary: true, ..namespace("raw", anyone, anyone) },
+            namespace("vip", &[Allow::Token], &[]),
+            NamespaceOptions { history_size: 0, ..namespace("flash", anyone, anyone) },
         ],
         ..EdgeOptions::default()
     }

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use campana_ws_edge::{EdgeOptions, NamespaceOptions, PublishAccess, SubscribeAccess};
+use campana_ws_edge::{Allow, EdgeOptions, NamespaceOptions};
 
 use crate::support::{Client, Edge, World, options, token};
 
@@ -303,8 +303,8 @@ fn with_bytes() -> EdgeOptions {
     let mut options = options();
     options.namespaces.push(NamespaceOptions {
         name: "raw".to_owned(),
-        subscribe: SubscribeAccess::Anyone,
-        publish: PublishAccess::Subscriber,
+        subscribe: vec![Allow::Authenticated],
+        publish: vec![Allow::Subscriber],
         binary: true,
         ..NamespaceOptions::default()
     });

@@ -10,9 +10,7 @@ use campana_bus::publish::Outgoing;
 use campana_bus::subjects::{self, ChannelName};
 use campana_bus::testing::NatsServer;
 use campana_identity::{ConnectionSpec, TokenKeys};
-use campana_ws_edge::{
-    EdgeOptions, NamespaceOptions, PublishAccess, SubscribeAccess, WEBSOCKET_PATH,
-};
+use campana_ws_edge::{Allow, EdgeOptions, NamespaceOptions, WEBSOCKET_PATH};
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,8 +33,8 @@ pub fn options() -> EdgeOptions {
     EdgeOptions {
         namespaces: vec![NamespaceOptions {
             name: "room".to_owned(),
-            subscribe: SubscribeAccess::Anyone,
-            publish: PublishAccess::Subscriber,
+            subscribe: vec![Allow::Authenticated],
+            publish: vec![Allow::Subscriber],
             ..NamespaceOptions::default()
         }],
         ..EdgeOptions::default()

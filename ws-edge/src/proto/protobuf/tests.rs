@@ -27,19 +27,31 @@ fn standing() -> impl Strategy<Value = Standing> {
 
 fn request() -> impl Strategy<Value = Request> {
     let subs = prop::collection::btree_map(text(), standing(), 0..4);
+    let headers = prop::collection::btree_map(text(), text(), 0..3);
     prop_oneof![
         Just(Request::None),
         Just(Request::Ping),
-        Just(Request::Send),
-        (text(), subs).prop_map(|(token, subs)| Request::Connect(ConnectRequest { token, subs })),
-        (text(), text(), standing(), any::<i64>(), any::<bool>()).prop_map(
-            |(channel, token, standing, flag, special)| Request::Subscribe(SubscribeRequest {
-                channel,
-                token,
-                standing,
-                flag,
-                special
-            })
+        payload().prop_map(Request::Send),
+        (text(), payload(), subs, text(), headers).prop_map(
+            |(token, data, subs, name, headers)| {
+                let version = format!("{name}.1");
+                Request::Connect(ConnectRequest { token, data, subs, name, version, headers })
+            }
+        ),
+        (text(), text(), standing(), payload(), any::<i64>(), any::<(bool, bool)>()).prop_map(
+            |(channel, token, standing, data, flag, (join_leave, special))| {
+                let delta = if join_leave { "fossil".to_owned() } else { String::new() };
+                Request::Subscribe(SubscribeRequest {
+                    channel,
+                    token,
+                    standing,
+                    data,
+                    join_leave,
+                    delta,
+                    flag,
+                    special,
+                })
+            }
         ),
         text().prop_map(Request::Unsubscribe),
         (text(), payload(), any::<bool>()).prop_map(|(channel, data, special)| {
@@ -75,10 +87,11 @@ fn wire(id: u32, request: &Request) -> WireCommand {
     match request.clone() {
         Request::None => {}
         Request::Ping => wire.ping = Some(Empty {}),
-        Request::Send => wire.send = Some(Empty {}),
+        Request::Send(data) => wire.send = Some(Send { data }),
         Request::Connect(one) => {
             let subs = one.subs.iter().map(|(name, one)| (name.clone(), position(one))).collect();
-            wire.connect = Some(Connect { token: one.token, subs });
+            let ConnectRequest { token, data, name, version, headers, .. } = one;
+            wire.connect = Some(Connect { token, data, subs, name, version, headers });
         }
         Request::Subscribe(one) => {
             wire.subscribe = Some(Subscribe {
@@ -87,6 +100,9 @@ fn wire(id: u32, request: &Request) -> WireCommand {
                 recover: one.standing.recover,
                 epoch: one.standing.epoch,
                 offset: one.standing.offset,
+                data: one.data,
+                join_leave: one.join_leave,
+                delta: one.delta,
                 tf: None,
                 flag: one.flag,
                 kind: one.special.into(),

@@ -42,6 +42,10 @@ pub(super) fn command(value: &Value) -> Vec<u8> {
         id: number(value, "id"),
         connect: one("connect").map(|it| p::Connect {
             token: text(it, "token"),
+            data: it.get("data").map(payload).unwrap_or_default(),
+            name: text(it, "name"),
+            version: text(it, "version"),
+            headers: Default::default(),
             subs: it["subs"]
                 .as_object()
                 .into_iter()
@@ -55,6 +59,9 @@ pub(super) fn command(value: &Value) -> Vec<u8> {
             recover: it["recover"] == true,
             epoch: text(it, "epoch"),
             offset: number(it, "offset"),
+            data: it.get("data").map(payload).unwrap_or_default(),
+            join_leave: it["join_leave"] == true,
+            delta: text(it, "delta"),
             tf: it.get("tf").map(payload),
             flag: number(it, "flag"),
             kind: number(it, "type"),
@@ -77,7 +84,7 @@ pub(super) fn command(value: &Value) -> Vec<u8> {
             reverse: it["reverse"] == true,
         }),
         ping: one("ping").map(|_| p::Empty {}),
-        send: one("send").map(|_| p::Empty {}),
+        send: one("send").map(|it| p::Send { data: payload(&it["data"]) }),
         rpc: one("rpc").map(|it| p::Rpc { data: payload(&it["data"]), method: text(it, "method") }),
         refresh: one("refresh").map(token),
         sub_refresh: one("sub_refresh").map(|it| p::SubRefresh {

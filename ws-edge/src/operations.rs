@@ -1,0 +1,74 @@
+//! What sessions need from the bus: each operation, carried out.
+//! Reads: the hub, the bus. Writes: the channels' stream, questions to services.
+//! Never: decides who may do what; the session did.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use campana_bus::headers::CLIENT_INFO;
+use campana_bus::ids::MessageId;
+use campana_bus::publish::{Outgoing, PublishError};
+use campana_bus::{HeaderMap, headers};
+use futures::future::join_all;
+
+use crate::codes::{ReplyError, error};
+use crate::mailbox::Mailbox;
+use crate::server::Node;
+use crate::session::{Call, Done, Join, Operation, Publish};
+
+/// Header of a call: the tenant of the client that calls. Who the client is stands in [`CLIENT_INFO`].
+const TENANT: &str = "Campana-Tenant";
+
+/// Carries out one operation of the connection that has this mailbox.
+pub(crate) async fn run(node: Arc<Node>, mailbox: Arc<Mailbox>, operation: Operation) -> Done {
+    match operation {
+        Operation::Leave(key) => {
+            node.hub.leave(&key, &mailbox);
+            Done::Left
+        }
+        Operation::Join(joins) => {
+            let one = |join: Join| {
+                let (hub, mailbox) = (&node.hub, &mailbox);
+                async move { (join.ticket, hub.join(&join, mailbox).await) }
+            };
+            Done::Joined(join_all(joins.into_iter().map(one)).await)
+        }
+        Operation::More(more) => Done::More(more.ticket, node.hub.more(&more).await),
+        Operation::Publish(message) => {
+            Done::Published(message.command, publish(&node, message).await)
+        }
+        Operation::History(question) => {
+            Done::History(question.command, node.hub.history(&question).await)
+        }
+    }
+}
+
+/// Stores a client's message.
+async fn publish(node: &Node, message: Publish) -> Result<(), ReplyError> {
+    let id = MessageId::fresh().to_string();
+    let outgoing = Outgoing::new(message.key.subject.as_str(), id, message.data)
+        .header(CLIENT_INFO, &message.info);
+    match node.publisher.publish(outgoing).await {
+        Ok(_) => Ok(()),
+        Err(PublishError::TooLarge) => Err(error::LIMIT_EXCEEDED),
+        Err(why) => {
+            tracing::warn!(error = %why, "a client's message was not stored");
+            Err(error::INTERNAL)
+        }
+    }
+}
+
+/// Asks a service for a client. The client's headers are ours alone: it cannot pretend to be somebody.
+pub(crate) async fn call(node: &Node, call: Call) -> Done {
+    let mut head = HeaderMap::new();
+    headers::set(&mut head, CLIENT_INFO, &call.info);
+    headers::set(&mut head, TENANT, &call.tenant);
+    let result =
+        node.bus.call_raw(&call.service, &call.endpoint, head, call.data, call.timeout).await;
+    let answer: Result<Bytes, _> = result.map(|(_, answer)| answer).map_err(|why| {
+        // A service's own text may speak about people.
+        tracing::debug!(code = why.code(), service = call.service, "a client's call failed");
+        why.into()
+    });
+    Done::Called(call.command, answer)
+}
