@@ -17,6 +17,8 @@ use crate::headers;
 
 /// How long the server may stay silent.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// JetStream's error code for a stream that is not there, as its errors show it.
+const NO_STREAM: &str = "10059";
 
 /// A message as the stream holds it.
 #[derive(Clone, Debug)]
@@ -57,6 +59,22 @@ pub struct StreamPosition {
     pub messages: u64,
     /// Bytes stored now.
     pub bytes: u64,
+    /// Whether single messages may end before older ones of their subject: by a time to live of their own, or by
+    /// a rollup.
+    pub removes_singly: bool,
+    /// Copies in a cluster.
+    pub replicas: usize,
+}
+
+impl StreamPosition {
+    /// Messages between the oldest and the newest one that are gone.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        if self.last == 0 {
+            return 0;
+        }
+        self.last.saturating_add(1).saturating_sub(self.first).saturating_sub(self.messages)
+    }
 }
 
 /// Why nothing could be read.
@@ -68,6 +86,14 @@ pub enum FetchError {
     /// The server answered something else than messages.
     #[error("the stream refused the request: {0}")]
     Refused(String),
+}
+
+impl FetchError {
+    /// Whether the answer was that there is no such stream.
+    #[must_use]
+    pub fn is_no_stream(&self) -> bool {
+        matches!(self, Self::Unavailable(why) if why.contains(NO_STREAM))
+    }
 }
 
 impl Bus {
@@ -234,6 +260,8 @@ impl Bus {
             max_per_subject: info.config.max_messages_per_subject,
             messages: info.state.messages,
             bytes: info.state.bytes,
+            replicas: info.config.num_replicas,
+            removes_singly: info.config.allow_message_ttl || info.config.allow_rollup,
         })
     }
 }

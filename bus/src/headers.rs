@@ -52,6 +52,8 @@ pub const ORIGINAL_SUBJECT: &str = "Campana-Original-Subject";
 pub const ORIGINAL_MESSAGE_ID: &str = "Campana-Original-Msg-Id";
 /// Present on an envelope: how many parts it has.
 pub const ENVELOPE_PARTS: &str = "Campana-Envelope-Parts";
+/// Tags of a channel message, which subscribers see: a JSON object of texts.
+pub const TAGS: &str = "Campana-Tags";
 /// Who published a channel message: the ClientInfo that subscribers see, as JSON.
 pub const CLIENT_INFO: &str = "Campana-Info";
 /// The ordering key: messages that share it are handled in order by consumers that keep order.

@@ -39,6 +39,7 @@ use crate::ids::MessageId;
 use crate::publish::{Outgoing, PublishError};
 use crate::subjects;
 
+pub(crate) use bucket::MARKER_AGE;
 pub use bucket::KvOptions;
 pub use typed::TypedKv;
 pub use watch::{KvChange, KvWatch};
@@ -250,6 +251,21 @@ impl Kv {
     /// [`KvError::WrongRevision`] if it was changed since; else as [`Kv::put`].
     pub async fn update(&self, key: &str, value: Bytes, revision: u64) -> Result<u64, KvError> {
         self.write(key, Write { value, expect: Some(revision), ..Write::default() }).await
+    }
+
+    /// [`Self::update`] for `ttl`, which begins anew; see [`Self::put_with_ttl`].
+    ///
+    /// # Errors
+    /// [`KvError::WrongRevision`] if it has another one; see [`Self::put_with_ttl`].
+    pub async fn update_with_ttl(
+        &self,
+        key: &str,
+        value: Bytes,
+        revision: u64,
+        ttl: Duration,
+    ) -> Result<u64, KvError> {
+        let write = Write { value, expect: Some(revision), ttl: Some(ttl), delete: false };
+        self.write(key, write).await
     }
 
     /// Removes the value, if `revision` is given only if it is that one. A key without a value stays so.

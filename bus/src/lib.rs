@@ -14,6 +14,7 @@
 //! Reads and writes: NATS. Never: SQL, HTTP, SMTP.
 
 mod call;
+pub mod channels;
 pub mod clock;
 mod connect;
 pub mod consume;
@@ -23,6 +24,7 @@ pub mod dlq;
 mod event;
 pub mod fetch;
 pub mod headers;
+pub mod history;
 pub mod ids;
 pub mod kv;
 pub mod lifecycle;

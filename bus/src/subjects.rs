@@ -7,11 +7,19 @@
 //! never meet on one subject.
 
 mod addresses;
+mod channels;
+mod control;
+mod presence;
 mod template;
+mod traces;
 
 use std::fmt;
 
 pub use addresses::*;
+pub use channels::*;
+pub use control::*;
+pub use presence::*;
+pub use traces::EDGE_TRACE;
 pub use template::{stream_of, template, template_value};
 
 /// Longest name (tenant, channel, recipient, …) in bytes. Escaping can triple it; NATS reads protocol
@@ -192,23 +200,24 @@ pub fn outcome(tenant: &str, notification: &str) -> String {
     format!("notify.outcome.{}.{}", escape(tenant), escape(notification))
 }
 
+/// All outcomes of one tenant.
+#[must_use]
+pub fn outcome_filter(tenant: &str) -> String {
+    format!("notify.outcome.{}.*", escape(tenant))
+}
+
 /// `ch.{tenant}.{namespace}.{rest}`: where a channel's messages are stored.
 #[must_use]
 pub fn channel(tenant: &str, channel: &ChannelName) -> String {
     format!("ch.{}.{}.{}", escape(tenant), escape(channel.namespace()), escape(channel.rest()))
 }
 
-/// Where the stored messages of a channel are republished with their sequence.
-#[must_use]
-pub fn live(tenant: &str, name: &ChannelName) -> String {
-    format!("live.{}", channel(tenant, name))
-}
-
-/// Tenant and channel of a `ch.…` or `live.ch.…` subject.
+/// Tenant and channel of a `ch.…` or `chd.…` subject, live or not.
 #[must_use]
 pub fn parse_channel(subject: &str) -> Option<(String, ChannelName)> {
     let subject = subject.strip_prefix("live.").unwrap_or(subject);
-    let mut tokens = subject.strip_prefix("ch.")?.split('.');
+    let stored = subject.strip_prefix("ch.").or_else(|| subject.strip_prefix("chd."))?;
+    let mut tokens = stored.split('.');
     let (tenant, namespace, rest) = (tokens.next()?, tokens.next()?, tokens.next()?);
     if tokens.next().is_some() {
         return None;
@@ -216,6 +225,12 @@ pub fn parse_channel(subject: &str) -> Option<(String, ChannelName)> {
     let (namespace, rest) = (unescape(namespace)?, unescape(rest)?);
     let full = if namespace.is_empty() { rest } else { format!("{namespace}:{rest}") };
     Some((unescape(tenant)?, ChannelName::parse(&full).ok()?))
+}
+
+/// `_edge.node.{node}.emulate`: commands of clients that one edge node brings to another.
+#[must_use]
+pub fn edge_emulate(node: &str) -> String {
+    format!("_edge.node.{}.emulate", escape(node))
 }
 
 /// `app.{tenant}.{service}.{event}`: service authors' own domain events.
@@ -382,7 +397,7 @@ pub fn tenant_of(subject: &str) -> Option<String> {
     let tokens: Vec<&str> = subject.split('.').collect();
     let token = match tokens.as_slice() {
         ["notify", "deliver", _, tenant] | ["notify", "outcome", tenant, _] => tenant,
-        ["ch", tenant, _, _] => tenant,
+        ["ch" | "chd", tenant, _, _] => tenant,
         ["app", tenant, _, _, ..] => tenant,
         _ => return None,
     };

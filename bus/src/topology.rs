@@ -17,8 +17,9 @@ use crate::connect::Bus;
 mod platform;
 
 pub use platform::{
-    ADVISORIES, CHANNELS, DELIVERIES, DLQ, EVENTS, IDEMPOTENCY, OUTCOMES, REDRIVE_CLAIMS, REDRIVES,
-    REQUESTS, TopologyOptions, platform,
+    ADVISORIES, CHANNELS, DELIVERIES, DLQ, EVENTS, HISTORY_MARKS, HISTORY_STATE, IDEMPOTENCY,
+    OUTCOMES, PRESENCE, RECEIPTS, REDRIVE_CLAIMS, REDRIVES, REQUESTS,
+    REVOCATIONS, TopologyOptions, platform,
 };
 
 /// One stream, in the terms that matter.
@@ -48,6 +49,8 @@ pub struct StreamSpec {
     pub replicas: usize,
     /// Whether messages can be scheduled in the stream.
     pub schedules: bool,
+    /// Whether it is a key-value bucket whose keys have several tokens and may have a time to live.
+    pub keys: bool,
     /// Where stored messages are republished with their sequence.
     pub republish: Option<(&'static str, &'static str)>,
 }
@@ -59,8 +62,10 @@ pub struct BucketSpec {
     pub name: &'static str,
     /// What it holds, for people.
     pub purpose: &'static str,
-    /// Seconds a key is kept.
+    /// Seconds a key is kept; 0 for ever.
     pub max_age_seconds: u64,
+    /// Whether single keys may have a time to live.
+    pub key_ttl: bool,
     /// Copies in a cluster.
     pub replicas: usize,
 }
@@ -97,7 +102,9 @@ impl StreamSpec {
             allow_atomic_publish: true,
             allow_message_schedules: self.schedules,
             // A schedule outlives the stream's `max_age` only by a time to live of its own.
-            allow_message_ttl: self.schedules,
+            allow_message_ttl: self.schedules || self.keys,
+            allow_rollup: self.keys,
+            deny_delete: self.keys,
             republish: self.republish.map(|(source, destination)| Republish {
                 source: source.to_owned(),
                 destination: destination.to_owned(),
@@ -134,6 +141,7 @@ impl StreamSpec {
             duplicate_window_seconds: found.duplicate_window.as_secs(),
             replicas: found.num_replicas,
             schedules: found.allow_message_schedules && found.allow_message_ttl,
+            keys: found.deny_delete && found.allow_message_ttl,
             republish: match (&found.republish, self.republish) {
                 (Some(found), Some((source, destination)))
                     if found.source == source && found.destination == destination =>
@@ -277,6 +285,7 @@ pub async fn apply(bus: &Bus, topology: &Topology) -> Result<(), TopologyError> 
             max_age: Duration::from_secs(spec.max_age_seconds),
             storage: StorageType::File,
             num_replicas: spec.replicas,
+            limit_markers: spec.key_ttl.then_some(crate::kv::MARKER_AGE),
             ..kv::Config::default()
         };
         bus.jetstream()

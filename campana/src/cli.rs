@@ -7,6 +7,7 @@ pub mod client;
 mod config;
 mod consumers;
 mod dlq;
+mod edge;
 pub mod keys;
 mod loadtest;
 mod notify;
@@ -81,6 +82,9 @@ enum Command {
     /// Send, show or watch notifications
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
+    /// Watch what running edges say to a user
+    #[command(subcommand)]
+    Edge(edge::EdgeCommand),
     /// Mint connection tokens for the edge
     #[command(subcommand)]
     Token(keys::TokenCommand),
@@ -161,6 +165,7 @@ impl Cli {
             Command::Schedule(command) => block_on(schedules::run(&global, command)),
             Command::Services(command) => block_on(services::run(&global, command)),
             Command::Notify(command) => block_on(notify::run(&global, command)),
+            Command::Edge(command) => block_on(edge::run(&global, command)),
             Command::Token(command) => block_on(keys::token(&global, command)),
             Command::Keys(command) => block_on(keys::run(&global, command)),
             Command::Config(command) => config::run(&global, &command),

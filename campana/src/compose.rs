@@ -34,6 +34,8 @@ pub use listeners::{Listeners, bind_std};
 
 /// How long the embedded server may take to come up.
 const NATS_START: Duration = Duration::from_secs(20);
+/// How long answers of the metrics listener may take when everything else has ended.
+const WATCHED_GRACE: Duration = Duration::from_secs(1);
 /// How often `up.json` is compared with what runs.
 const DISCOVERY_CHECK: Duration = Duration::from_secs(1);
 /// Pause between two tries to reach a server that is coming up.
@@ -60,13 +62,19 @@ pub fn token_keys(config: &Config) -> anyhow::Result<TokenKeys> {
     };
     let previous = config.auth.token_secret_previous.expose_secret();
     let previous = (!previous.is_empty()).then_some(previous.as_bytes());
-    TokenKeys::new(secret.as_bytes(), previous)
+    let secrets: Vec<&[u8]> = std::iter::once(secret.as_bytes()).chain(previous).collect();
+    config
+        .edge
+        .tokens
+        .token_keys(&secrets)
         .map_err(|error| bad_config(format!("auth.token_secret: {error}")))
 }
 
 /// A running process.
 pub struct Platform {
     lifecycle: Lifecycle,
+    /// Of the metrics listener, which ends after everything else, so that a stop can be watched.
+    watched: Lifecycle,
     grace: Duration,
     ready: Arc<AtomicBool>,
     nats: Option<Supervisor>,
@@ -241,9 +249,11 @@ impl Platform {
             store: uses_store.then(|| parts.store.clone()),
             ready: Arc::clone(&ready),
         };
-        roles::start(parts, metrics, health).await?;
+        let watched = Lifecycle::new();
+        roles::start(parts, metrics, health, &watched).await?;
         ready.store(true, Ordering::Relaxed);
-        Ok(Self { lifecycle, grace, ready, nats: None, _data: None, discovery: None, addresses })
+        let (nats, discovery) = (None, None);
+        Ok(Self { lifecycle, watched, grace, ready, nats, _data: None, discovery, addresses })
     }
 
     /// Where everything is, if this is `up`.
@@ -280,6 +290,7 @@ impl Platform {
         let signalled = tokio::select! {
             signal = first_signal() => signal.map(Some)?,
             () = self.lifecycle.soft.cancelled() => None,
+            () = self.watched.soft.cancelled() => None,
             () = self.keep_discovery_true() => None,
         };
         self.ready.store(false, Ordering::Relaxed);
@@ -292,13 +303,14 @@ impl Platform {
                 self.lifecycle.hard.cancel();
             }
         }
+        self.watched.stop(WATCHED_GRACE).await;
         if let Some(nats) = self.nats {
             tokio::task::spawn_blocking(move || nats.stop()).await?;
         }
         if let Some(discovery) = &self.discovery {
             Discovery::remove(&discovery.data_dir);
         }
-        match self.lifecycle.failure() {
+        match self.lifecycle.failure().or_else(|| self.watched.failure()) {
             Some(why) => Err(anyhow::anyhow!("{why}")),
             None => Ok(()),
         }

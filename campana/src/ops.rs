@@ -2,6 +2,9 @@
 //! Reads: the metrics recorder, the bus, the store. Writes: gauges that nobody else has an occasion to set.
 //! Never: is reachable from outside unless configured so; nothing here asks who is calling.
 
+mod trace;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -36,6 +39,8 @@ const SECONDS: [f64; 19] = [
 ];
 const ATTEMPTS: [f64; 6] = [1.0, 2.0, 3.0, 5.0, 8.0, 13.0];
 const COUNTS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
+const BYTES: [f64; 9] =
+    [0.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0, 67108864.0];
 /// How long the database may take to answer a health check.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -46,6 +51,7 @@ pub fn install_recorder() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_attempts".to_owned()), &ATTEMPTS)?
         .set_buckets_for_metric(Matcher::Suffix("_messages".to_owned()), &COUNTS)?
+        .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES)?
         .install_recorder()?;
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "rustc" => env!("CARGO_PKG_RUST_VERSION")).set(1.0);
     Ok(handle)
@@ -69,7 +75,7 @@ struct Ops {
     health: Health,
 }
 
-/// Serves until the hard stop, so that a drain can be watched.
+/// Serves until the stop of its own lifecycle, which comes after that of the roles: a drain can be watched.
 pub async fn run(
     listener: TcpListener,
     handle: PrometheusHandle,
@@ -79,18 +85,18 @@ pub async fn run(
     let process = metrics_process::Collector::default();
     process.describe();
     watch(&handle, &health, &lifecycle);
+    let traces = trace::Traces { bus: health.bus.clone(), lifecycle: lifecycle.clone() };
     let router = Router::new()
+        .route("/debug/trace", get(trace::serve).with_state(traces))
         .route("/metrics", get(serve_metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .with_state(Ops { handle, process, health });
-    let hard = lifecycle.hard.clone();
     let soft = lifecycle.soft.clone();
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, router)
-        .with_graceful_shutdown(async move {
-            tokio::select! { () = soft.cancelled() => {}, () = hard.cancelled() => {} }
-        })
+        .with_graceful_shutdown(soft.cancelled_owned())
         .await
         .map_err(|error| error.to_string())
 }

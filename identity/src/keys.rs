@@ -104,6 +104,21 @@ impl VerifyKey {
         Self::new(DecodingKey::from_secret(secret), algorithms)
     }
 
+    /// A shared secret of any length but none, against the advice of RFC 7518 §3.2: whoever has one token can
+    /// find a short secret by trying, and sign for anybody.
+    ///
+    /// # Errors
+    /// If an algorithm is none of HMAC, or the secret is empty.
+    pub fn short_hmac(secret: &[u8], algorithms: &[TokenAlgorithm]) -> Result<Self, KeyFault> {
+        for &algorithm in algorithms {
+            algorithm.secret_bytes_min().ok_or(KeyFault::NoAlgorithm)?;
+            if secret.is_empty() {
+                return Err(KeyFault::SecretTooShort { algorithm, bytes_min: 1 });
+            }
+        }
+        Self::new(DecodingKey::from_secret(secret), algorithms)
+    }
+
     /// A public key as a PEM text (`BEGIN PUBLIC KEY`: RSA, EC P-256, EC P-384 or Ed25519).
     ///
     /// # Errors

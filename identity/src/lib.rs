@@ -23,7 +23,8 @@ pub use permissions::{
 };
 pub use revocation::{REVOCATIONS_MAX, Revocation, Revocations, RevokeError, Revoked};
 pub use tokens::{
-    ClaimRules, ConnectionClaims, ConnectionSpec, JwksOptions, KeyError, MintError, Overrides,
-    PublicKeyOptions, SubscriptionClaims, SubscriptionSpec, TOKEN_BYTES_MAX, TokenError,
-    TokenFault, TokenKeys, TokenOptions, TokenPolicy, TokenSubscription, Verifier,
+    ClaimRules, ConnectionClaims, ConnectionGrant, ConnectionSpec, JwksOptions, KeyError,
+    MintError, Overrides, PublicKeyOptions, PublishGrant, RefreshGrant, SubscriptionClaims,
+    SubscriptionGrant, SubscriptionSpec, TOKEN_BYTES_MAX, TokenError, TokenFault, TokenKeys,
+    TokenOptions, TokenPolicy, TokenSubscription, Verifier,
 };

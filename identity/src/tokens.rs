@@ -10,6 +10,7 @@
 mod caps;
 mod claims;
 mod fault;
+mod grants;
 mod header;
 mod object;
 mod options;
@@ -17,12 +18,13 @@ mod verifier;
 
 use std::sync::Arc;
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::{EncodingKey, Header};
 
 use crate::keys::{KeySet, TokenAlgorithm, VerifyKey};
 use crate::names::{Tenant, check_user};
 pub use claims::{ConnectionClaims, Overrides, SubscriptionClaims, TokenSubscription};
 pub use fault::TokenFault;
+pub use grants::{ConnectionGrant, PublishGrant, RefreshGrant, SubscriptionGrant};
 pub use options::{JwksOptions, PublicKeyOptions, TokenOptions};
 pub use verifier::{ClaimRules, Verifier};
 
@@ -124,6 +126,7 @@ pub struct SubscriptionSpec {
 pub struct TokenKeys {
     /// The first signs; all verify, so that a secret can be changed without cutting anyone off.
     signing: Arc<[EncodingKey]>,
+    algorithm: TokenAlgorithm,
     verifying: KeySet,
 }
 
@@ -145,7 +148,13 @@ impl TokenKeys {
             .collect::<Result<_, _>>()
             .and_then(KeySet::new)
             .map_err(|_| KeyError::TooShort)?;
-        Ok(Self { signing: secrets().map(EncodingKey::from_secret).collect(), verifying })
+        let secrets: Vec<&[u8]> = secrets().collect();
+        Ok(Self::signing(&secrets, TokenAlgorithm::Hs256, verifying))
+    }
+
+    fn signing(secrets: &[&[u8]], algorithm: TokenAlgorithm, verifying: KeySet) -> Self {
+        let signing = secrets.iter().map(|secret| EncodingKey::from_secret(secret)).collect();
+        Self { signing, algorithm, verifying }
     }
 
     /// The same secrets as keys that verify, to be joined with those of other issuers.
@@ -231,7 +240,7 @@ impl TokenKeys {
         claims: &serde_json::Map<String, serde_json::Value>,
     ) -> Result<String, MintError> {
         let key = self.signing.first().ok_or(MintError::Sign)?;
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, key)
+        jsonwebtoken::encode(&Header::new(self.algorithm.library()), claims, key)
             .map_err(|_| MintError::Sign)
     }
 }

@@ -9,10 +9,13 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
+import { bellChecks } from "./checks/bell.mjs";
 import { demoChecks } from "./checks/demo.mjs";
 import { docsChecks } from "./checks/docs.mjs";
+import { examplesChecks } from "./checks/examples.mjs";
 import { looksChecks } from "./checks/looks.mjs";
 import { reconnectChecks, restartChecks } from "./checks/reconnect.mjs";
+import { statesChecks } from "./checks/states.mjs";
 import { launch } from "./lib/browser.mjs";
 import { Platform } from "./lib/platform.mjs";
 import { Cable } from "./lib/proxy.mjs";
@@ -43,7 +46,7 @@ const browser = await launch([
   [`campana.test:${gateway.port}`, gateway.host],
 ]);
 
-const all = [...demoChecks, ...reconnectChecks, ...looksChecks, ...docsChecks, ...(asked.restart ? restartChecks : [])];
+const all = [...demoChecks, ...bellChecks, ...examplesChecks, ...statesChecks, ...reconnectChecks, ...looksChecks, ...docsChecks, ...(asked.restart ? restartChecks : [])];
 const chosen = all.filter(([name]) => name.includes(asked.only ?? ""));
 let failed = 0;
 for (const [name, run] of chosen) failed += (await one(name, run)) ? 0 : 1;

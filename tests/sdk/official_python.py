@@ -29,11 +29,6 @@ LIVE = "tests.test_client."
 # What the edge does not do yet, by the reason.
 EXPECTED_FAILURES = {
     "TestAutoRecovery.test_auto_recovery": "asks for offsets 1, 2, 3 in every channel",
-    "TestClientLevelOperations.test_client_publish_history_presence": "presence",
-    "TestJoinLeave.test_join_leave": "join and leave",
-    "TestPresenceTwoClients.test_presence_two_clients": "presence",
-    "TestServerSideSubscriptions.test_server_side_subs": "the personal channel is inbox:#42, not #42",
-    "TestSubscriptionOperations.test_subscription_operations": "presence",
 }
 LIST = """
 import unittest
@@ -83,14 +78,17 @@ def adapt(tests, port):
 
 
 def start_edge(options, folder, nats_port, port):
-    namespaces = '[{ name = "", history_size = 100, publish = ["subscriber"] }, '
+    namespaces = '[{ name = "", history_size = 100, publish = ["subscriber"], presence = ["subscriber"], '
+    namespaces += 'track_presence = true, join_leave = true, force_push_join_leave = true }, '
     namespaces += '{ name = "smallhistory", history_size = 2, publish = ["subscriber"] }]'
     environment = {
         "CAMPANA__NATS__URL": f"nats://127.0.0.1:{nats_port}",
         "CAMPANA__AUTH__TOKEN_SECRET": SECRET,
         "CAMPANA__LISTEN__EDGE": str(port),
         "CAMPANA__LISTEN__OPS": "0",
-        "CAMPANA__EDGE__TOKEN_REQUIRE_EXP": "false",
+        "CAMPANA__EDGE__TOKENS__REQUIRE_EXP": "false",
+        "CAMPANA__EDGE__INBOX_CHANNEL": "false",
+        "CAMPANA__EDGE__PERSONAL_CHANNEL": '{ enabled = true, namespace = "" }',
         "CAMPANA__EDGE__NAMESPACES": namespaces,
     }
     program = str(pathlib.Path(options.campana).resolve())

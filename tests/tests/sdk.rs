@@ -7,6 +7,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "sdk/transports.rs"]
+mod transports;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -152,7 +155,7 @@ fn python() -> PathBuf {
 
 /// A missing package is told as such, not as a client that never connects.
 fn must_be_installed() {
-    for package in ["centrifuge", "playwright-core", "ws"] {
+    for package in ["centrifuge", "eventsource", "playwright-core", "ws"] {
         let folder = sdk().join("node_modules").join(package);
         assert!(folder.is_dir(), "{} is missing: run `npm ci` in tests/sdk", folder.display());
     }

@@ -27,6 +27,8 @@ pub mod error {
 
     /// Something behind the edge does not answer; try again.
     pub const INTERNAL: ReplyError = passing(100, "internal server error");
+    /// No good key.
+    pub const UNAUTHORIZED: ReplyError = reply(101, "unauthorized");
     /// The channel's namespace is not configured.
     pub const UNKNOWN_CHANNEL: ReplyError = reply(102, "unknown channel");
     /// Configuration or token do not allow it.
@@ -62,11 +64,16 @@ pub struct Unsubscribe {
 pub mod unsubscribe {
     use super::Unsubscribe;
 
+    /// The server ends the subscription for good.
+    pub const SERVER: Unsubscribe = Unsubscribe { code: 2000, reason: "server unsubscribe" };
     /// Messages may be missing: subscribe again and recover.
     pub const INSUFFICIENT_STATE: Unsubscribe =
         Unsubscribe { code: 2500, reason: "insufficient state" };
     /// The subscription's time is over.
     pub const EXPIRED: Unsubscribe = Unsubscribe { code: 2501, reason: "subscription expired" };
+    /// What let the client in is no longer good: subscribe anew, with a new token.
+    pub const STATE_INVALIDATED: Unsubscribe =
+        Unsubscribe { code: 2502, reason: "state invalidated" };
 }
 
 /// The end of a connection: the code and reason of the WebSocket close frame.
@@ -122,6 +129,10 @@ pub mod disconnect {
     pub const BAD_REQUEST: Disconnect = close(3501, "bad request", "protocol");
     /// No connect command in time.
     pub const STALE: Disconnect = close(3502, "stale", "idle");
+    /// The server wants the client gone and not back.
+    pub const FORCE_DISCONNECT: Disconnect = close(3503, "force disconnect", "server");
+    /// The user has as many connections as are allowed.
+    pub const CONNECTION_LIMIT: Disconnect = close(3504, "connection limit", "limit");
     /// More channels at connect than allowed.
     pub const CHANNEL_LIMIT: Disconnect = close(3505, "channel limit", "limit");
     /// Binary frames on a JSON connection.
@@ -136,9 +147,21 @@ pub mod disconnect {
     /// WebSocket: the message is larger than allowed.
     pub const TOO_BIG: Disconnect = close(1009, "message too big", "limit");
 
+    /// The ends that every node sees, so that their series exist from the start.
+    pub const FREQUENT: [Disconnect; 8] = [
+        CONNECTION_CLOSED,
+        SHUTDOWN,
+        SERVER_ERROR,
+        EXPIRED,
+        SLOW,
+        NO_PONG,
+        CONNECTION_LIMIT,
+        BAD_REQUEST,
+    ];
+
     /// Every value of the metric's label.
-    pub const LABELS: [&str; 8] =
-        ["client", "drain", "error", "auth", "slow", "idle", "limit", "protocol"];
+    pub const LABELS: [&str; 9] =
+        ["client", "drain", "error", "auth", "slow", "idle", "limit", "protocol", "server"];
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! What clients are sent, ready for the wire, whichever way the client reads.
 //! Reads: results. Writes: text or bytes. Never: re-encodes a payload or a publication; both are copied as they are.
 
+mod ends;
+mod control;
 mod json;
+pub(crate) mod presence;
 mod protobuf;
 
 use std::sync::Arc;
@@ -12,7 +15,10 @@ use bytes::Bytes;
 use crate::codes::{ReplyError, Unsubscribe};
 use crate::proto::Protocol;
 use crate::publication::Published;
+use crate::session::Address;
 
+pub(crate) use ends::disconnect_push;
+pub(crate) use control::{message_push, refresh_push, subscribe_push};
 pub(crate) use json::{payload, single_line, string};
 pub(crate) use protobuf::publication;
 
@@ -114,6 +120,10 @@ pub(crate) struct SubscribeResult<'a> {
     pub(crate) ttl: Option<i64>,
     /// JSON.
     pub(crate) data: Option<&'a str>,
+    /// Publications may come as differences.
+    pub(crate) delta: bool,
+    /// What pushes call the channel; 0 for its name.
+    pub(crate) number: u64,
 }
 
 impl SubscribeResult<'_> {
@@ -130,7 +140,14 @@ pub(crate) struct ConnectResult<'a> {
     pub(crate) client: &'a str,
     pub(crate) version: &'a str,
     pub(crate) ttl: Option<i64>,
+    /// JSON on one line.
+    pub(crate) data: Option<&'a str>,
+    /// 0 for no pings.
     pub(crate) ping_seconds: u64,
+    /// Pings want an answer.
+    pub(crate) pong: bool,
+    /// Where requests of the client find its session.
+    pub(crate) address: Option<&'a Address>,
     /// By channel.
     pub(crate) subs: &'a [(&'a str, SubscribeResult<'a>)],
 }

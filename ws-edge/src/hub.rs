@@ -8,33 +8,49 @@
 //! without a reason, channels are compared with the stream.
 
 mod channel;
+mod dense;
+mod evidence;
 mod feed;
 mod history;
+mod kinds;
 mod maintain;
+mod pattern;
+mod recent;
 mod recovery;
+mod repair;
 mod sequencer;
+mod source;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use campana_bus::Bus;
 use campana_bus::clock;
-use campana_bus::fetch::{FetchError, StreamPosition};
+use campana_bus::fetch::FetchError;
 use campana_bus::lifecycle::Lifecycle;
-use campana_bus::topology::CHANNELS;
+use campana_bus::publish::{Outgoing, PublishError, StoredAt};
 use dashmap::DashMap;
 use tokio_util::sync::CancellationToken;
 
+use crate::codes::ReplyError;
 use crate::mailbox::{Mailbox, Push};
 use crate::options::EdgeOptions;
 use crate::publication::ChannelKey;
 use crate::session::{Join, Joined, More, Page, Recovery};
-use channel::Channel;
+use channel::{Channel, Standing};
+use dense::JoinError;
 use feed::Feed;
+use kinds::Kind;
+use recent::Budget;
+use source::{Purpose, Source};
 
 /// How old the known position of the stream may be where its age does no harm.
 const POSITION_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// What the stream is asked for messages for.
+pub(crate) const PURPOSES: [&str; 5] = Purpose::LABELS;
 
 /// All channels of a node; cheap to clone.
 #[derive(Clone)]
@@ -48,7 +64,13 @@ pub(crate) struct Inner {
     channels: DashMap<String, Arc<Channel>>,
     /// Subscriptions at NATS by filter; a channel keeps its feed alive.
     feeds: tokio::sync::Mutex<HashMap<String, Weak<Feed>>>,
-    stream: tokio::sync::Mutex<Option<(Instant, Arc<StreamPosition>)>>,
+    /// Patterns among the channels, by tenant and namespace as in the subject.
+    patterns: DashMap<String, Vec<Weak<Channel>>>,
+    source: Source,
+    /// Bytes kept for clients that come back.
+    budget: Arc<Budget>,
+    kinds: HashMap<String, Kind>,
+    next_number: AtomicU64,
     stop: CancellationToken,
 }
 
@@ -56,15 +78,20 @@ impl Hub {
     /// A hub and the task that looks after it.
     pub(crate) fn start(bus: Bus, lifecycle: &Lifecycle, options: &EdgeOptions) -> Self {
         let inner = Arc::new(Inner {
+            source: Source::new(bus.clone()),
             bus,
             lifecycle: lifecycle.clone(),
             options: options.clone(),
             channels: DashMap::new(),
             feeds: tokio::sync::Mutex::default(),
-            stream: tokio::sync::Mutex::default(),
+            patterns: DashMap::new(),
+            budget: Arc::new(Budget::new(options.recovery_cache_bytes_max)),
+            kinds: kinds::kinds(options),
+            next_number: AtomicU64::new(1),
             stop: CancellationToken::new(),
         });
         lifecycle.spawn("edge hub", maintain::run(Arc::clone(&inner)));
+        lifecycle.spawn("edge idle streams", dense::run(Arc::clone(&inner)));
         Self(inner)
     }
 
@@ -79,13 +106,43 @@ impl Hub {
     }
 
     /// Lets publications of a channel come into a mailbox, and finds what was missed.
-    pub(crate) async fn join(&self, join: &Join, mailbox: &Arc<Mailbox>) -> Result<Joined, ()> {
+    pub(crate) async fn join(
+        &self,
+        join: &Join,
+        mailbox: &Arc<Mailbox>,
+    ) -> Result<Joined, ReplyError> {
         let inner = &self.0;
         let result = inner.join(join, mailbox).await;
         result.map_err(|why| {
             tracing::warn!(error = %why, "a channel cannot be joined");
             inner.leave(&join.key, mailbox);
+            why.reply()
         })
+    }
+
+    /// The incarnation of the stream in which a channel's offsets count; `None` if it cannot be asked for.
+    pub(crate) async fn epoch(&self, key: &ChannelKey) -> Option<Arc<str>> {
+        if let Some(channel) = self.0.channels.get(&key.subject)
+            && channel.ready.initialized()
+        {
+            return Some(channel.epoch());
+        }
+        let now = clock::monotonic();
+        let moment = now.checked_sub(POSITION_AGE_MAX).unwrap_or(now);
+        let snapshot = self.0.source.stream_of(key, moment).await.ok()?;
+        Some(snapshot.stream.epoch.as_str().into())
+    }
+
+    /// Stores a message in a channel that has a stream of its own.
+    ///
+    /// # Errors
+    /// If it is not stored; [`PublishError::TooLarge`] also if the tenant has too many such channels.
+    pub(crate) async fn publish_dense(
+        &self,
+        key: &ChannelKey,
+        message: Outgoing,
+    ) -> Result<StoredAt, PublishError> {
+        self.0.publish_dense(key, message).await
     }
 
     /// No more publications of the channel for this mailbox.
@@ -95,8 +152,11 @@ impl Hub {
 
     /// The next page of a recovery.
     pub(crate) async fn more(&self, more: &More) -> Result<Page, ()> {
-        match recovery::next_page(&self.0, &more.key, more.after, more.at_least).await {
-            Ok(found) => found.map(|(page, _)| page).ok_or(()),
+        let inner = &self.0;
+        let channel = inner.channels.get(&more.key.subject).map(|found| Arc::clone(&found));
+        let (key, channel) = (&more.key, channel.as_ref());
+        match recovery::more(inner, channel, key, more.after, more.at_least).await {
+            Ok(found) => found.ok_or(()),
             Err(why) => {
                 tracing::warn!(error = %why, "a recovery cannot go on");
                 Err(())
@@ -108,7 +168,7 @@ impl Hub {
     pub(crate) async fn history(
         &self,
         question: &crate::session::History,
-    ) -> Result<crate::session::Found, crate::codes::ReplyError> {
+    ) -> Result<crate::session::Found, ReplyError> {
         history::answer(&self.0, question).await
     }
 }
@@ -118,40 +178,82 @@ impl Inner {
         self: &Arc<Self>,
         join: &Join,
         mailbox: &Arc<Mailbox>,
-    ) -> Result<Joined, FetchError> {
-        // Holding the channel keeps it from being swept away before the subscriber is in.
-        let channel = Arc::clone(
-            self.channels
-                .entry(join.key.subject.clone())
-                .or_insert_with(|| Arc::new(Channel::new(Arc::clone(&join.key))))
-                .value(),
-        );
-        channel.ready.get_or_try_init(|| self.activate(&channel)).await?;
-        let Some((position, floor)) = channel.add(mailbox) else {
-            return Err(FetchError::Unavailable("the channel is being started again".to_owned()));
+    ) -> Result<Joined, JoinError> {
+        let channel = self.channel(&join.key).await?;
+        let Some(standing) = channel.add(mailbox, join.delta) else {
+            let again = FetchError::Unavailable("the channel is being started again".to_owned());
+            return Err(again.into());
         };
-        let stream = self.position(POSITION_AGE_MAX).await?;
         let recovery = match &join.since {
             None => Recovery::None,
-            Some(since) => recovery::recover(self, join, since, position, &stream).await?,
+            Some(since) => recovery::recover(self, &channel, join, since, &standing).await?,
         };
-        Ok(Joined { top: position.max(floor), epoch: stream.epoch.as_str().into(), recovery })
+        let top = standing.position.max(standing.floor);
+        Ok(Joined { top, epoch: standing.epoch, recovery, number: channel.key.number })
+    }
+
+    /// The channel, followed. Holding it keeps it from being swept away before the subscriber is in.
+    async fn channel(self: &Arc<Self>, key: &Arc<ChannelKey>) -> Result<Arc<Channel>, JoinError> {
+        for _ in 0..2 {
+            let channel = Arc::clone(
+                self.channels
+                    .entry(key.subject.clone())
+                    .or_insert_with(|| Arc::new(Channel::new(self.numbered(key))))
+                    .value(),
+            );
+            channel.ready.get_or_try_init(|| self.activate(&channel)).await?;
+            if key.is_dense()
+                || *self.source.recently(POSITION_AGE_MAX).await?.stream.epoch == *channel.epoch()
+            {
+                return Ok(channel);
+            }
+            // The stream was created anew since the channel is followed.
+            self.give_up(&channel);
+        }
+        Err(FetchError::Unavailable("the stream is created anew all the time".to_owned()).into())
+    }
+
+    /// The channel with the next number of this node.
+    fn numbered(&self, key: &ChannelKey) -> Arc<ChannelKey> {
+        Arc::new(key.numbered(self.next_number.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Subscribes first and looks at the stream afterwards: what is stored in between comes both ways.
-    async fn activate(self: &Arc<Self>, channel: &Arc<Channel>) -> Result<(), FetchError> {
-        let feed = feed::of_channel(self, &channel.key).await?;
+    async fn activate(self: &Arc<Self>, channel: &Arc<Channel>) -> Result<(), JoinError> {
+        let key = &channel.key;
+        let feed = feed::of_channel(self, key).await?;
         // Before `last`, so that no message of the channel lies between its last one and the floor.
-        let floor = self.position(POSITION_AGE_MAX).await?.last;
-        let last = self
-            .bus
-            .last(CHANNELS, &channel.key.subject)
-            .await?
-            .map_or(0, |message| message.sequence);
-        if channel.start(feed, last, floor) {
+        let from = if key.is_dense() {
+            let stream = self.dense_stream(key).await?;
+            Standing { position: stream.last, floor: stream.last, epoch: stream.epoch.into() }
+        } else {
+            let stream = &self.source.recently(POSITION_AGE_MAX).await?.stream;
+            let last = self.source.last(key, Purpose::Follow).await?;
+            let position = last.map_or(0, |message| message.sequence);
+            Standing { position, floor: stream.last, epoch: stream.epoch.as_str().into() }
+        };
+        if channel.is_pattern()
+            && let Some((namespace, _)) = key.subject.rsplit_once('.')
+        {
+            self.patterns.entry(namespace.to_owned()).or_default().push(Arc::downgrade(channel));
+        }
+        if channel.start(feed, from) {
             self.repair(channel);
         }
         Ok(())
+    }
+
+    fn kind_of(&self, key: &ChannelKey) -> Option<&Kind> {
+        kinds::of(&self.kinds, key)
+    }
+
+    /// The channel is not followed any more.
+    fn unlist(&self, channel: &Arc<Channel>) {
+        let Some((namespace, _)) = channel.key.subject.rsplit_once('.') else { return };
+        if let Some(mut patterns) = self.patterns.get_mut(namespace) {
+            patterns.retain(|one| one.as_ptr() != Arc::as_ptr(channel));
+        }
+        self.patterns.remove_if(namespace, |_, patterns| patterns.is_empty());
     }
 
     fn leave(&self, key: &ChannelKey, mailbox: &Arc<Mailbox>) {
@@ -166,7 +268,7 @@ impl Inner {
         self.lifecycle.spawn("edge repair", async move {
             let stop = inner.stop.clone();
             tokio::select! {
-                () = recovery::repair(&inner, &channel) => {}
+                () = repair::repair(&inner, &channel) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -176,22 +278,10 @@ impl Inner {
     fn give_up(&self, channel: &Arc<Channel>) {
         crate::metrics::channel_lost();
         self.channels.remove_if(&channel.key.subject, |_, known| Arc::ptr_eq(known, channel));
+        self.unlist(channel);
         for mailbox in channel.kill() {
             mailbox.push(Push::Lost(Arc::clone(&channel.key)));
         }
-    }
-
-    /// Where the stream stands, known for at most `age_max`.
-    async fn position(&self, age_max: Duration) -> Result<Arc<StreamPosition>, FetchError> {
-        let mut known = self.stream.lock().await;
-        if let Some((at, position)) = &*known
-            && at.elapsed() < age_max
-        {
-            return Ok(Arc::clone(position));
-        }
-        let position = Arc::new(self.bus.position(CHANNELS).await?);
-        *known = Some((clock::monotonic(), Arc::clone(&position)));
-        Ok(position)
     }
 }
 

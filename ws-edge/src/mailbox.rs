@@ -3,11 +3,17 @@
 //! An idle mailbox owns no buffer: thousands of them must cost little.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::codes::{Disconnect, disconnect};
+use crate::control::Control;
+use crate::limits::Backlog;
+use crate::limits::backlog::STEP_BYTES;
+use crate::metrics;
+use crate::presence::moves::Moved;
 use crate::publication::{ChannelKey, Published};
 
 /// Something for a session.
@@ -16,6 +22,12 @@ pub(crate) enum Push {
     Publication(Arc<Published>),
     /// Messages of the channel may be missing.
     Lost(Arc<ChannelKey>),
+    /// Some token was revoked that may be this connection's.
+    Revoked,
+    /// Something from outside.
+    Control(Arc<Control>),
+    /// Somebody came to a channel, or left it.
+    Moved(Arc<Moved>),
 }
 
 /// Buffers up to this many entries are kept for the next burst.
@@ -25,6 +37,8 @@ const KEPT_ENTRIES_MAX: usize = 16;
 struct Queue {
     list: VecDeque<Push>,
     bytes: usize,
+    /// How many of the bytes the node was told of.
+    counted: usize,
     end: Option<Disconnect>,
 }
 
@@ -33,13 +47,41 @@ struct Queue {
 pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
     bytes_max: usize,
+    /// Marks of the tokens that the connection uses.
+    uses: AtomicU64,
+    /// Where the node adds up what waits for all its clients.
+    backlog: Option<Arc<Backlog>>,
     arrived: Notify,
     ended: Notify,
 }
 
 impl Mailbox {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { queue: Mutex::default(), bytes_max, arrived: Notify::new(), ended: Notify::new() }
+        Self {
+            queue: Mutex::default(),
+            bytes_max,
+            uses: AtomicU64::new(0),
+            backlog: None,
+            arrived: Notify::new(),
+            ended: Notify::new(),
+        }
+    }
+
+    /// One whose bytes count among those of the node.
+    pub(crate) fn counted(bytes_max: usize, backlog: &Arc<Backlog>) -> Self {
+        let mut mailbox = Self::new(bytes_max);
+        mailbox.backlog = Some(Arc::clone(backlog));
+        mailbox
+    }
+
+    /// The connection uses a token with this mark.
+    pub(crate) fn uses(&self, mark: u64) {
+        self.uses.fetch_or(mark, Ordering::AcqRel);
+    }
+
+    /// Whether the connection may use the token with this mark; false is certain.
+    pub(crate) fn may_use(&self, mark: u64) -> bool {
+        mark & !self.uses.load(Ordering::Acquire) == 0
     }
 
     pub(crate) fn push(&self, push: Push) {
@@ -47,13 +89,26 @@ impl Mailbox {
         if queue.end.is_some() {
             return;
         }
-        if let Push::Publication(publication) = &push {
-            queue.bytes += publication.bytes();
+        match &push {
+            Push::Publication(publication) => queue.bytes += publication.bytes(),
+            Push::Moved(moved) => queue.bytes += moved.bytes(),
+            Push::Control(control) => queue.bytes += control.bytes(),
+            _ => {}
         }
         queue.list.push_back(push);
         if queue.bytes > self.bytes_max {
+            metrics::slow("queue");
             self.finish(&mut queue, disconnect::SLOW);
-        } else if queue.list.len() == 1 {
+            return;
+        }
+        let uncounted = queue.bytes - queue.counted;
+        if uncounted >= STEP_BYTES
+            && let Some(backlog) = &self.backlog
+        {
+            queue.counted = queue.bytes;
+            backlog.add(uncounted);
+        }
+        if queue.list.len() == 1 {
             self.arrived.notify_one();
         }
     }
@@ -66,9 +121,26 @@ impl Mailbox {
         }
     }
 
+    /// Bytes that wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// Ends the connection because too much waits on the node; false if it ends already.
+    pub(crate) fn cut(&self) -> bool {
+        let mut queue = self.lock();
+        let alive = queue.end.is_none();
+        if alive {
+            metrics::slow("node");
+            self.finish(&mut queue, disconnect::SLOW);
+        }
+        alive
+    }
+
     fn finish(&self, queue: &mut Queue, why: Disconnect) {
         if why == disconnect::SLOW {
             queue.list = VecDeque::new();
+            self.settle(queue);
         }
         queue.end = Some(why);
         self.arrived.notify_one();
@@ -82,8 +154,17 @@ impl Mailbox {
         }
         let mut queue = self.lock();
         std::mem::swap(&mut queue.list, into);
-        queue.bytes = 0;
+        self.settle(&mut queue);
         queue.end
+    }
+
+    /// Nothing waits any more.
+    fn settle(&self, queue: &mut Queue) {
+        queue.bytes = 0;
+        let counted = std::mem::take(&mut queue.counted);
+        if let (Some(backlog), true) = (&self.backlog, counted > 0) {
+            backlog.release(counted);
+        }
     }
 
     /// Until something waits.
@@ -107,12 +188,19 @@ impl Mailbox {
     }
 }
 
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        let mut queue = std::mem::take(&mut *self.lock());
+        self.settle(&mut queue);
+    }
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use campana_bus::subjects::ChannelName;
 
-    fn publication(bytes: usize) -> Push {
+    pub(crate) fn publication(bytes: usize) -> Push {
         let key = Arc::new(ChannelKey::new("t", ChannelName::parse("c").unwrap()));
         let body = format!("\"{}\"", "x".repeat(bytes));
         Push::Publication(Arc::new(Published::new(&key, 1, None, body.as_bytes(), None)))

@@ -2,7 +2,17 @@
 //! Reads: nothing. Writes: the metrics recorder. Never: puts a user, a channel or an address into a label;
 //! namespaces come from configuration and are few.
 
+mod auth;
+mod control;
+mod load;
+mod presence;
+
 use std::time::Duration;
+
+pub use auth::*;
+pub use control::*;
+pub use load::*;
+pub use presence::*;
 
 use campana_bus::clock::Micros;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -12,6 +22,7 @@ use crate::options::EdgeOptions;
 use crate::proto::Protocol;
 use crate::publication::Published;
 use crate::session::{LostReason, Report, SERVICE_ERROR};
+use crate::transport::Kind;
 
 /// Open connections.
 pub const CONNECTIONS: &str = "campana_edge_connections";
@@ -23,7 +34,7 @@ pub const SUBSCRIPTIONS: &str = "campana_edge_subscriptions";
 pub const CHANNELS: &str = "campana_edge_channels";
 /// Clients let in, by protocol.
 pub const CONNECTS: &str = "campana_edge_connects_total";
-/// Connections ended, by reason.
+/// Connections ended, by reason and by the code that the client was told.
 pub const DISCONNECTS: &str = "campana_edge_disconnects_total";
 /// Connections refused before they were one, by reason.
 pub const REFUSED: &str = "campana_edge_refused_connections_total";
@@ -42,10 +53,21 @@ pub const BYTES_SENT: &str = "campana_edge_sent_bytes_total";
 /// Holes in the live path, by what became of them.
 pub const HOLES: &str = "campana_edge_holes_total";
 
-const TRANSPORT: (&str, &str) = ("transport", "websocket");
+/// Questions to the stream for messages, by purpose.
+pub const DIRECT_GETS: &str = "campana_edge_direct_gets_total";
+/// Bytes kept of recent publications, for clients that come back.
+pub const RECALL_BYTES: &str = "campana_edge_recovery_memory_bytes";
+/// Recoveries that were answered from memory.
+pub const RECALLED: &str = "campana_edge_recoveries_from_memory_total";
+
+const TRANSPORT: &str = "transport";
 
 /// Describes all metrics and writes their zeros, so that panels are not empty before the first event.
 pub(crate) fn initialise(options: &EdgeOptions) {
+    auth::initialise();
+    control::initialise();
+    load::initialise();
+    presence::initialise();
     describe_gauge!(CONNECTIONS, "Open connections");
     describe_gauge!(CONNECTIONS_MAX, "Most connections that this node takes");
     describe_gauge!(SUBSCRIPTIONS, "Subscriptions of clients");
@@ -59,18 +81,25 @@ pub(crate) fn initialise(options: &EdgeOptions) {
     describe_histogram!(PING, "From a ping to its answer");
     describe_counter!(MESSAGES_SENT, "Protocol messages written");
     describe_counter!(BYTES_SENT, "Bytes of protocol messages written");
+    describe_counter!(DIRECT_GETS, "Questions to the stream for messages");
+    describe_gauge!(RECALL_BYTES, "Bytes kept of recent publications");
+    describe_counter!(RECALLED, "Recoveries that were answered from memory");
     describe_counter!(HOLES, "Holes in the live path: found, repaired, lost");
-    gauge!(CONNECTIONS, TRANSPORT.0 => TRANSPORT.1).set(0.0);
     gauge!(CONNECTIONS_MAX).set(options.connections_max as f64);
     gauge!(CHANNELS).set(0.0);
     for namespace in options.all_namespaces() {
         gauge!(SUBSCRIPTIONS, "channel_namespace" => namespace.name).set(0.0);
     }
-    for protocol in [Protocol::Json, Protocol::Protobuf] {
-        counter!(CONNECTS, TRANSPORT.0 => TRANSPORT.1, "protocol" => protocol.label()).absolute(0);
+    for transport in Kind::ALL.map(Kind::label) {
+        gauge!(CONNECTIONS, TRANSPORT => transport).set(0.0);
+        counter!(MESSAGES_SENT, TRANSPORT => transport).absolute(0);
+        counter!(BYTES_SENT, TRANSPORT => transport).absolute(0);
+        for protocol in [Protocol::Json, Protocol::Protobuf].map(Protocol::label) {
+            counter!(CONNECTS, TRANSPORT => transport, "protocol" => protocol).absolute(0);
+        }
     }
-    for reason in disconnect::LABELS {
-        counter!(DISCONNECTS, "reason" => reason).absolute(0);
+    for end in disconnect::FREQUENT {
+        counter!(DISCONNECTS, "reason" => end.label, "code" => load::code(end)).absolute(0);
     }
     for reason in ["origin", "limit", "drain"] {
         counter!(REFUSED, "reason" => reason).absolute(0);
@@ -78,20 +107,23 @@ pub(crate) fn initialise(options: &EdgeOptions) {
     for result in ["recovered", "gap", "epoch_changed"] {
         counter!(RECOVERIES, "result" => result).absolute(0);
     }
+    counter!(RECALLED).absolute(0);
+    for purpose in crate::hub::PURPOSES {
+        counter!(DIRECT_GETS, "purpose" => purpose).absolute(0);
+    }
     for result in ["found", "repaired", "lost"] {
         counter!(HOLES, "result" => result).absolute(0);
     }
-    counter!(MESSAGES_SENT, TRANSPORT.0 => TRANSPORT.1).absolute(0);
-    counter!(BYTES_SENT, TRANSPORT.0 => TRANSPORT.1).absolute(0);
 }
 
-pub(crate) fn opened() {
-    gauge!(CONNECTIONS, TRANSPORT.0 => TRANSPORT.1).increment(1.0);
+pub(crate) fn opened(kind: Kind) {
+    gauge!(CONNECTIONS, TRANSPORT => kind.label()).increment(1.0);
 }
 
-pub(crate) fn closed(why: Disconnect) {
-    gauge!(CONNECTIONS, TRANSPORT.0 => TRANSPORT.1).decrement(1.0);
-    counter!(DISCONNECTS, "reason" => why.label).increment(1);
+pub(crate) fn closed(kind: Kind, why: Disconnect) {
+    gauge!(CONNECTIONS, TRANSPORT => kind.label()).decrement(1.0);
+    counter!(DISCONNECTS, "reason" => why.label, "code" => load::code(why)).increment(1);
+    load::closed(why);
 }
 
 pub(crate) fn refused(reason: &'static str) {
@@ -106,11 +138,11 @@ pub(crate) fn subscriptions(namespace: &str, change: f64) {
     gauge!(SUBSCRIPTIONS, "channel_namespace" => namespace.to_owned()).increment(change);
 }
 
-pub(crate) fn report(report: &Report) {
+pub(crate) fn report(kind: Kind, report: &Report) {
     match report {
         Report::Connected(protocol) => {
             let protocol = protocol.label();
-            counter!(CONNECTS, TRANSPORT.0 => TRANSPORT.1, "protocol" => protocol).increment(1);
+            counter!(CONNECTS, TRANSPORT => kind.label(), "protocol" => protocol).increment(1);
         }
         Report::Subscribed(key) => subscriptions(key.name.namespace(), 1.0),
         Report::Unsubscribed(key) => subscriptions(key.name.namespace(), -1.0),
@@ -122,6 +154,10 @@ pub(crate) fn report(report: &Report) {
             };
             counter!(RECOVERIES, "result" => result).increment(1);
         }
+        Report::Limited(limit) => limited(limit),
+        Report::Command(method) => command(method),
+        Report::Token(reason) => auth::token_refused(reason),
+        Report::Asked(question, result) => auth::proxy_answered(question, result),
         Report::Pong(ms) => histogram!(PING).record(Duration::from_millis(*ms).as_secs_f64()),
         // A service chooses among a hundred numbers; here they are one.
         Report::Refused(code) if *code >= SERVICE_ERROR => {
@@ -131,9 +167,9 @@ pub(crate) fn report(report: &Report) {
     }
 }
 
-pub(crate) fn sent(messages: usize, bytes: usize) {
-    counter!(MESSAGES_SENT, TRANSPORT.0 => TRANSPORT.1).increment(messages as u64);
-    counter!(BYTES_SENT, TRANSPORT.0 => TRANSPORT.1).increment(bytes as u64);
+pub(crate) fn sent(kind: Kind, messages: usize, bytes: usize) {
+    counter!(MESSAGES_SENT, TRANSPORT => kind.label()).increment(messages as u64);
+    counter!(BYTES_SENT, TRANSPORT => kind.label()).increment(bytes as u64);
 }
 
 /// A live publication was written to a socket.
@@ -143,6 +179,21 @@ pub(crate) fn pushed(publication: &Published, now: Micros) {
         let namespace = publication.key.name.namespace().to_owned();
         histogram!(PUBLISH_LAG, "channel_namespace" => namespace).record(lag.as_secs_f64());
     }
+}
+
+/// The stream was asked for messages.
+pub(crate) fn direct_get(purpose: &'static str) {
+    counter!(DIRECT_GETS, "purpose" => purpose).increment(1);
+}
+
+/// Bytes kept of recent publications.
+pub(crate) fn kept_bytes(bytes: usize) {
+    gauge!(RECALL_BYTES).set(bytes as f64);
+}
+
+/// A client that came back was served without asking the stream.
+pub(crate) fn recalled() {
+    counter!(RECALLED).increment(1);
 }
 
 pub(crate) fn hole() {

@@ -7,20 +7,30 @@ use std::sync::Arc;
 use bytes::Bytes;
 use campana_bus::headers::CLIENT_INFO;
 use campana_bus::ids::MessageId;
-use campana_bus::publish::{Outgoing, PublishError};
-use campana_bus::{HeaderMap, headers};
+use campana_bus::publish::{Outgoing, PublishError, StoredAt};
+use campana_bus::{HeaderMap, clock, headers};
 use futures::future::join_all;
 
+use crate::auth::proxy;
 use crate::codes::{ReplyError, error};
 use crate::mailbox::Mailbox;
+use crate::{metrics, presence};
+use crate::publication::ChannelKey;
 use crate::server::Node;
-use crate::session::{Call, Done, Join, Operation, Publish};
+use crate::session::{Call, Done, Join, Operation, PresenceQuestion, Present, Publish};
 
 /// Header of a call: the tenant of the client that calls. Who the client is stands in [`CLIENT_INFO`].
-const TENANT: &str = "Campana-Tenant";
+pub(crate) const TENANT: &str = "Campana-Tenant";
 
 /// Carries out one operation of the connection that has this mailbox.
 pub(crate) async fn run(node: Arc<Node>, mailbox: Arc<Mailbox>, operation: Operation) -> Done {
+    let (name, started) = (operation.name(), clock::monotonic());
+    let done = carry_out(node, mailbox, operation).await;
+    metrics::operation(name, started.elapsed());
+    done
+}
+
+async fn carry_out(node: Arc<Node>, mailbox: Arc<Mailbox>, operation: Operation) -> Done {
     match operation {
         Operation::Leave(key) => {
             node.hub.leave(&key, &mailbox);
@@ -29,10 +39,20 @@ pub(crate) async fn run(node: Arc<Node>, mailbox: Arc<Mailbox>, operation: Opera
         Operation::Join(joins) => {
             let one = |join: Join| {
                 let (hub, mailbox) = (&node.hub, &mailbox);
-                async move { (join.ticket, hub.join(&join, mailbox).await) }
+                let joins = &node.limits.joins;
+                async move {
+                    let Some(_place) = joins.enter().await else {
+                        metrics::limited("joins");
+                        return (join.ticket, Err(error::TOO_MANY_REQUESTS));
+                    };
+                    let joined = hub.join(&join, mailbox).await;
+                    (join.ticket, joined)
+                }
             };
             Done::Joined(join_all(joins.into_iter().map(one)).await)
         }
+        Operation::Ask(ask) => proxy::ask(&node, *ask).await,
+        Operation::Authenticate => Done::Authenticated(node.keys.ask().await),
         Operation::More(more) => Done::More(more.ticket, node.hub.more(&more).await),
         Operation::Publish(message) => {
             Done::Published(message.command, publish(&node, message).await)
@@ -40,6 +60,33 @@ pub(crate) async fn run(node: Arc<Node>, mailbox: Arc<Mailbox>, operation: Opera
         Operation::History(question) => {
             Done::History(question.command, node.hub.history(&question).await)
         }
+        Operation::Presence(question) => {
+            Done::Present(question.command, present(&node, &question).await)
+        }
+    }
+}
+
+/// Looks who is in a channel.
+async fn present(node: &Node, question: &PresenceQuestion) -> Result<Present, ReplyError> {
+    if question.stats {
+        let found = presence::stats(&node.presence, &question.key).await?;
+        return Ok(Present::Numbers(found.clients, found.users));
+    }
+    presence::list(&node.presence, &question.key).await.map(Present::Clients)
+}
+
+/// Stores a message in its channel, wherever that is.
+///
+/// # Errors
+/// If it is not stored; [`PublishError::TooLarge`] also if the channel would need a stream of its own too many.
+pub(crate) async fn store(
+    node: &Node,
+    key: &ChannelKey,
+    message: Outgoing,
+) -> Result<StoredAt, PublishError> {
+    match key.is_dense() {
+        true => node.hub.publish_dense(key, message).await,
+        false => node.publisher.publish(message).await,
     }
 }
 
@@ -48,7 +95,7 @@ async fn publish(node: &Node, message: Publish) -> Result<(), ReplyError> {
     let id = MessageId::fresh().to_string();
     let outgoing = Outgoing::new(message.key.subject.as_str(), id, message.data)
         .header(CLIENT_INFO, &message.info);
-    match node.publisher.publish(outgoing).await {
+    match store(node, &message.key, outgoing).await {
         Ok(_) => Ok(()),
         Err(PublishError::TooLarge) => Err(error::LIMIT_EXCEEDED),
         Err(why) => {
@@ -60,6 +107,10 @@ async fn publish(node: &Node, message: Publish) -> Result<(), ReplyError> {
 
 /// Asks a service for a client. The client's headers are ours alone: it cannot pretend to be somebody.
 pub(crate) async fn call(node: &Node, call: Call) -> Done {
+    if let Some(built_in) = call.built_in {
+        let answer = node.receipts.call(*built_in).await;
+        return Done::BuiltIn(call.command, answer.map_err(Into::into));
+    }
     let mut head = HeaderMap::new();
     headers::set(&mut head, CLIENT_INFO, &call.info);
     headers::set(&mut head, TENANT, &call.tenant);

@@ -4,32 +4,50 @@
 use std::time::Duration;
 
 use campana_bus::subjects::INBOX_NAMESPACE;
-use campana_identity::{Rules, TokenPolicy};
+use campana_identity::{Rules, TokenOptions, TokenPolicy};
 use serde::{Deserialize, Serialize};
 
+mod http;
+mod api;
+mod limits;
 mod namespace;
+mod presence;
+mod proxy;
+mod tokens;
 
-pub use namespace::NamespaceOptions;
+pub use http::HttpOptions;
+pub(crate) use api::check_secret;
+pub use api::{ApiKeyOptions, ApiOptions, ControlOptions};
+pub use limits::LimitOptions;
+pub use namespace::{NamespaceOptions, RecoveryMode};
+pub use presence::{PresenceOptions, ReceiptOptions};
+pub use proxy::{ProxyOptions, ProxyTarget};
+pub use tokens::PersonalChannelOptions;
 
 /// Options of the edge; every one has a default.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EdgeOptions {
-    /// Origins whose pages may connect, exactly as browsers send them; `*` allows all. A client that sends
-    /// no origin is no browser and is allowed.
+    /// Origins whose pages may connect, exactly as browsers send them, or `https://*.example.com` for all
+    /// sub-domains; `*` allows all. A client that sends no origin is no browser and is allowed.
     pub allowed_origins: Vec<String>,
     /// Namespaces of channels. `inbox` exists always; listing it changes its options.
     pub namespaces: Vec<NamespaceOptions>,
-    /// If set, connection tokens must name it in `aud`.
-    pub token_audience: Option<String>,
-    /// If set, connection tokens must come from it (`iss`).
-    pub token_issuer: Option<String>,
-    /// Whether a token without an end is refused.
-    pub token_require_exp: bool,
-    /// Furthest end of a token from now, in seconds.
-    pub token_ttl_seconds_max: i64,
-    /// How far clocks may disagree, in seconds, at most 60.
-    pub token_skew_seconds: i64,
+    /// What tokens must say, and the public keys that they are checked with.
+    pub tokens: TokenOptions,
+    /// Name of a cookie whose value is the connection token when the connect command brings none; only for pages
+    /// of origins that `allowed_origins` names. Empty for none.
+    pub token_cookie: String,
+    /// Whether the connection token may come in an `Authorization: Bearer` header instead.
+    pub token_header: bool,
+    /// Whether clients without any token are let in as nobody in particular.
+    pub anonymous_connect: bool,
+    /// Whether users are subscribed to their `inbox:#user` at connect.
+    pub inbox_channel: bool,
+    /// A further channel of each user that is subscribed at connect.
+    pub personal_channel: PersonalChannelOptions,
+    /// Services that decide who connects and who stays.
+    pub proxy: ProxyOptions,
     /// Time between two pings to a client.
     pub ping_interval_ms: u64,
     /// How long a client may take to answer a ping.
@@ -56,6 +74,10 @@ pub struct EdgeOptions {
     pub operations_max: usize,
     /// Methods that clients may call and the services that answer them.
     pub rpc: Vec<RpcOptions>,
+    /// How presence is kept; which channels have any stands in their namespaces.
+    pub presence: PresenceOptions,
+    /// Whether clients may say up to where they have seen a channel.
+    pub receipts: ReceiptOptions,
     /// Calls of one connection that may wait for their answers.
     pub rpc_calls_per_client_max: usize,
     /// Bytes of one answer to a call.
@@ -64,6 +86,12 @@ pub struct EdgeOptions {
     pub recovery_page_messages: usize,
     /// Messages of one history answer.
     pub history_messages_max: usize,
+    /// Bytes kept of recent publications, for many clients that come back to the same channels at once.
+    pub recovery_cache_bytes_max: usize,
+    /// Subscriptions of one connection that stand for many channels.
+    pub wildcards_per_client_max: usize,
+    /// Channels with a stream of their own that a tenant may have.
+    pub dense_channels_max: usize,
     /// Read buffer of one connection.
     pub read_buffer_bytes: usize,
     /// Write buffer of one connection.
@@ -74,8 +102,20 @@ pub struct EdgeOptions {
     pub linger_ms: u64,
     /// How often a channel is compared with the stream although nothing looks wrong.
     pub check_interval_ms: u64,
+    /// How long a node that stops still lets clients in, so that load balancers notice that it is not ready.
+    pub drain_delay_ms: u64,
     /// Within what time all clients are sent away when the node stops.
     pub drain_window_ms: u64,
+    /// How long a client that is sent away may wait for the end of what it asked for.
+    pub drain_finish_ms: u64,
+    /// Limits of the whole node.
+    pub limits: LimitOptions,
+    /// The HTTP API for backends.
+    pub api: ApiOptions,
+    /// How nodes speak to each other.
+    pub control: ControlOptions,
+    /// Limits of HTTP requests.
+    pub http: HttpOptions,
 }
 
 /// Which republished subjects a node subscribes to.
@@ -92,15 +132,16 @@ pub enum Interest {
 
 impl Default for EdgeOptions {
     fn default() -> Self {
-        let policy = TokenPolicy::default();
         Self {
             allowed_origins: Vec::new(),
             namespaces: Vec::new(),
-            token_audience: policy.audience,
-            token_issuer: policy.issuer,
-            token_require_exp: policy.require_exp,
-            token_ttl_seconds_max: policy.ttl_seconds_max,
-            token_skew_seconds: policy.skew_seconds,
+            tokens: TokenOptions::default(),
+            token_cookie: String::new(),
+            token_header: false,
+            anonymous_connect: false,
+            inbox_channel: true,
+            personal_channel: PersonalChannelOptions::default(),
+            proxy: ProxyOptions::default(),
             ping_interval_ms: 25_000,
             pong_timeout_ms: 10_000,
             connect_timeout_ms: 10_000,
@@ -114,16 +155,27 @@ impl Default for EdgeOptions {
             commands_burst: 300,
             operations_max: 256,
             rpc: Vec::new(),
+            presence: PresenceOptions::default(),
+            receipts: ReceiptOptions::default(),
             rpc_calls_per_client_max: 8,
             rpc_answer_bytes_max: 256 * 1024,
             recovery_page_messages: 300,
             history_messages_max: 300,
+            recovery_cache_bytes_max: 64 * 1024 * 1024,
+            wildcards_per_client_max: 8,
+            dense_channels_max: 1_000,
             read_buffer_bytes: 4_096,
             write_buffer_bytes: 4_096,
             interest: Interest::Namespace,
             linger_ms: 5_000,
             check_interval_ms: 60_000,
+            drain_delay_ms: 0,
             drain_window_ms: 10_000,
+            drain_finish_ms: 5_000,
+            limits: LimitOptions::default(),
+            api: ApiOptions::default(),
+            control: ControlOptions::default(),
+            http: HttpOptions::default(),
         }
     }
 }
@@ -132,13 +184,7 @@ impl EdgeOptions {
     /// What tokens must say.
     #[must_use]
     pub fn token_policy(&self) -> TokenPolicy {
-        TokenPolicy {
-            audience: self.token_audience.clone(),
-            issuer: self.token_issuer.clone(),
-            require_exp: self.token_require_exp,
-            ttl_seconds_max: self.token_ttl_seconds_max,
-            skew_seconds: self.token_skew_seconds,
-        }
+        self.tokens.claim_rules().policy
     }
 
     /// Checks what types cannot.
@@ -165,7 +211,17 @@ impl EdgeOptions {
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(format!("{name} must be at least 1"));
         }
+        self.limits.check(self.queue_bytes_max)?;
+        self.api.check()?;
+        self.control.check()?;
+        self.check_tokens()?;
+        self.check_proxies()?;
         self.check_rpc()?;
+        self.namespaces.iter().try_for_each(NamespaceOptions::check_history)?;
+        self.presence.check()?;
+        self.receipts.check()?;
+        self.all_namespaces().iter().try_for_each(NamespaceOptions::check_presence)?;
+        self.http.check()?;
         self.permissions().check()
     }
 
@@ -181,6 +237,9 @@ impl EdgeOptions {
             return Err("a method of rpc is listed twice".to_owned());
         }
         for RpcOptions { method, service, endpoint, timeout_ms } in &self.rpc {
+            if self.receipts.enabled && method.starts_with(crate::session::BUILT_IN_PREFIX) {
+                return Err(format!("rpc {method:?}: the edge answers methods of this name itself"));
+            }
             if method.is_empty() || service.is_empty() || endpoint.is_empty() {
                 return Err(format!("rpc {method:?} needs a method, a service and an endpoint"));
             }

@@ -147,6 +147,38 @@ pub(crate) struct SubRefreshRequest {
     pub(crate) kind: i32,
 }
 
+impl Request {
+    /// The token that comes with it; empty if there is none.
+    pub(crate) fn token(&self) -> &str {
+        match self {
+            Self::Connect(request) => &request.token,
+            Self::Subscribe(request) => &request.token,
+            Self::Refresh(token) => token,
+            Self::SubRefresh(request) => &request.token,
+            _ => "",
+        }
+    }
+
+    /// The method's name in the protocol; also the metric's label.
+    pub(crate) const fn method(&self) -> &'static str {
+        match self {
+            Self::None => "unknown",
+            Self::Connect(_) => "connect",
+            Self::Subscribe(_) => "subscribe",
+            Self::Unsubscribe(_) => "unsubscribe",
+            Self::Publish(_) => "publish",
+            Self::Presence(_) => "presence",
+            Self::PresenceStats(_) => "presence_stats",
+            Self::History(_) => "history",
+            Self::Ping => "ping",
+            Self::Send(_) => "send",
+            Self::Rpc(_) => "rpc",
+            Self::Refresh(_) => "refresh",
+            Self::SubRefresh(_) => "sub_refresh",
+        }
+    }
+}
+
 impl Command {
     /// The answer to a ping.
     pub(crate) fn is_pong(&self) -> bool {

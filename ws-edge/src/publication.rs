@@ -1,6 +1,8 @@
-//! A stored message as clients see it, encoded at most once for each protocol and shared by all who get it.
+//! A stored message as clients see it, encoded at most once for each way to read it and shared by all who get it.
 //! Reads: the headers and body of stored messages. Writes: nothing.
 //! Never: passes on a body that is not JSON as if it were; it would break every message in the same frame.
+
+mod views;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -17,6 +19,8 @@ use serde_json::value::RawValue;
 use crate::encode::{self, Encoded};
 use crate::proto::Protocol;
 use crate::proto::protobuf::replies as wire;
+use views::Rare;
+pub use views::{Form, View};
 
 /// One channel of one tenant.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub struct ChannelKey {
     pub name: ChannelName,
     /// Where its messages are stored; unique across tenants.
     pub subject: String,
+    /// What the node calls it in pushes to clients that take a number for a name; 0 if it has none yet.
+    pub number: u64,
     /// What every push of this channel begins with, in JSON.
     push_prefix: String,
 }
@@ -34,9 +40,35 @@ impl ChannelKey {
     #[must_use]
     pub fn new(tenant: &str, name: ChannelName) -> Self {
         let subject = subjects::channel(tenant, &name);
+        Self::stored(name, subject)
+    }
+
+    /// A channel, or a pattern of channels, whose messages are stored under this subject.
+    pub(crate) fn stored(name: ChannelName, subject: String) -> Self {
         let push_prefix =
             format!("{{\"push\":{{\"channel\":{},\"pub\":", encode::string(name.as_str()));
-        Self { name, subject, push_prefix }
+        Self { name, subject, number: 0, push_prefix }
+    }
+
+    /// Whether the channel has a stream of its own.
+    pub(crate) fn is_dense(&self) -> bool {
+        subjects::is_dense(&self.subject)
+    }
+
+    /// Whether it stands for many channels.
+    pub(crate) fn is_pattern(&self) -> bool {
+        subjects::is_pattern(&self.subject)
+    }
+
+    /// The same channel with a number.
+    #[must_use]
+    pub fn numbered(&self, number: u64) -> Self {
+        Self {
+            name: self.name.clone(),
+            subject: self.subject.clone(),
+            number,
+            push_prefix: self.push_prefix.clone(),
+        }
     }
 }
 
@@ -54,10 +86,18 @@ pub struct Published {
     body: Bytes,
     /// JSON about the publisher.
     info: Option<Box<str>>,
+    /// The channel itself, if the key is a pattern.
+    channel: Option<Box<str>>,
+    /// A JSON object of texts.
+    tags: Option<Box<str>>,
     /// The whole push, one line; `None` if the body has no form in JSON.
     json: OnceLock<Option<Utf8Bytes>>,
     /// The whole push behind its length, and where the publication alone begins in it.
     protobuf: OnceLock<(Bytes, usize)>,
+    /// The publication before this one: its offset and body.
+    base: OnceLock<(u64, Bytes)>,
+    /// Every other way to read it.
+    rare: OnceLock<Box<Rare>>,
 }
 
 /// What follows the publication's object in a push.
@@ -87,24 +127,30 @@ impl Published {
             trace: head.and_then(headers::trace),
             body: Bytes::copy_from_slice(body),
             info,
+            channel: None,
+            tags: head.and_then(|head| headers::get(head, headers::TAGS)).map(Into::into),
             json: OnceLock::new(),
             protobuf: OnceLock::new(),
+            base: OnceLock::new(),
+            rare: OnceLock::new(),
         }
     }
 
-    /// The push for clients of this protocol; `None` if the body cannot be said in it.
+    /// The same, found by a pattern in this channel.
     #[must_use]
-    pub fn push(&self, protocol: Protocol) -> Option<Encoded> {
-        match protocol {
-            Protocol::Json => self.json_push().cloned().map(Encoded::Text),
-            Protocol::Protobuf => Some(Encoded::Binary(self.protobuf_push().0.clone())),
-        }
+    pub(crate) fn of_channel(self, name: &str) -> Self {
+        Self { channel: Some(name.into()), ..self }
     }
 
     /// The publication alone, as it stands in the list of a JSON reply.
-    pub(crate) fn json_object(&self) -> Option<&str> {
-        let push = self.json_push()?.as_str();
-        push.get(self.key.push_prefix.len()..push.len().saturating_sub(PUSH_SUFFIX.len()))
+    pub(crate) fn json_object(&self, form: Form) -> Option<Utf8Bytes> {
+        let view = View { protocol: Protocol::Json, form, compact: false };
+        let Encoded::Text(push) = self.push(view)? else {
+            return None;
+        };
+        let end = push.as_str().len().saturating_sub(PUSH_SUFFIX.len());
+        let object = push.as_str().get(self.key.push_prefix.len()..end)?;
+        Some(object.into())
     }
 
     /// The publication alone, as it stands in the list of a Protobuf reply.
@@ -117,50 +163,42 @@ impl Published {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let info = self.info.as_deref().map_or(0, str::len);
-        self.key.push_prefix.len() + self.body.len() + info + PUSH_OVERHEAD / 2
+        let tags = self.tags.as_deref().map_or(0, str::len);
+        self.key.push_prefix.len() + self.body.len() + info + tags + PUSH_OVERHEAD / 2
     }
 
     fn json_push(&self) -> Option<&Utf8Bytes> {
-        self.json.get_or_init(|| self.encode_json()).as_ref()
-    }
-
-    fn encode_json(&self) -> Option<Utf8Bytes> {
-        let body = encode::payload(&self.body).ok()?;
-        let info = self.info.as_deref().unwrap_or_default();
-        let bytes = self.key.push_prefix.len() + body.len() + info.len() + PUSH_OVERHEAD;
-        let mut push = String::with_capacity(bytes);
-        push.push_str(&self.key.push_prefix);
-        push.push_str("{\"data\":");
-        push.push_str(&body);
-        if !info.is_empty() {
-            push.push_str(",\"info\":");
-            push.push_str(info);
-        }
-        push.push_str(&format!(",\"offset\":{}", self.offset));
-        if let Some(trace) = self.trace {
-            push.push_str(&format!(",\"tags\":{{\"traceparent\":\"{trace}\"}}"));
-        }
-        push.push('}');
-        push.push_str(PUSH_SUFFIX);
-        Some(push.into())
+        self.json.get_or_init(|| self.encode_json(Form::Plain, false)).as_ref()
     }
 
     fn protobuf_push(&self) -> &(Bytes, usize) {
         self.protobuf.get_or_init(|| {
-            let trace = self.trace.map(|trace| ("traceparent".to_owned(), trace.to_string()));
-            let publication = wire::Publication {
-                data: self.body.clone(),
-                info: self.info.as_deref().and_then(client_info),
-                offset: self.offset,
-                tags: trace.into_iter().collect::<BTreeMap<_, _>>(),
-            };
-            encode::publication(self.key.name.as_str(), &publication)
+            encode::publication(self.key.name.as_str(), 0, &self.to_wire(self.body.clone(), false))
         })
+    }
+
+    /// What the publisher added, and the trace; nothing of what is damaged.
+    fn tags(&self) -> BTreeMap<String, String> {
+        let tags = self.tags.as_deref().and_then(|tags| serde_json::from_str(tags).ok());
+        let mut tags: BTreeMap<String, String> = tags.unwrap_or_default();
+        tags.extend(self.trace.map(|trace| ("traceparent".to_owned(), trace.to_string())));
+        tags
+    }
+
+    fn to_wire(&self, data: Bytes, delta: bool) -> wire::Publication {
+        wire::Publication {
+            data,
+            info: self.info.as_deref().and_then(client_info),
+            offset: self.offset,
+            channel: self.channel.as_deref().unwrap_or_default().to_owned(),
+            tags: self.tags(),
+            delta,
+        }
     }
 }
 
 /// The publisher, whose own information stays JSON; nothing if it is damaged.
-fn client_info(json: &str) -> Option<wire::ClientInfo> {
+pub(crate) fn client_info(json: &str) -> Option<wire::ClientInfo> {
     #[derive(Deserialize)]
     struct Info<'a> {
         #[serde(default)]
@@ -212,7 +250,7 @@ mod tests {
             assert!(!push.contains('\n'));
             let value: serde_json::Value = serde_json::from_str(push).unwrap();
             let object: serde_json::Value =
-                serde_json::from_str(publication.json_object().unwrap()).unwrap();
+                serde_json::from_str(publication.json_object(Form::Plain).unwrap().as_str()).unwrap();
             assert_eq!(value["push"]["channel"], "news:\"x\"");
             assert_eq!(value["push"]["pub"], object);
             assert_eq!((&object["offset"], &object["info"]["user"]), (&7.into(), &"a".into()));
@@ -220,7 +258,7 @@ mod tests {
             assert!(trace.contains("0af7651916cd43dd8448eb211c80319c"));
         }
         let spaced = Published::new(&key(), 1, None, b"{\"a\": 1}", None);
-        assert!(spaced.json_object().unwrap().starts_with("{\"data\":{\"a\": 1},"));
+        assert!(spaced.json_object(Form::Plain).unwrap().as_str().starts_with("{\"data\":{\"a\": 1},"));
     }
 
     #[test]
@@ -243,9 +281,9 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_have_no_json() {
         let publication = Published::new(&key(), 7, None, &[0xff, 0xfe], None);
-        assert_eq!(publication.push(Protocol::Json), None);
-        assert_eq!(publication.json_object(), None);
-        assert!(publication.push(Protocol::Protobuf).is_some());
+        assert_eq!(publication.push(View::plain(Protocol::Json)), None);
+        assert_eq!(publication.json_object(Form::Plain), None);
+        assert!(publication.push(View::plain(Protocol::Protobuf)).is_some());
     }
 
     #[test]
@@ -253,7 +291,8 @@ mod tests {
         let mut head = HeaderMap::new();
         head.insert(headers::CLIENT_INFO, "{\"user\":");
         let publication = Published::new(&key(), 1, Some(&head), b"1", None);
-        assert_eq!(publication.json_object(), Some(r#"{"data":1,"offset":1}"#));
+        let object = publication.json_object(Form::Plain).unwrap();
+        assert_eq!(object.as_str(), r#"{"data":1,"offset":1}"#);
         assert_eq!(client_info("[1]"), None);
     }
 }

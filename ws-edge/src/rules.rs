@@ -2,12 +2,17 @@
 //! Reads: configuration, tokens and names, with the time given. Writes: nothing.
 //! Never: lets a client name a tenant; the tenant comes from the connection's token and from nowhere else.
 
-use campana_bus::subjects::ChannelName;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use campana_bus::subjects::{self, ChannelName};
 use campana_identity::{
-    Action, Capability, Channel, SubscriptionClaims, Tenant, TokenError, TokenKeys, TokenPolicy,
-    Who, allowed,
+    Action, Capability, Channel, KeySet, SubscriptionClaims, Tenant, TokenFault, Verifier, Who,
+    allowed,
 };
 
+use crate::auth::keys::Keys;
+use crate::auth::revoked::{Known, TokenMark};
 use crate::codes::{Disconnect, ReplyError, disconnect, error};
 use crate::options::{EdgeOptions, NamespaceOptions, RpcOptions};
 use crate::publication::ChannelKey;
@@ -15,8 +20,8 @@ use crate::publication::ChannelKey;
 /// Everything that a session decides by; shared by all sessions of a node.
 #[derive(Debug)]
 pub struct Rules {
-    pub(crate) keys: TokenKeys,
-    pub(crate) policy: TokenPolicy,
+    pub(crate) keys: Keys,
+    pub(crate) revoked: Known,
     pub(crate) options: EdgeOptions,
     /// What the connect reply calls the server.
     pub(crate) version: String,
@@ -25,7 +30,7 @@ pub struct Rules {
 }
 
 /// Who is connected.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Identity {
     pub(crate) user: String,
     pub(crate) tenant: Tenant,
@@ -33,6 +38,16 @@ pub(crate) struct Identity {
     pub(crate) info: Option<String>,
     /// What the token allows in many channels at once.
     pub(crate) caps: Vec<Capability>,
+    /// JSON for services, never shown to clients.
+    pub(crate) meta: Option<Box<str>>,
+    /// What a revocation knows the token by.
+    pub(crate) token: TokenMark,
+    /// JSON for the client, sent with the answer to its connect command.
+    pub(crate) greeting: Option<Box<str>>,
+    /// How the client is connected, for services.
+    pub(crate) transport: &'static str,
+    /// Headers of its request, for services.
+    pub(crate) headers: Option<Box<BTreeMap<String, String>>>,
 }
 
 /// Why not.
@@ -51,11 +66,17 @@ impl From<ReplyError> for Denial {
 impl Rules {
     /// The rules of a node.
     #[must_use]
-    pub fn new(options: EdgeOptions, keys: TokenKeys) -> Self {
+    pub fn new(options: EdgeOptions, keys: KeySet) -> Self {
         let namespaces = options.all_namespaces();
         let version = format!("campana {}", env!("CARGO_PKG_VERSION"));
         let permissions = options.permissions();
-        Self { keys, policy: options.token_policy(), options, version, namespaces, permissions }
+        let keys = Keys::new(keys, &options.tokens);
+        Self { keys, revoked: Known::default(), options, version, namespaces, permissions }
+    }
+
+    /// What tokens are checked with at this moment.
+    pub(crate) fn verifier(&self) -> Arc<Verifier> {
+        self.keys.verifier()
     }
 
     /// A channel that exists by its name, and its namespace's rules.
@@ -71,7 +92,25 @@ impl Rules {
             return Err(error::BAD_REQUEST);
         }
         let namespace = self.namespace(named).ok_or(error::UNKNOWN_CHANNEL)?;
+        if namespace.wildcard && name.contains('*') && !is_pattern(&parsed) {
+            return Err(error::BAD_REQUEST);
+        }
         Ok((parsed, namespace))
+    }
+
+    /// Where the messages of a channel are that [`Rules::channel`] let in.
+    pub(crate) fn key(&self, tenant: &str, name: ChannelName) -> Arc<ChannelKey> {
+        let namespace = name.namespace();
+        let namespace = self.namespace(namespace.strip_prefix('$').unwrap_or(namespace));
+        let subject = match namespace {
+            Some(one) if one.dense_offsets => subjects::dense_channel(tenant, &name),
+            Some(one) if one.wildcard && is_pattern(&name) => {
+                let prefix = name.rest().strip_suffix('*').unwrap_or_default();
+                subjects::channel_pattern(tenant, name.namespace(), prefix)
+            }
+            _ => return Arc::new(ChannelKey::new(tenant, name)),
+        };
+        Arc::new(ChannelKey::stored(name, subject))
     }
 
     /// The rules of the namespace with this name.
@@ -135,19 +174,22 @@ impl Rules {
         now: i64,
     ) -> Result<SubscriptionClaims, Denial> {
         let claims =
-            self.keys.verify_subscription(token, now, &self.policy).map_err(|why| match why {
-                TokenError::Expired => error::TOKEN_EXPIRED,
-                TokenError::Invalid(_) => error::PERMISSION_DENIED,
+            self.verifier().subscription(token, now).map_err(|why| match why {
+                TokenFault::Expired => error::TOKEN_EXPIRED,
+                _ => error::PERMISSION_DENIED,
             })?;
         if !claims.is_for(&who.user, &who.tenant, client, channel) {
             return Err(Denial::Close(disconnect::INVALID_TOKEN));
+        }
+        if self.revoked.subscription(&claims, now) {
+            return Err(error::PERMISSION_DENIED.into());
         }
         Ok(claims)
     }
 
     /// The channel that a good subscription token names.
     pub(crate) fn token_channel(&self, token: &str, now: i64) -> Option<String> {
-        self.keys.verify_subscription(token, now, &self.policy).ok().map(|claims| claims.channel)
+        self.verifier().subscription(token, now).ok().map(|claims| claims.channel)
     }
 
     /// Who answers this method.
@@ -160,9 +202,16 @@ impl Rules {
     }
 }
 
+/// Whether a name in a namespace with wildcards stands for many channels: it ends in its only `*`, and could not
+/// belong to somebody (`#`) or need a token (`$`).
+fn is_pattern(name: &ChannelName) -> bool {
+    let name = name.as_str();
+    name.find('*') == Some(name.len() - 1) && !name.contains('#') && !name.starts_with('$')
+}
+
 #[cfg(test)]
 mod tests {
-    use campana_identity::Allow;
+    use campana_identity::{Allow, TokenKeys};
 
     use super::*;
 
@@ -176,15 +225,13 @@ mod tests {
         };
         let options =
             EdgeOptions { namespaces: vec![ns("news"), ns("")], ..EdgeOptions::default() };
-        Rules::new(options, TokenKeys::new(&[7; 32], None).unwrap())
+        Rules::new(options, TokenKeys::new(&[7; 32], None).unwrap().key_set().clone())
     }
 
     fn alice() -> Identity {
         Identity {
             user: "alice".to_owned(),
-            tenant: Tenant::default(),
-            info: None,
-            caps: Vec::new(),
+            ..Identity::default()
         }
     }
 

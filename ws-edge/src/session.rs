@@ -6,10 +6,19 @@
 //! publications: while the answer is being made, publications wait here and are released behind it.
 //! Within a channel offsets only grow. Commands that come before the connect command is answered wait.
 
+mod admit;
+mod ask;
+mod asked;
+mod budget;
+mod built_in;
 mod calls;
 mod commands;
 mod connect;
+mod control;
 mod effects;
+mod held;
+mod mode;
+mod presence;
 mod subscribe;
 mod subscription;
 mod timers;
@@ -18,16 +27,26 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::auth::handshake::Handshake;
 use crate::codes::{Disconnect, ReplyError, disconnect, error};
 use crate::encode::{self, Encoded, NotJson, Plain};
+use crate::metrics;
 use crate::proto::{Command, Malformed, Protocol, Request, json, protobuf};
-use crate::publication::{ChannelKey, Published};
+use crate::publication::{ChannelKey, Form, Published, View};
 use crate::rules::{Denial, Identity, Rules};
+pub(crate) use built_in::PREFIX as BUILT_IN_PREFIX;
+pub use built_in::{Ack, BuiltIn};
+pub use presence::{Present, PresenceQuestion};
+pub use ask::{Ask, Unanswered};
 pub use calls::{Call, CallFailure, SERVICE_ERROR};
+pub(crate) use mode::standings;
+pub use mode::{Address, Marks, Mode};
 pub use effects::{
     Done, Effect, Found, History, Join, Joined, LostReason, More, Operation, Page, Publish,
     Recovery, Report,
 };
+use budget::Budget;
+use held::{Held, Keys};
 use subscription::Subscription;
 use timers::Timers;
 
@@ -66,17 +85,22 @@ pub struct Session {
     rules: Arc<Rules>,
     protocol: Protocol,
     client: Box<str>,
+    /// What the request that opened the connection said, until it is connected.
+    handshake: Option<Box<Handshake>>,
     state: State,
+    /// Commands that wait for the key of a token.
+    held: Option<Box<Held>>,
+    keys: Keys,
     who: Option<Box<Identity>>,
     subscriptions: Vec<Subscription>,
     timers: Timers,
+    mode: Mode,
+    /// Orders from outside that wait for the answer to the connect command.
+    orders: Option<Box<control::HeldOrders>>,
     next_ticket: u32,
     operations: usize,
     calls: usize,
-    /// Thousandths of commands that may come now.
-    budget: u64,
-    budget_at: u64,
-    refused: u32,
+    budget: Budget,
 }
 
 impl Session {
@@ -88,22 +112,25 @@ impl Session {
         client: &str,
         now: Now,
         first_ping_ms: u64,
+        handshake: Handshake,
     ) -> Self {
-        let budget = u64::from(rules.options.commands_burst) * 1_000;
         Self {
             timers: Timers::new(&rules.options, now, first_ping_ms),
+            budget: Budget::new(&rules.options, now),
             rules,
             protocol,
             client: client.into(),
+            handshake: Some(Box::new(handshake)),
             state: State::New,
+            held: None,
+            keys: Keys::Unasked,
+            mode: Mode::default(),
+            orders: None,
             who: None,
             subscriptions: Vec::new(),
             next_ticket: 1,
             operations: 0,
             calls: 0,
-            budget,
-            budget_at: now.ms,
-            refused: 0,
         }
     }
 
@@ -113,6 +140,23 @@ impl Session {
         matches!(self.state, State::Closed)
     }
 
+    /// Tenant and user, once they are known.
+    #[must_use]
+    pub fn identity(&self) -> Option<(&str, &str)> {
+        self.who.as_ref().map(|who| (who.tenant.as_str(), who.user.as_str()))
+    }
+
+    /// How the client writes and reads.
+    pub(crate) const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The connection's id as the client knows it.
+    #[must_use]
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
     /// Channels to leave when the connection is gone, and whether their subscription began.
     pub fn channels(&self) -> impl Iterator<Item = (&Arc<ChannelKey>, bool)> {
         self.subscriptions.iter().map(|one| (&one.key, one.began()))
@@ -120,6 +164,9 @@ impl Session {
 
     /// A text frame came: one command per line.
     pub fn on_text(&mut self, text: &str, now: Now, out: &mut Vec<Effect>) {
+        if self.mode.unidirectional {
+            return self.on_introduction(text, now, out);
+        }
         match self.protocol {
             Protocol::Json => self.on_commands(json::commands(text), now, out),
             Protocol::Protobuf => self.close(disconnect::INAPPROPRIATE_PROTOCOL, out),
@@ -165,6 +212,7 @@ impl Session {
     }
 
     fn on_command(&mut self, command: Command, bytes: usize, now: Now, out: &mut Vec<Effect>) {
+        let Some(command) = self.queue_up(command, bytes, out) else { return };
         let bytes_max = self.rules.options.queue_bytes_max;
         let pong = command.is_pong();
         match &mut self.state {
@@ -185,6 +233,11 @@ impl Session {
             (State::Connected, _) if pong => self.pong(now, out),
             (State::Connected, Request::Send(_)) => self.close(disconnect::NOT_AVAILABLE, out),
             (State::Connected, Request::Connect(_)) => self.close(disconnect::BAD_REQUEST, out),
+            (State::Connected, request)
+                if command.id > 0 && self.waits_for_key(request.token()) =>
+            {
+                self.hold(Command { id: command.id, request }, out)
+            }
             (State::Connected, request) if command.id > 0 => {
                 self.command(command.id, request, now, out)
             }
@@ -193,34 +246,20 @@ impl Session {
     }
 
     fn command(&mut self, id: u32, request: Request, now: Now, out: &mut Vec<Effect>) {
-        if let Err(denial) = self.spend(now).and_then(|()| self.dispatch(id, request, now, out)) {
+        let method = request.method();
+        out.push(Effect::Report(Report::Command(method)));
+        let spent = self.spend(&request, now, out);
+        let is_spent = spent.is_ok();
+        if let Err(denial) = spent.and_then(|()| self.dispatch(id, request, now, out)) {
             match denial {
-                Denial::Reply(error) => self.refuse(id, error, out),
+                Denial::Reply(error) => {
+                    let limit = metrics::limit_of(method, error).filter(|_| is_spent);
+                    out.extend(limit.map(|limit| Effect::Report(Report::Limited(limit))));
+                    self.refuse(id, error, out)
+                }
                 Denial::Close(why) => self.close(why, out),
             }
         }
-    }
-
-    /// Takes one command from the budget.
-    fn spend(&mut self, now: Now) -> Result<(), Denial> {
-        let options = &self.rules.options;
-        let full = u64::from(options.commands_burst) * 1_000;
-        let earned = now
-            .ms
-            .saturating_sub(self.budget_at)
-            .saturating_mul(u64::from(options.commands_per_second));
-        self.budget = self.budget.saturating_add(earned).min(full);
-        self.budget_at = now.ms;
-        if self.budget >= 1_000 {
-            self.budget -= 1_000;
-            self.refused = 0;
-            return Ok(());
-        }
-        self.refused += 1;
-        if self.refused > options.commands_burst {
-            return Err(Denial::Close(disconnect::TOO_MANY_REQUESTS));
-        }
-        Err(error::TOO_MANY_REQUESTS.into())
     }
 
     fn dispatch(
@@ -238,10 +277,8 @@ impl Session {
             Request::Refresh(token) => self.refresh(id, &token, now, out),
             Request::SubRefresh(request) => self.sub_refresh(id, &request, now, out),
             Request::Rpc(request) => self.rpc(id, request, out),
-            Request::Presence(channel) | Request::PresenceStats(channel) => {
-                self.rules.channel(&channel)?;
-                Err(error::NOT_AVAILABLE.into())
-            }
+            Request::Presence(channel) => self.presence(id, &channel, false, out),
+            Request::PresenceStats(channel) => self.presence(id, &channel, true, out),
             Request::Ping => {
                 out.push(Effect::Send(encode::plain(self.protocol, id, Plain::Ping)));
                 Ok(())
@@ -261,12 +298,21 @@ impl Session {
     }
 
     /// Sends a publication, likewise.
-    fn push(&mut self, publication: Arc<Published>, out: &mut Vec<Effect>) {
+    fn push(
+        &mut self,
+        publication: Arc<Published>,
+        form: Form,
+        compact: bool,
+        out: &mut Vec<Effect>,
+    ) {
         if self.is_closed() {
             return;
         }
-        match publication.push(self.protocol) {
-            Some(encoded) => out.push(Effect::Push(publication, encoded)),
+        match publication.push(View { protocol: self.protocol, form, compact }) {
+            Some(encoded) => {
+                self.mark(&publication.key, publication.offset, out);
+                out.push(Effect::Push(publication, encoded));
+            }
             None => self.close(disconnect::INAPPROPRIATE_PROTOCOL, out),
         }
     }
@@ -317,6 +363,10 @@ impl Session {
                 }
             }
             Done::Called(id, result) => self.called(id, result, out),
+            Done::Asked(ask, answer) => self.on_asked(*ask, answer, now, out),
+            Done::Authenticated(asked) => self.on_keys(asked, now, out),
+            Done::BuiltIn(id, result) => self.reply_to_call(id, result, out),
+            Done::Present(id, result) => self.on_present(id, result, out),
         }
     }
 }

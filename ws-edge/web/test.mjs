@@ -24,7 +24,8 @@ try {
     logLevel: "warning",
   });
   const files = (await readdir(folder)).map((name) => join(folder, name));
-  const run = spawnSync(process.execPath, ["--enable-source-maps", "--test", ...files], { stdio: "inherit" });
+  const environment = { ...process.env, CAMPANA_BELL_ROOT: root };
+  const run = spawnSync(process.execPath, ["--enable-source-maps", "--test", ...files], { stdio: "inherit", env: environment });
   process.exitCode = run.status ?? 1;
 } finally {
   await rm(folder, { recursive: true, force: true });

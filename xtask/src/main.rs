@@ -13,6 +13,7 @@ mod catalogue;
 mod check;
 mod contracts;
 mod drift;
+mod fuzz;
 mod repo;
 mod runner;
 mod shell;
@@ -37,6 +38,7 @@ cargo xtask COMMAND
   contracts release       record new messages, new versions and new optional fields in contracts/
   tools [NAME…]           install all tools of the tests, or the named ones:
                             nats-server postgresql chromium npm venv cargo-deny
+  fuzz TARGET [SECONDS]   libFuzzer against json, protobuf or session of ws-edge/fuzz (60 s)
   loadtest [ARGS…]        build in release mode and run the load harness
 
 Tools go to the git-ignored folder .tools; running a command again costs nothing.
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::command(),
         "gen" => drift::write_all(),
         "contracts" => contracts::command(&args),
+        "fuzz" => fuzz::command(&args),
         "tools" => tools::command(&args),
         "help" | "-h" | "--help" => {
             print!("{HELP}");

@@ -12,7 +12,7 @@ use crate::fetch::FetchError;
 use crate::subjects;
 
 /// How long the mark of an ended time to live stays for watchers, in a bucket with [`KvOptions::key_ttl`].
-const MARKER_AGE: Duration = Duration::from_secs(60);
+pub(crate) const MARKER_AGE: Duration = Duration::from_secs(60);
 
 /// How a new bucket keeps its values.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,12 +20,22 @@ pub const EVENTS: &str = "EVENTS";
 pub const DLQ: &str = "DLQ";
 /// What the server says about messages that consumers of others gave up.
 pub const ADVISORIES: &str = "ADVISORIES";
+/// The stream of the bucket that says who is online where.
+pub const PRESENCE: &str = "KV_presence";
+/// The stream of the bucket that says who has seen what.
+pub const RECEIPTS: &str = "KV_receipts";
 /// Bucket of redrive jobs.
 pub const REDRIVES: &str = "redrives";
 /// Bucket of claims: which job or operator redrives which dead letter.
 pub const REDRIVE_CLAIMS: &str = "redrive_claims";
 /// Bucket of idempotency keys.
 pub const IDEMPOTENCY: &str = "idempotency";
+/// Bucket of tokens that were revoked before their end.
+pub const REVOCATIONS: &str = "revocations";
+/// Bucket of what was removed from channels on purpose, see [`crate::history`].
+pub const HISTORY_MARKS: &str = "history_marks";
+/// Bucket of what edges saw of the channels' stream last, so that a removal while none ran is noticed.
+pub const HISTORY_STATE: &str = "history_state";
 
 /// Publishers repeat an unknown answer within this window; it also outlives a dispatcher's restart.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(10 * 60);
@@ -64,6 +74,7 @@ pub fn platform(options: TopologyOptions) -> Topology {
     let mut streams = commands(options);
     streams.extend(events(options));
     streams.extend(given_up(options));
+    streams.extend(people(options));
     Topology { streams, buckets: buckets(options) }
 }
 
@@ -133,17 +144,49 @@ fn given_up(options: TopologyOptions) -> Vec<StreamSpec> {
     ]
 }
 
+/// What the edges know of people. Buckets in all but their keys; see `subjects::presence_client`.
+fn people(options: TopologyOptions) -> Vec<StreamSpec> {
+    let bucket = |name, subject: &str, max_age_seconds, purpose| StreamSpec {
+        subjects: vec![subject.to_owned()],
+        refuse_when_full: true,
+        max_messages_per_subject: 1,
+        max_age_seconds,
+        keys: true,
+        ..StreamSpec::log(options, name, "", purpose)
+    };
+    let present = "who is in which channel, on which edge; who is online";
+    let age = options.channel_age.as_secs();
+    vec![
+        bucket(PRESENCE, subjects::PRESENCE_FILTER, 0, present),
+        bucket(RECEIPTS, subjects::RECEIPTS_FILTER, age, "up to where people have seen a channel"),
+    ]
+}
+
 fn buckets(options: TopologyOptions) -> Vec<BucketSpec> {
     let bucket = |name, days: u32, purpose| BucketSpec {
         name,
         purpose,
         max_age_seconds: (days * DAY).as_secs(),
+        key_ttl: false,
         replicas: options.replicas,
     };
     vec![
         bucket(IDEMPOTENCY, 1, "answers to requests that carried an Idempotency-Key"),
         bucket(REDRIVES, 30, "jobs that redrive dead letters, and what became of them"),
         bucket(REDRIVE_CLAIMS, 7, "who redrives which dead letter, so that it happens once"),
+        // Longer than what is kept of channels: afterwards age alone says that the messages are gone.
+        BucketSpec {
+            max_age_seconds: match options.channel_age.as_secs() {
+                0 => 0,
+                seconds => seconds + DAY.as_secs(),
+            },
+            ..bucket(HISTORY_MARKS, 0, "up to where messages were removed from channels on purpose")
+        },
+        BucketSpec {
+            key_ttl: true,
+            ..bucket(REVOCATIONS, 0, "tokens that were revoked, until they would have ended")
+        },
+        bucket(HISTORY_STATE, 0, "what edges saw of the channels' stream last"),
     ]
 }
 
@@ -173,6 +216,7 @@ impl StreamSpec {
             duplicate_window_seconds: DUPLICATE_WINDOW.as_secs(),
             replicas: options.replicas,
             schedules: false,
+            keys: false,
             republish: None,
         }
     }

@@ -29,7 +29,9 @@ pub struct Folder {
 
 /// The catalogues of all services.
 fn catalogue() -> Vec<ContractEntry> {
-    campana_notify::contracts::contracts()
+    let mut entries = campana_notify::contracts::contracts();
+    entries.extend(campana_ws_edge::contracts::contracts());
+    entries
 }
 
 /// Prints the AsyncAPI document.

@@ -3,6 +3,8 @@
 //! every bench starts a nats-server of its own.
 
 mod bus;
+mod compression;
+mod edge;
 mod publish;
 mod schedules;
 
@@ -17,6 +19,11 @@ pub enum BenchCommand {
     Publish(publish::PublishArgs),
     /// What the bus library costs beside bare async-nats: consuming, publishing, latency, idling
     Bus(bus::BusArgs),
+    /// What differences and deflate save and cost at the edge
+    Compression(compression::CompressionArgs),
+    /// The edge's speed and size: memory, fan-out, latency, mass reconnects, slow clients, channels, peers
+    #[command(subcommand)]
+    Edge(edge::EdgeCommand),
     /// What many pending schedules cost: memory, restart, lateness
     Schedules(schedules::SchedulesArgs),
 }
@@ -25,6 +32,8 @@ pub async fn run(global: &Global, command: BenchCommand) -> anyhow::Result<()> {
     match command {
         BenchCommand::Publish(arguments) => publish::run(global, arguments).await,
         BenchCommand::Bus(arguments) => bus::run(global, arguments).await,
+        BenchCommand::Compression(arguments) => compression::run(global, arguments).await,
+        BenchCommand::Edge(command) => edge::run(global, command).await,
         BenchCommand::Schedules(arguments) => schedules::run(global, arguments).await,
     }
 }

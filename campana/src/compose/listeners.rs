@@ -22,6 +22,9 @@ pub struct Listeners {
     smtp_address: Option<SocketAddr>,
 }
 
+/// Connections that may wait to be accepted; the kernel takes no more than its `net.core.somaxconn`.
+const BACKLOG: i32 = 4_096;
+
 /// Binds a socket, or says which option to change.
 pub fn bind_std(host: &str, port: u16, key: &str) -> anyhow::Result<std::net::TcpListener> {
     std::net::TcpListener::bind((host, port)).map_err(|error| {
@@ -38,6 +41,9 @@ pub fn bind_std(host: &str, port: u16, key: &str) -> anyhow::Result<std::net::Tc
 
 fn bind(config: &Config, port: u16, key: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = bind_std(&config.listen.host, config.port(port), key)?;
+    // The standard library asks for 128: when thousands of clients come back at once, the kernel drops the others'
+    // first packets, and they try again only after one, three, seven seconds.
+    rustix::net::listen(&listener, BACKLOG)?;
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     let address = listener.local_addr()?;

@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Listeners, Parts, credentials, seed};
 use crate::config::{Config, Role};
-use crate::errors::cannot_connect;
+use crate::errors::{bad_config, cannot_connect};
 use crate::ops;
 
 /// Signs what goes to the sandbox's webhook receiver. Not a secret: the sandbox keeps nobody's data.
@@ -29,15 +29,15 @@ struct Starter {
     options: ChannelOptions,
 }
 
-/// Starts every role and the metrics listener.
+/// Starts every role and the metrics listener, which lives on while the roles stop.
 pub async fn start(
     mut parts: Parts,
     metrics: PrometheusHandle,
     health: ops::Health,
+    watched: &Lifecycle,
 ) -> anyhow::Result<()> {
-    let lifecycle = parts.lifecycle.clone();
     if let Some(listener) = parts.listeners.ops.take() {
-        lifecycle.spawn_essential("ops", ops::run(listener, metrics, health, lifecycle.clone()));
+        watched.spawn_essential("ops", ops::run(listener, metrics, health, watched.clone()));
     }
     let options = channel_options(&parts.config, &parts.listeners);
     let roles = parts.roles.clone();
@@ -142,18 +142,31 @@ impl Starter {
         };
         let (bus, lifecycle) = (self.bus(Role::Edge).await?, self.lifecycle());
         let mut options = self.parts.config.edge.clone();
+        let drain_ms =
+            [options.drain_delay_ms, options.drain_window_ms, options.drain_finish_ms];
+        let drain_ms = drain_ms.into_iter().fold(0, u64::saturating_add);
+        if drain_ms >= self.parts.config.stop_grace_seconds.saturating_mul(1_000) {
+            return Err(bad_config(
+                "edge.drain_delay_ms, drain_window_ms and drain_finish_ms together must be shorter than \
+                 stop_grace_seconds, or clients are cut in the middle",
+            ));
+        }
         if self.parts.demo_key.is_some() {
             // The demo page is served by the gateway, which is another origin than the edge.
-            options.allowed_origins.push(self.parts.listeners.gateway_url(&self.parts.config));
+            let demo_url = self.parts.listeners.gateway_url(&self.parts.config);
+            options.allowed_origins.push(demo_url.trim_end_matches('/').to_owned());
             options
                 .allowed_origins
                 .push(self.parts.listeners.http(Role::Gateway).replace("127.0.0.1", "localhost"));
         }
+        let refused = |why| bad_config(format!("edge.tokens: {why}"));
+        let public = options.tokens.key_set(&[]).map_err(refused)?;
+        let keys = self.parts.token_keys.key_set().joined(&public).map_err(refused)?;
         let work = campana_ws_edge::run(
             listener,
             options,
             bus,
-            self.parts.token_keys.clone(),
+            keys,
             lifecycle.clone(),
         );
         lifecycle.spawn_essential("edge", essential(work));

@@ -24,7 +24,8 @@ const SECRET: [&str; 6] =
 
 fn is_secret(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key);
-    key == "database.url" || SECRET.iter().any(|part| last.contains(part))
+    matches!(key, "database.url" | "edge.api.key" | "edge.api.keys")
+        || SECRET.iter().any(|part| last.contains(part))
 }
 
 /// Whether a text is a URL with somebody's name or password in it.

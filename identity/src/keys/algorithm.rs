@@ -87,7 +87,7 @@ impl TokenAlgorithm {
         }
     }
 
-    pub(super) const fn library(self) -> jsonwebtoken::Algorithm {
+    pub(crate) const fn library(self) -> jsonwebtoken::Algorithm {
         use jsonwebtoken::Algorithm as Theirs;
         match self {
             Self::Hs256 => Theirs::HS256,

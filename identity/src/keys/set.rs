@@ -82,6 +82,13 @@ impl KeySet {
         &self.keys
     }
 
+    /// Whether a key that may yet come from a JWKS source could be the one meant; costs no signature.
+    pub(crate) fn may_come(&self, algorithm: TokenAlgorithm, id: Option<&str>) -> bool {
+        let named = |key: &VerifyKey| id.is_none() || key.id() == id;
+        self.expected.contains(&algorithm)
+            && !self.keys.iter().any(|key| key.fits(algorithm) && key.id.is_some() && named(key))
+    }
+
     /// Checks a signature with the keys that the rule above selects.
     pub(crate) fn verify(
         &self,

@@ -223,7 +223,7 @@ fn subscription_options(sub: &Object<'_>) -> Result<TokenSubscription, TokenFaul
     })
 }
 
-fn overrides(object: &Object<'_>, path: &str) -> Result<Overrides, TokenFault> {
+pub(super) fn overrides(object: &Object<'_>, path: &str) -> Result<Overrides, TokenFault> {
     let raw = object.object("override", path)?;
     let flag = |name: &str| raw.flag(name, &format!("{path}.{name}"));
     Ok(Overrides {

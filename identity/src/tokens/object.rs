@@ -89,6 +89,11 @@ impl<'a> Object<'a> {
         parsed.map_err(|_| TokenFault::claim(path.to_owned(), expected))
     }
 
+    /// Whether it is there and true.
+    pub(super) fn truth(&self, name: &'static str) -> Result<bool, TokenFault> {
+        Ok(self.typed(name, name, "true or false")?.unwrap_or(false))
+    }
+
     pub(super) fn text(&self, name: &str, path: &str) -> Result<Option<String>, TokenFault> {
         self.typed(name, path, "a text")
     }

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::verifier::ClaimRules;
-use super::{SKEW_SECONDS_MAX, TokenPolicy};
+use super::{SKEW_SECONDS_MAX, TokenKeys, TokenPolicy};
 use crate::keys::{KeyFault, KeySet, RefreshOptions, TokenAlgorithm, VerifyKey};
 
 /// Most JWKS sources.
@@ -17,6 +17,9 @@ const SOURCES_MAX: usize = 8;
 pub struct TokenOptions {
     /// Algorithms that the HMAC secrets are for. A secret needs as many bytes as the longest hash.
     pub hmac_algorithms: Vec<TokenAlgorithm>,
+    /// Whether secrets may be shorter than that. Whoever has one token can then find the secret by trying:
+    /// only while issuers move to a long one.
+    pub allow_short_secret: bool,
     /// Public keys of issuers.
     pub public_keys: Vec<PublicKeyOptions>,
     /// Documents with public keys of issuers, fetched and kept fresh.
@@ -78,6 +81,7 @@ impl Default for TokenOptions {
         let (rules, policy) = (ClaimRules::default(), TokenPolicy::default());
         Self {
             hmac_algorithms: vec![TokenAlgorithm::Hs256],
+            allow_short_secret: false,
             public_keys: Vec::new(),
             jwks: Vec::new(),
             audience: policy.audience.unwrap_or_default(),
@@ -184,10 +188,28 @@ impl TokenOptions {
     /// # Errors
     /// If a secret or key is refused, or two have one id.
     pub fn key_set(&self, secrets: &[&[u8]]) -> Result<KeySet, KeyFault> {
-        let hmac = secrets.iter().map(|secret| VerifyKey::hmac(secret, &self.hmac_algorithms));
+        let hmac = secrets.iter().map(|secret| self.secret(secret));
         let public = self.public_keys.iter().map(PublicKeyOptions::key);
         let set = KeySet::new(hmac.chain(public).collect::<Result<_, _>>()?)?;
         Ok(self.jwks.iter().fold(set, |set, source| set.expecting(&source.algorithms)))
+    }
+
+    /// The platform's own issuer with these secrets, the current one first; it signs with the first of
+    /// `hmac_algorithms`.
+    ///
+    /// # Errors
+    /// If a secret is refused or there is none.
+    pub fn token_keys(&self, secrets: &[&[u8]]) -> Result<TokenKeys, KeyFault> {
+        let algorithm = *self.hmac_algorithms.first().ok_or(KeyFault::NoAlgorithm)?;
+        let keys = secrets.iter().map(|secret| self.secret(secret)).collect::<Result<_, _>>()?;
+        Ok(TokenKeys::signing(secrets, algorithm, KeySet::new(keys)?))
+    }
+
+    fn secret(&self, secret: &[u8]) -> Result<VerifyKey, KeyFault> {
+        match self.allow_short_secret {
+            true => VerifyKey::short_hmac(secret, &self.hmac_algorithms),
+            false => VerifyKey::hmac(secret, &self.hmac_algorithms),
+        }
     }
 }
 

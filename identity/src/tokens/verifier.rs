@@ -72,6 +72,19 @@ impl Verifier {
     pub fn subscription(&self, token: &str, now: i64) -> Result<SubscriptionClaims, TokenFault> {
         subscription(&self.keys, &self.rules, token, now)
     }
+
+    /// Whether the token is refused for no other reason than that its key is not there, while a JWKS source
+    /// may yet bring it: [`TokenFault::UnknownKey`]. Cheap for all other tokens.
+    #[must_use]
+    pub fn misses_key(&self, token: &str) -> bool {
+        let Ok(parts) = Parts::parse(token) else {
+            return false;
+        };
+        let id = parts.key_id.as_deref();
+        self.keys.may_come(parts.algorithm, id)
+            && self.keys.verify(parts.algorithm, id, parts.message, parts.signature)
+                == Err(TokenFault::UnknownKey)
+    }
 }
 
 pub(super) fn connection(

@@ -4,6 +4,7 @@
 //! meaning, new fields have defaults, and one sample of every version stays in the tests for ever.
 
 mod catalogue;
+mod inbox;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use catalogue::contracts;
+pub use inbox::{
+    INBOX_ARCHIVE_TYPE, INBOX_READ_TYPE, INBOX_SEEN_TYPE, INBOX_TYPE, INBOX_UNARCHIVE_TYPE,
+    InboxMark, InboxMessage,
+};
 
 /// CloudEvents type of a request.
 pub const REQUEST_TYPE: &str = "campana.notify.request.v1";
@@ -21,10 +26,6 @@ pub const REQUEST_TYPE: &str = "campana.notify.request.v1";
 pub const DELIVERY_TYPE: &str = "campana.notify.delivery.v1";
 /// CloudEvents type of an outcome.
 pub const OUTCOME_TYPE: &str = "campana.notify.outcome.v1";
-/// CloudEvents type of a notification on a person's inbox channel.
-pub const INBOX_TYPE: &str = "campana.notify.inbox.v1";
-/// CloudEvents type of a read mark on a person's inbox channel.
-pub const INBOX_READ_TYPE: &str = "campana.notify.inbox.read.v1";
 
 /// How a person is reached.
 #[derive(
@@ -398,6 +399,11 @@ pub enum OutcomeEvent {
         /// The delivery.
         delivery_id: DeliveryId,
     },
+    /// The recipient's client acknowledged that an in-app message was seen; weaker than read.
+    Seen {
+        /// The delivery.
+        delivery_id: DeliveryId,
+    },
 }
 
 /// What the status page shows of a request; no message text.
@@ -447,39 +453,6 @@ pub struct AttemptReport {
     /// True if an earlier attempt may have reached the provider without our knowing.
     #[serde(default)]
     pub possible_duplicate: bool,
-}
-
-/// What a browser receives on a person's inbox channel.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum InboxMessage {
-    /// The bell rings.
-    Notification {
-        /// The delivery.
-        id: DeliveryId,
-        /// The notification it belongs to.
-        notification_id: NotificationId,
-        /// One line.
-        title: String,
-        /// The text.
-        body: String,
-        /// Where a click leads.
-        url: Option<String>,
-        /// When the gateway took it, RFC 3339.
-        created_at: String,
-        /// For support: the trace of the HTTP request.
-        trace_id: String,
-        /// The caller's own labels.
-        #[serde(default)]
-        metadata: BTreeMap<String, String>,
-    },
-    /// The person read some messages, in this or another tab.
-    Read {
-        /// Which.
-        ids: Vec<DeliveryId>,
-        /// When, RFC 3339.
-        at: String,
-    },
 }
 
 #[cfg(test)]

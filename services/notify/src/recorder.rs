@@ -1,7 +1,9 @@
 //! The recorder role: the only writer of the status tables.
-//! Reads: the stream `OUTCOMES`, in batches. Writes: tables `notifications`, `deliveries`, `outcomes`
+//! Reads: the stream `OUTCOMES`, in batches; receipts (`seen`). Writes: tables `notifications`, `deliveries`, `outcomes`
 //! (see `store::status`), and the metrics of completed deliveries. Never: acknowledges what is not
 //! committed; while the database is away the outcomes wait in the stream.
+
+mod seen;
 
 use std::time::Duration;
 
@@ -64,7 +66,11 @@ pub async fn run(
     let batches =
         BatchOptions { max: options.batch_max, wait: Duration::from_millis(options.batch_wait_ms) };
     describe();
-    consume::run_batches(&bus, spec, batches, Recorder { store }, lifecycle).await?;
+    let outcomes = async {
+        consume::run_batches(&bus, spec, batches, Recorder { store }, lifecycle.clone()).await?;
+        Ok(())
+    };
+    tokio::try_join!(outcomes, seen::run(&bus, &lifecycle))?;
     Ok(())
 }
 

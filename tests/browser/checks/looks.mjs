@@ -1,15 +1,12 @@
 // How the pages look and read: dark mode, narrow screens, and what axe-core finds in every state.
 
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { axe } from "../lib/axe.mjs";
 import { becomes, check, same } from "../lib/expect.mjs";
 import { DemoTab } from "../lib/demo.mjs";
 import { Guard } from "../lib/guard.mjs";
 import { freshUser } from "../lib/platform.mjs";
 
 const PHONE = { width: 360, height: 740 };
-const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
 export const looksChecks = [
   ["the demo page fits 360 px, with panel, toast and measurements", demoOnPhone],
@@ -154,14 +151,4 @@ function smallTargets(page) {
       return width > 0 && (width < 24 || height < 24) ? [control.id || control.dataset.testid || control.className] : [];
     });
   });
-}
-
-async function axe(page, where) {
-  await page.evaluate(AXE);
-  const violations = await page.evaluate(async (tags) => {
-    // A message's own HTML is its author's; its frame runs no script.
-    const report = await globalThis.axe.run(document, { runOnly: tags, iframes: false, preload: false });
-    return report.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.flat().join(" ")).slice(0, 4).join(", ")} (${nodes[0].failureSummary.replace(/\s+/g, " ")})`);
-  }, RULES);
-  same(violations, [], `axe-core, ${where}`);
 }

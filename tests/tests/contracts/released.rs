@@ -30,8 +30,9 @@ fn copy() -> (tempfile::TempDir, PathBuf) {
             std::fs::copy(file.path(), target.join(file.file_name())).unwrap();
         }
     }
-    std::os::unix::fs::symlink(repository().join("services"), home.path().join("services"))
-        .unwrap();
+    for samples in ["services", "ws-edge"] {
+        std::os::unix::fs::symlink(repository().join(samples), home.path().join(samples)).unwrap();
+    }
     (home, folder)
 }
 

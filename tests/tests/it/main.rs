@@ -7,7 +7,11 @@
 mod bad_callers;
 mod bad_input;
 mod bad_sockets;
+mod bench_edge;
 mod browser;
+mod edge_failover;
+mod edge_metrics;
+mod edge_trace;
 mod faults;
 mod hostile_names;
 mod poison;

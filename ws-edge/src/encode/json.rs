@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 use super::{ConnectResult, Encoded, NotJson, Plain, SubscribeResult};
 use crate::codes::Unsubscribe;
-use crate::publication::Published;
+use crate::publication::{Form, Published};
+use crate::session::Address;
 
 pub(super) const PING: &str = "{}";
 
@@ -75,8 +76,15 @@ fn write_subscribed(out: &mut String, result: &SubscribeResult<'_>) -> Result<()
         let _ = write!(out, "\"was_recovering\":true,\"recovered\":{recovered},");
     }
     if !result.publications.is_empty() {
-        publications(out, result.publications)?;
+        let form = if result.delta { Form::Whole } else { Form::Plain };
+        publications(out, result.publications, form)?;
         out.push(',');
+    }
+    if result.delta {
+        out.push_str("\"delta\":true,");
+    }
+    if result.number > 0 {
+        let _ = write!(out, "\"id\":{},", result.number);
     }
     ttl(out, result.ttl);
     if let Some(data) = result.data {
@@ -100,6 +108,9 @@ pub(super) fn connected(result: &ConnectResult<'_>, id: u32) -> Result<Encoded, 
         string(result.version)
     );
     ttl(&mut out, result.ttl);
+    if let Some(data) = result.data {
+        let _ = write!(out, "\"data\":{data},");
+    }
     if !result.subs.is_empty() {
         out.push_str("\"subs\":{");
         for (at, (channel, subscribed)) in result.subs.iter().enumerate() {
@@ -109,7 +120,17 @@ pub(super) fn connected(result: &ConnectResult<'_>, id: u32) -> Result<Encoded, 
         }
         out.push_str("},");
     }
-    let _ = write!(out, "\"ping\":{},\"pong\":true}}}}", result.ping_seconds);
+    if result.ping_seconds > 0 {
+        let _ = write!(out, "\"ping\":{},", result.ping_seconds);
+    }
+    if result.pong {
+        out.push_str("\"pong\":true,");
+    }
+    if let Some(Address { session, node }) = result.address {
+        let _ = write!(out, "\"session\":{},\"node\":{},", string(session), string(node));
+    }
+    close_object(&mut out);
+    out.push('}');
     Ok(out.into())
 }
 
@@ -137,7 +158,7 @@ pub(super) fn history(
     epoch: &str,
 ) -> Result<Encoded, NotJson> {
     let mut out = format!("{{\"id\":{id},\"history\":{{");
-    publications(&mut out, found)?;
+    publications(&mut out, found, Form::Plain)?;
     let _ = write!(out, ",\"offset\":{offset},\"epoch\":{}}}}}", string(epoch));
     Ok(out.into())
 }
@@ -151,13 +172,13 @@ pub(super) fn called(id: u32, data: &[u8]) -> Result<Encoded, NotJson> {
     Ok(out.into())
 }
 
-fn publications(out: &mut String, list: &[Arc<Published>]) -> Result<(), NotJson> {
+fn publications(out: &mut String, list: &[Arc<Published>], form: Form) -> Result<(), NotJson> {
     out.push_str("\"publications\":[");
     for (at, publication) in list.iter().enumerate() {
         if at > 0 {
             out.push(',');
         }
-        out.push_str(publication.json_object().ok_or(NotJson)?);
+        out.push_str(publication.json_object(form).ok_or(NotJson)?.as_str());
     }
     out.push(']');
     Ok(())
@@ -230,13 +251,17 @@ mod tests {
             client: "c",
             version: "v",
             ttl: Some(60),
+            data: Some("{\"a\":1}"),
             ping_seconds: 25,
+            pong: true,
+            address: None,
             subs: &subs,
         };
         let reply = connected(&connect, 1).unwrap();
         let value: serde_json::Value = serde_json::from_str(text(&reply)).unwrap();
         assert_eq!(value["connect"]["ping"], 25);
         assert_eq!(value["connect"]["ttl"], 60);
+        assert_eq!(value["connect"]["data"]["a"], 1);
         let sub = &value["connect"]["subs"]["inbox:#a"];
         assert_eq!(
             (&sub["offset"], &sub["recovered"], &sub["ttl"]),

@@ -5,17 +5,24 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use campana_bus::clock;
 
 use super::feed::Feed;
+use super::pattern::Pattern;
+use super::recent::{Budget, Recent};
+use super::recovery::PAGE_BYTES_MAX;
 use super::sequencer::{Sequencer, Verdict};
 use crate::mailbox::{Mailbox, Push};
 use crate::publication::{ChannelKey, Published};
+use crate::session::Page;
 
 pub(super) struct Channel {
     pub(super) key: Arc<ChannelKey>,
     /// Set once the channel is followed.
     pub(super) ready: tokio::sync::OnceCell<()>,
+    /// Set if it stands for many channels.
+    pub(super) pattern: Option<Pattern>,
     state: Mutex<State>,
 }
 
@@ -24,12 +31,43 @@ struct State {
     subscribers: Vec<Arc<Mailbox>>,
     /// The stream's last sequence just before the channel was first looked at.
     floor: u64,
+    /// Incarnation of the stream to which positions belong.
+    epoch: Arc<str>,
+    /// What was published last, if clients came back to the channel a moment ago.
+    recent: Option<Box<Recent>>,
     idle_since: Option<Instant>,
     checked_at: Instant,
     /// Given up: nobody may join any more.
     dead: bool,
+    /// Somebody takes differences: publications are told which one they follow.
+    differences: bool,
+    /// The publication that was delivered last, if `differences`.
+    latest: Option<(u64, Bytes)>,
     /// Kept alive by its channels.
     _feed: Option<Arc<Feed>>,
+}
+
+/// Where a channel stands.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    /// Its last message.
+    pub(super) position: u64,
+    /// What the stream's last message was when the channel was first looked at.
+    pub(super) floor: u64,
+    pub(super) epoch: Arc<str>,
+}
+
+/// What is known here of what came after an offset.
+#[derive(Debug)]
+pub(super) enum Recall {
+    /// Some of it, and how much there is.
+    Found(Page, u64),
+    /// That something of it is gone.
+    Lost,
+    /// That it is too much to be kept.
+    Far,
+    /// Nothing: whoever gets this lock asks the stream.
+    Ask(Arc<tokio::sync::Mutex<()>>),
 }
 
 impl Channel {
@@ -38,12 +76,17 @@ impl Channel {
             sequencer: Sequencer::new(),
             subscribers: Vec::new(),
             floor: 0,
+            epoch: Arc::default(),
+            recent: None,
             idle_since: Some(clock::monotonic()),
             checked_at: clock::monotonic(),
             dead: false,
+            differences: false,
+            latest: None,
             _feed: None,
         };
-        Self { key, ready: tokio::sync::OnceCell::new(), state: Mutex::new(state) }
+        let pattern = Pattern::of(&key);
+        Self { key, ready: tokio::sync::OnceCell::new(), pattern, state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -52,26 +95,29 @@ impl Channel {
     }
 
     /// The channel is followed from here. True if a hole was found at once.
-    pub(super) fn start(&self, feed: Arc<Feed>, position: u64, floor: u64) -> bool {
+    pub(super) fn start(&self, feed: Arc<Feed>, from: Standing) -> bool {
         let mut state = self.lock();
         state._feed = Some(feed);
-        state.floor = floor;
-        let (out, again) = state.sequencer.start(position);
+        (state.floor, state.epoch) = (from.floor, from.epoch);
+        let (out, again) = state.sequencer.start(from.position);
         state.deliver(out);
         again
     }
 
-    /// Adds a subscriber: it gets everything after the position that is returned with the floor.
-    pub(super) fn add(&self, mailbox: &Arc<Mailbox>) -> Option<(u64, u64)> {
+    /// Adds a subscriber: it gets everything after the position that is returned.
+    /// `differences` says that it takes them.
+    pub(super) fn add(&self, mailbox: &Arc<Mailbox>, differences: bool) -> Option<Standing> {
         let mut state = self.lock();
         if state.dead {
             return None;
         }
+        state.differences |= differences;
         state.idle_since = None;
         if !state.subscribers.iter().any(|one| Arc::ptr_eq(one, mailbox)) {
             state.subscribers.push(Arc::clone(mailbox));
         }
-        Some((state.sequencer.position(), state.floor))
+        let (position, floor) = (state.sequencer.position(), state.floor);
+        Some(Standing { position, floor, epoch: Arc::clone(&state.epoch) })
     }
 
     pub(super) fn remove(&self, mailbox: &Arc<Mailbox>, now: Instant) {
@@ -79,6 +125,7 @@ impl Channel {
         state.subscribers.retain(|one| !Arc::ptr_eq(one, mailbox));
         if state.subscribers.is_empty() && state.idle_since.is_none() {
             state.subscribers = Vec::new();
+            (state.differences, state.latest) = (false, None);
             state.idle_since = Some(now);
         }
     }
@@ -96,11 +143,18 @@ impl Channel {
         }
     }
 
-    pub(super) fn fetched(&self, messages: Vec<Arc<Published>>) {
+    /// News of a pattern: the stream has a message of one of its channels. True if it must be read.
+    pub(super) fn news(&self, sequence: u64) -> bool {
+        self.lock().sequencer.news(sequence)
+    }
+
+    /// Messages read from the stream, which was looked through up to `reached`.
+    pub(super) fn fetched(&self, messages: Vec<Arc<Published>>, reached: u64) {
         let mut state = self.lock();
         let messages = messages.into_iter().map(|message| (message.offset, message)).collect();
         let out = state.sequencer.fetched(messages);
         state.deliver(out);
+        state.sequencer.reached(reached);
     }
 
     /// True if there is still a hole.
@@ -113,6 +167,92 @@ impl Channel {
 
     pub(super) fn position(&self) -> u64 {
         self.lock().sequencer.position()
+    }
+
+    pub(super) fn is_pattern(&self) -> bool {
+        self.pattern.is_some()
+    }
+
+    pub(super) fn epoch(&self) -> Arc<str> {
+        Arc::clone(&self.lock().epoch)
+    }
+
+    pub(super) fn has_subscribers(&self) -> bool {
+        !self.lock().subscribers.is_empty()
+    }
+
+    /// What came after `offset`, up to `limit` of it. From now on, and until nobody asks for a while, what is
+    /// published is kept.
+    pub(super) fn recall(
+        &self,
+        offset: u64,
+        limit: usize,
+        budget: &Arc<Budget>,
+        now: Instant,
+    ) -> Recall {
+        let mut state = self.lock();
+        let recent = state.recent(budget, now);
+        if let Some(slice) = recent.after(offset, limit, PAGE_BYTES_MAX, now) {
+            let more = slice.all > slice.publications.len() as u64;
+            return Recall::Found(Page { publications: slice.publications, more }, slice.all);
+        }
+        if offset <= recent.lost_upto && recent.lost_upto > 0 {
+            return Recall::Lost;
+        }
+        if offset <= recent.far_upto && recent.far_upto > 0 {
+            return Recall::Far;
+        }
+        Recall::Ask(recent.want(offset))
+    }
+
+    /// The lock under which the stream is asked.
+    pub(super) fn turn(&self, budget: &Arc<Budget>, now: Instant) -> Arc<tokio::sync::Mutex<()>> {
+        self.lock().recent(budget, now).turn()
+    }
+
+    /// The last publication, if it is kept.
+    pub(super) fn latest(&self, budget: &Arc<Budget>, now: Instant) -> Option<Arc<Published>> {
+        self.lock().recent(budget, now).latest(now)
+    }
+
+    /// For whom else the stream is asked, with one who stands at `offset`.
+    pub(super) fn furthest(&self, offset: u64) -> u64 {
+        self.lock().recent.as_ref().map_or(offset, |recent| recent.furthest(offset))
+    }
+
+    /// What is kept begins after this.
+    pub(super) fn kept_from(&self) -> Option<u64> {
+        self.lock().recent.as_ref().map(|recent| recent.from())
+    }
+
+    /// Everything in `(from, upto]` was read; kept if what is kept still begins after `upto`.
+    pub(super) fn keep(&self, from: u64, upto: u64, older: &[Arc<Published>]) {
+        let mut state = self.lock();
+        if let Some(recent) = state.recent.as_mut().filter(|recent| recent.from() == upto) {
+            recent.prepend(from, older);
+        }
+    }
+
+    /// Something after this position is gone.
+    pub(super) fn lost(&self, offset: u64) {
+        if let Some(recent) = self.lock().recent.as_mut() {
+            recent.lost(offset);
+        }
+    }
+
+    /// What came after this position is too much to be kept.
+    pub(super) fn far(&self, offset: u64) {
+        if let Some(recent) = self.lock().recent.as_mut() {
+            recent.far(offset);
+        }
+    }
+
+    /// Forgets what is kept if nobody asks for it any more, or at once.
+    pub(super) fn forget(&self, now: Option<Instant>) {
+        let mut state = self.lock();
+        if state.recent.as_ref().is_some_and(|recent| now.is_none_or(|now| recent.is_old(now))) {
+            state.recent = None;
+        }
     }
 
     /// Compared with the stream, whose last message of this channel is `last`: true if it must be repaired.
@@ -143,13 +283,27 @@ impl Channel {
 }
 
 impl State {
-    fn deliver(&self, publications: Vec<Arc<Published>>) {
+    fn recent(&mut self, budget: &Arc<Budget>, now: Instant) -> &mut Recent {
+        let position = self.sequencer.position();
+        self.recent.get_or_insert_with(|| Box::new(Recent::new(budget, position, now)))
+    }
+
+    fn deliver(&mut self, publications: Vec<Arc<Published>>) {
         for publication in publications {
             self.deliver_one(&publication);
         }
     }
 
-    fn deliver_one(&self, publication: &Arc<Published>) {
+    fn deliver_one(&mut self, publication: &Arc<Published>) {
+        if self.differences {
+            let latest = self.latest.replace((publication.offset, publication.body()));
+            if let Some((offset, body)) = latest {
+                publication.follow(offset, body);
+            }
+        }
+        if let Some(recent) = &mut self.recent {
+            recent.push(publication);
+        }
         for mailbox in &self.subscribers {
             mailbox.push(Push::Publication(Arc::clone(publication)));
         }

@@ -1,16 +1,17 @@
 //! A subscription at NATS whose messages go to the channels they belong to.
-//! Reads: republished messages. Writes: channels. Never: outlives the last channel that needs it.
+//! Reads: republished messages, notices of removals. Writes: channels. Never: outlives the last channel that needs it.
 
 use std::sync::{Arc, Weak};
 
 use async_nats::Message;
 use campana_bus::clock::Micros;
 use campana_bus::fetch::FetchError;
-use campana_bus::{headers, subjects};
+use campana_bus::{headers, history, subjects};
 use futures::StreamExt as _;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Inner;
+use super::channel::Channel;
 use crate::options::Interest;
 use crate::publication::{ChannelKey, Published};
 
@@ -44,7 +45,7 @@ pub(super) async fn of_channel(
             let (Some(message), Some(inner)) = (message, weak.upgrade()) else {
                 return;
             };
-            dispatch(&inner, &message);
+            dispatch(&inner, &message).await;
         }
     });
     let feed = Arc::new(Feed { _end: end.drop_guard() });
@@ -54,25 +55,28 @@ pub(super) async fn of_channel(
 
 /// What to ask NATS for.
 fn filter(interest: Interest, key: &ChannelKey) -> String {
-    let own = subjects::parse_channel(&key.subject)
-        .map(|(tenant, name)| subjects::live(&tenant, &name))
-        .unwrap_or_default();
+    let own = subjects::live_of(&subjects::stored_filter(&key.subject));
     match (interest, own.rsplit_once('.')) {
         (Interest::Namespace, Some((namespace, _))) => format!("{namespace}.*"),
         _ => own,
     }
 }
 
-/// Brings one message to its channel.
-fn dispatch(inner: &Arc<Inner>, message: &Message) {
-    let Some(head) = &message.headers else { return };
-    let Some(subject) = headers::get(head, "Nats-Subject") else {
-        return;
+/// Brings one message to its channel and to the patterns that take it.
+async fn dispatch(inner: &Arc<Inner>, message: &Message) {
+    let stored = message.headers.as_ref().and_then(|head| {
+        let subject = headers::get(head, "Nats-Subject")?;
+        Some((head, subject, headers::get_number::<u64>(head, "Nats-Sequence")?))
+    });
+    let Some((head, subject, sequence)) = stored else {
+        return notice(inner, message).await;
     };
+    inner.for_patterns(subject, |pattern| {
+        if pattern.news(sequence) {
+            inner.repair(pattern);
+        }
+    });
     let Some(channel) = inner.channels.get(subject).map(|found| Arc::clone(&found)) else {
-        return;
-    };
-    let Some(sequence) = headers::get_number::<u64>(head, "Nats-Sequence") else {
         return;
     };
     let previous = headers::get_number::<u64>(head, "Nats-Last-Sequence").unwrap_or(0);
@@ -89,6 +93,39 @@ fn dispatch(inner: &Arc<Inner>, message: &Message) {
     if channel.live(sequence, previous, publication) {
         crate::metrics::hole();
         inner.repair(&channel);
+    }
+}
+
+/// Something about a channel that is no message of it: a removal, or the question whether anybody listens.
+async fn notice(inner: &Arc<Inner>, message: &Message) {
+    let Some(subject) = message.subject.strip_prefix("live.") else { return };
+    if message.headers.as_ref().is_some_and(|head| headers::get(head, history::REMOVED).is_some()) {
+        inner.for_patterns(subject, |pattern| pattern.forget(None));
+        if let Some(channel) = inner.channels.get(subject) {
+            channel.forget(None);
+        }
+    } else if let Some(reply) = &message.reply {
+        let listens = inner.channels.get(subject).is_some_and(|channel| channel.has_subscribers());
+        if listens && inner.bus.client().publish(reply.clone(), bytes::Bytes::new()).await.is_err()
+        {
+            tracing::debug!("a question whether anybody listens is not answered");
+        }
+    }
+}
+
+impl Inner {
+    /// Does something with each pattern that takes the channel stored under this subject.
+    fn for_patterns(&self, subject: &str, then: impl Fn(&Arc<Channel>)) {
+        if self.patterns.is_empty() {
+            return;
+        }
+        let Some((namespace, _)) = subject.rsplit_once('.') else { return };
+        let Some(patterns) = self.patterns.get(namespace) else { return };
+        for channel in patterns.iter().filter_map(Weak::upgrade) {
+            if channel.pattern.as_ref().is_some_and(|one| one.takes(subject).is_some()) {
+                then(&channel);
+            }
+        }
     }
 }
 

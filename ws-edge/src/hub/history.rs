@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use campana_bus::clock;
 use campana_bus::fetch::FetchError;
-use campana_bus::topology::CHANNELS;
 
 use super::recovery::publish;
+use super::source::Purpose;
 use super::{Inner, POSITION_AGE_MAX};
 use crate::codes::{ReplyError, error};
-use crate::publication::Published;
+use crate::publication::{ChannelKey, Published};
 use crate::session::{Found, History};
 
 pub(super) async fn answer(inner: &Inner, question: &History) -> Result<Found, ReplyError> {
@@ -20,12 +20,19 @@ pub(super) async fn answer(inner: &Inner, question: &History) -> Result<Found, R
         tracing::warn!(error = %why, "history cannot be read");
         error::INTERNAL
     };
-    let stream = inner.position(POSITION_AGE_MAX).await.map_err(unavailable)?;
+    let key = &question.key;
+    let stream = match key.is_dense() {
+        true => match inner.dense_stream(key).await {
+            Ok(stream) => stream,
+            Err(why) => return Err(why.reply()),
+        },
+        false => inner.source.recently(POSITION_AGE_MAX).await.map_err(unavailable)?.stream.clone(),
+    };
     let since = question.since.as_ref();
     if since.is_some_and(|since| !since.epoch.is_empty() && since.epoch != stream.epoch) {
         return Err(error::UNRECOVERABLE_POSITION);
     }
-    let last = inner.bus.last(CHANNELS, &question.key.subject).await.map_err(unavailable)?;
+    let last = inner.source.last(key, Purpose::History).await.map_err(unavailable)?;
     let last = last.map_or(0, |message| message.sequence);
     let top = last.max(stream.last);
     let mut publications = Vec::new();
@@ -40,14 +47,14 @@ async fn read(
     question: &History,
     last: u64,
 ) -> Result<Vec<Arc<Published>>, FetchError> {
-    let subject = question.key.subject.as_str();
+    let key = &question.key;
     let end = last.saturating_add(1);
     // What lies further back than the namespace's history does not count.
-    let oldest = start_of(inner, subject, question.reach as u64, end).await?;
+    let oldest = start_of(inner, key, question.reach as u64, end).await?;
     let since = question.since.as_ref().map(|since| since.offset);
     let (from, before) = if question.reverse {
         let before = since.unwrap_or(end).min(end);
-        (start_of(inner, subject, question.limit as u64, before).await?.max(oldest), before)
+        (start_of(inner, key, question.limit as u64, before).await?.max(oldest), before)
     } else {
         (since.map_or(oldest, |offset| offset.saturating_add(1).max(oldest)), end)
     };
@@ -72,7 +79,7 @@ async fn collect(
     let mut after = from.saturating_sub(1);
     while found.len() < question.limit && after.saturating_add(1) < before {
         let limit = (question.limit - found.len()).min(inner.options.recovery_page_messages);
-        let page = inner.bus.fetch_after(CHANNELS, &question.key.subject, after, limit).await?;
+        let page = inner.source.after(&question.key, after, limit, Purpose::History).await?;
         let Some(newest) = page.messages.last() else {
             break;
         };
@@ -92,12 +99,12 @@ async fn collect(
 /// The smallest sequence with at most `count` messages of the subject in it..`before`.
 async fn start_of(
     inner: &Inner,
-    subject: &str,
+    key: &ChannelKey,
     count: u64,
     before: u64,
 ) -> Result<u64, FetchError> {
-    let behind = count_from(inner, subject, before).await?.1;
-    let (first, all) = count_from(inner, subject, 1).await?;
+    let behind = count_from(inner, key, before).await?.1;
+    let (first, all) = count_from(inner, key, 1).await?;
     let wanted = count.saturating_add(behind);
     if all <= wanted {
         return Ok(first);
@@ -106,7 +113,7 @@ async fn start_of(
     let (mut low, mut high) = (first, before);
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        let (next, found) = count_from(inner, subject, middle).await?;
+        let (next, found) = count_from(inner, key, middle).await?;
         if found == wanted {
             return Ok(next);
         }
@@ -120,8 +127,12 @@ async fn start_of(
 }
 
 /// The first message with at least this sequence, and how many there are from it on.
-async fn count_from(inner: &Inner, subject: &str, sequence: u64) -> Result<(u64, u64), FetchError> {
-    let page = inner.bus.fetch_after(CHANNELS, subject, sequence.saturating_sub(1), 1).await?;
+async fn count_from(
+    inner: &Inner,
+    key: &ChannelKey,
+    sequence: u64,
+) -> Result<(u64, u64), FetchError> {
+    let page = inner.source.after(key, sequence.saturating_sub(1), 1, Purpose::History).await?;
     Ok(match page.messages.first() {
         Some(message) => (message.sequence, page.pending + 1),
         None => (sequence, 0),

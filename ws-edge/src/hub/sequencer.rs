@@ -71,6 +71,20 @@ impl<T> Sequencer<T> {
         if std::mem::replace(&mut self.waiting, true) { Verdict::Nothing } else { Verdict::Repair }
     }
 
+    /// There is a message up to here, somewhere: true if the stream must be read, false if that happens already.
+    pub(super) fn news(&mut self, sequence: u64) -> bool {
+        if sequence <= self.position {
+            return false;
+        }
+        self.forgotten_upto = self.forgotten_upto.max(sequence);
+        self.suspect()
+    }
+
+    /// The stream was looked through up to here.
+    pub(super) fn reached(&mut self, sequence: u64) {
+        self.position = self.position.max(sequence);
+    }
+
     /// The stream holds messages after the position: begins to wait. False if it waits already.
     pub(super) fn suspect(&mut self) -> bool {
         !std::mem::replace(&mut self.waiting, true)
@@ -160,6 +174,17 @@ mod tests {
         assert_eq!(sequencer.start(5), (vec![6], false));
         assert!(sequencer.suspect());
         assert!(!sequencer.suspect());
+    }
+
+    #[test]
+    fn news_are_read_until_they_are_reached() {
+        let mut sequencer = started(4);
+        assert!(!sequencer.news(4) && sequencer.news(9) && !sequencer.news(12));
+        assert_eq!(sequencer.fetched(vec![(9, 9)]), [9]);
+        assert_eq!(sequencer.finish(), (Vec::new(), true));
+        sequencer.reached(12);
+        assert_eq!(sequencer.finish(), (Vec::new(), false));
+        assert!(!sequencer.news(12) && sequencer.news(13));
     }
 
     #[test]

@@ -7,12 +7,20 @@ use campana_bus::lifecycle::Lifecycle;
 use campana_bus::publish::{GroupPublisher, Outgoing};
 use campana_bus::subjects::ChannelName;
 use campana_bus::testing::NatsServer;
-use campana_bus::topology::{CHANNELS, TopologyOptions};
+use campana_bus::topology::{self, CHANNELS, TopologyOptions};
+use campana_bus::Durability;
 
 use futures::StreamExt as _;
 
 use super::*;
-use crate::options::Interest;
+use crate::options::{Interest, NamespaceOptions};
+
+mod dense;
+mod gone;
+mod patterns;
+mod questions;
+mod storm;
+
 use crate::proto::Since;
 use crate::session::LostReason;
 
@@ -21,14 +29,23 @@ struct Fixture {
     bus: Bus,
     lifecycle: Lifecycle,
     hub: Hub,
+    /// Further nodes.
+    others: std::sync::Mutex<Vec<Hub>>,
 }
 
 async fn fixture(options: EdgeOptions) -> Fixture {
-    let nats = NatsServer::start().unwrap();
-    let bus = nats.bus_with_topology("edge-test").await.unwrap();
+    fixture_keeping(options, TopologyOptions::default().channel_history).await
+}
+
+/// The same with a stream that keeps so many messages of a channel.
+async fn fixture_keeping(options: EdgeOptions, channel_history: i64) -> Fixture {
+    let nats = NatsServer::start_with(Durability::Process).unwrap();
+    let bus = nats.bus("edge-test").await.unwrap();
+    let topology = TopologyOptions { channel_history, ..TopologyOptions::default() };
+    topology::apply(&bus, &topology::platform(topology)).await.unwrap();
     let lifecycle = Lifecycle::new();
     let hub = Hub::start(bus.clone(), &lifecycle, &options);
-    Fixture { nats, bus, lifecycle, hub }
+    Fixture { nats, bus, lifecycle, hub, others: Default::default() }
 }
 
 impl Fixture {
@@ -42,13 +59,29 @@ impl Fixture {
     async fn join(&self, key: &Arc<ChannelKey>, since: Option<u64>) -> (Arc<Mailbox>, Joined) {
         let mailbox = Arc::new(Mailbox::new(1 << 20));
         let since = since.map(|offset| Since { offset, epoch: String::new() });
-        let join = Join { ticket: 1, key: Arc::clone(key), since, reach: usize::MAX };
+        let join = Join { ticket: 1, key: Arc::clone(key), since, reach: usize::MAX, delta: false };
         let joined = self.hub.join(&join, &mailbox).await.unwrap();
         (mailbox, joined)
     }
 
+    /// Another node, which knows nothing yet.
+    fn another(&self, options: &EdgeOptions) -> Hub {
+        let hub = Hub::start(self.bus.clone(), &self.lifecycle, options);
+        self.others.lock().unwrap().push(hub.clone());
+        hub
+    }
+
+    async fn publish_many(&self, key: &ChannelKey, numbers: std::ops::Range<u64>) -> Vec<u64> {
+        let mut stored = Vec::new();
+        for number in numbers {
+            stored.push(self.publish(key, number).await);
+        }
+        stored
+    }
+
     async fn end(self) {
         self.hub.stop();
+        self.others.lock().unwrap().iter().for_each(Hub::stop);
         assert!(self.lifecycle.stop(Duration::from_secs(10)).await);
         drop(self.nats);
     }
@@ -69,13 +102,33 @@ async fn offsets(mailbox: &Mailbox, count: usize) -> Vec<u64> {
             for push in taken {
                 match push {
                     Push::Publication(publication) => found.push(publication.offset),
-                    Push::Lost(key) => panic!("lost {key:?}"),
+                    other => panic!("{other:?}"),
                 }
             }
         }
     };
     tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap();
     found
+}
+
+/// What a client gets that comes back to a hub; `None` if it is told that something is gone.
+async fn back(hub: &Hub, key: &Arc<ChannelKey>, offset: u64, epoch: &str) -> Option<Vec<u64>> {
+    let since = Some(Since { offset, epoch: epoch.to_owned() });
+    let join = Join { ticket: 1, key: Arc::clone(key), since, reach: usize::MAX, delta: false };
+    let mailbox = Arc::new(Mailbox::new(1 << 20));
+    let joined = hub.join(&join, &mailbox).await.unwrap();
+    hub.leave(key, &mailbox);
+    page_of(&joined)
+}
+
+/// Waits until it is so.
+async fn until<F: Future<Output = bool>>(mut so: impl FnMut() -> F) {
+    let waiting = async {
+        while !so().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap();
 }
 
 fn page_of(joined: &Joined) -> Option<Vec<u64>> {
@@ -142,13 +195,13 @@ async fn what_was_missed_is_found_or_known_to_be_gone() {
     assert!(matches!(joined.recovery, Recovery::Lost(LostReason::Gap)));
     let mailbox = Arc::new(Mailbox::new(1 << 20));
     let since = Some(Since { offset: 1, epoch: "_".to_owned() });
-    let join = Join { ticket: 1, key: Arc::clone(&room), since, reach: usize::MAX };
+    let join = Join { ticket: 1, key: Arc::clone(&room), since, reach: usize::MAX, delta: false };
     let joined = fixture.hub.join(&join, &mailbox).await.unwrap();
     assert!(matches!(joined.recovery, Recovery::Lost(LostReason::Epoch)));
     // Who missed more than the namespace lets clients read back has lost its position.
     for (reach, lost) in [(20, false), (19, true)] {
         let since = Some(Since { offset: stored[4], epoch: String::new() });
-        let join = Join { ticket: 1, key: Arc::clone(&room), since, reach };
+        let join = Join { ticket: 1, key: Arc::clone(&room), since, reach, delta: false };
         let joined = fixture.hub.join(&join, &mailbox).await.unwrap();
         assert_eq!(matches!(joined.recovery, Recovery::Lost(LostReason::Gap)), lost, "{reach}");
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use campana_bus::CallError;
 
-use super::{Effect, Report, Session};
+use super::{BuiltIn, Effect, Report, Session};
 use crate::codes::{ReplyError, disconnect, error};
 use crate::encode;
 use crate::proto::RpcRequest;
@@ -38,6 +38,8 @@ pub struct Call {
     pub info: String,
     /// The question.
     pub data: Bytes,
+    /// If set, the edge answers it itself and the rest is empty.
+    pub built_in: Option<Box<BuiltIn>>,
 }
 
 /// Why a call has no answer.
@@ -46,6 +48,26 @@ pub struct CallFailure {
     code: u32,
     message: Cow<'static, str>,
     temporary: bool,
+}
+
+impl CallFailure {
+    /// An error of a service's own, whose code was checked.
+    pub(super) const fn of_service(
+        code: u32,
+        message: Cow<'static, str>,
+        temporary: bool,
+    ) -> Self {
+        Self { code, message, temporary }
+    }
+
+    pub(super) const fn is_temporary(&self) -> bool {
+        self.temporary
+    }
+
+    /// Code, text, and whether to try again.
+    pub(super) fn into_parts(self) -> (u32, Cow<'static, str>, bool) {
+        (self.code, self.message, self.temporary)
+    }
 }
 
 impl From<ReplyError> for CallFailure {
@@ -79,6 +101,9 @@ impl Session {
         request: RpcRequest,
         out: &mut Vec<Effect>,
     ) -> Result<(), Denial> {
+        if self.built_in(id, &request, out)? {
+            return Ok(());
+        }
         let Some(who) = &self.who else {
             return Err(Denial::Close(disconnect::BAD_REQUEST));
         };
@@ -95,6 +120,7 @@ impl Session {
             tenant: who.tenant.as_str().to_owned(),
             info: self.client_info(who, None),
             data: request.data,
+            built_in: None,
         }));
         Ok(())
     }
@@ -107,6 +133,16 @@ impl Session {
         out: &mut Vec<Effect>,
     ) {
         self.calls = self.calls.saturating_sub(1);
+        self.reply_to_call(id, result, out);
+    }
+
+    /// The same for a call that did not count.
+    pub(super) fn reply_to_call(
+        &mut self,
+        id: u32,
+        result: Result<Bytes, CallFailure>,
+        out: &mut Vec<Effect>,
+    ) {
         let limit = self.rules.options.rpc_answer_bytes_max;
         let answer = result.and_then(|data| {
             if data.len() > limit {

@@ -1,18 +1,14 @@
 //! Commands that are neither connect nor about subscriptions nor calls: publish, history, refresh.
 //! Reads: requests. Writes: effects. Never: lets a client publish or read where the namespace does not.
 
-use std::sync::Arc;
-
 use campana_bus::subjects::ChannelName;
-use campana_identity::{Action, TokenError};
+use campana_identity::{Action, TokenFault};
 
-use super::timers::moment;
-use super::{Effect, History, Now, Operation, Publish, Session};
+use super::{Effect, History, Now, Operation, Publish, Report, Session};
 use crate::codes::{disconnect, error};
 use crate::encode;
 use crate::options::NamespaceOptions;
 use crate::proto::{HistoryRequest, PublishRequest, json};
-use crate::publication::ChannelKey;
 use crate::rules::{Denial, Identity};
 
 impl Session {
@@ -27,10 +23,14 @@ impl Session {
             return Err(Denial::Close(disconnect::BAD_REQUEST));
         };
         let (name, namespace) = self.rules.channel(channel)?;
-        let subscription = self.find(channel).map(|at| &self.subscriptions[at]);
+        let subscription = self.subscribed(channel);
         let subscribed = subscription.is_some();
         let token = subscription.and_then(|one| one.token.as_deref());
         self.rules.permit(action, who, &self.client, &name, token, subscribed)?;
+        if namespace.wildcard && name.as_str().ends_with('*') {
+            // A pattern is there to be subscribed to and nothing else.
+            return Err(error::NOT_AVAILABLE.into());
+        }
         Ok((name, namespace))
     }
 
@@ -43,8 +43,13 @@ impl Session {
         let Some(who) = &self.who else {
             return Err(Denial::Close(disconnect::BAD_REQUEST));
         };
-        let (channel, namespace) = self.permit(Action::Publish, &request.channel)?;
-        let subscribed = self.find(&request.channel);
+        let (channel, namespace) = self.rules.channel(&request.channel)?;
+        let subscribed = self.subscribed(&request.channel);
+        let (target, lists) = (&namespace.publish_proxy, namespace.user_lists);
+        let proxied = self.is_proxied(target, who, &channel, lists, subscribed.is_some());
+        if !proxied {
+            self.permit(Action::Publish, &request.channel)?;
+        }
         if request.special {
             return Err(error::NOT_AVAILABLE.into());
         }
@@ -52,11 +57,16 @@ impl Session {
         if data.is_empty() || !(namespace.binary || json::is_json(&data)) {
             return Err(error::BAD_REQUEST.into());
         }
-        let chan_info = subscribed.and_then(|at| self.subscriptions[at].info.as_deref());
+        let chan_info = subscribed.and_then(|one| one.info.as_deref());
         let info = self.client_info(who, chan_info);
-        let key = Arc::new(ChannelKey::new(who.tenant.as_str(), channel));
+        let key = self.rules.key(who.tenant.as_str(), channel);
+        let publish = Publish { command: id, key, data, info };
+        if proxied {
+            let target = target.clone();
+            return self.ask_to_publish(&target, publish, out);
+        }
         self.reserve()?;
-        out.push(Effect::Run(Operation::Publish(Publish { command: id, key, data, info })));
+        out.push(Effect::Run(Operation::Publish(publish)));
         Ok(())
     }
 
@@ -94,7 +104,7 @@ impl Session {
         let limit = usize::try_from(request.limit).map_or(most, |asked| asked.min(most));
         let operation = History {
             command: id,
-            key: Arc::new(ChannelKey::new(who.tenant.as_str(), channel)),
+            key: self.rules.key(who.tenant.as_str(), channel),
             limit,
             since: request.since,
             reverse: request.reverse,
@@ -116,21 +126,24 @@ impl Session {
         let Some(who) = &self.who else {
             return Err(Denial::Close(disconnect::BAD_REQUEST));
         };
-        let claims =
-            self.rules.keys.verify_connection(token, now.unix, &self.rules.policy).map_err(
-                |why| {
-                    Denial::Close(match why {
-                        TokenError::Expired => disconnect::EXPIRED,
-                        TokenError::Invalid(_) => disconnect::INVALID_TOKEN,
-                    })
-                },
-            )?;
+        let claims = self.rules.verifier().connection(token, now.unix);
+        let revoked = |claims: &_| self.rules.revoked.connection(claims, now.unix);
+        let refused = match &claims {
+            Ok(claims) => revoked(claims).then_some("revoked"),
+            Err(why) => Some(why.code()),
+        };
+        out.extend(refused.map(|why| Effect::Report(Report::Token(why))));
+        let claims = match claims {
+            Ok(claims) if refused.is_none() => claims,
+            Err(TokenFault::Expired) => return Err(Denial::Close(disconnect::EXPIRED)),
+            _ => return Err(Denial::Close(disconnect::INVALID_TOKEN)),
+        };
         if claims.user != who.user || claims.tenant != who.tenant {
             return Err(Denial::Close(disconnect::INVALID_TOKEN));
         }
         let left = claims.expires_at.map(|at| at.saturating_sub(now.unix));
         let reply = encode::refreshed(self.protocol, id, &self.client, &self.rules.version, left);
-        self.timers.expires_at = moment(claims.expires_at, now);
+        self.renew(claims, now, out);
         out.push(Effect::Send(reply));
         Ok(())
     }

@@ -6,56 +6,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use campana_bus::subjects::ChannelName;
-use campana_identity::{ConnectionClaims, TokenError};
+use campana_identity::ConnectionClaims;
 
 use super::subscription::Subscription;
-use super::timers::moment;
-use super::{Effect, Join, Joined, Now, Operation, Report, Session, State};
-use crate::codes::{disconnect, error};
+use super::mode::{as_push, end_for};
+use super::{Effect, Join, Joined, Now, Report, Session, State};
+use crate::codes::{ReplyError, disconnect, error};
 use crate::encode::ConnectResult;
-use crate::proto::{ConnectRequest, Since, Standing};
-use crate::publication::ChannelKey;
-use crate::rules::{Denial, Identity};
+use crate::proto::{Since, Standing};
+use crate::rules::Denial;
 
 impl Session {
-    pub(super) fn connect(
-        &mut self,
-        id: u32,
-        request: ConnectRequest,
-        now: Now,
-        out: &mut Vec<Effect>,
-    ) {
-        if request.token.is_empty() {
-            return self.close(disconnect::BAD_REQUEST, out);
-        }
-        let claims =
-            match self.rules.keys.verify_connection(&request.token, now.unix, &self.rules.policy) {
-                Ok(claims) => claims,
-                Err(TokenError::Expired) => {
-                    return self.refuse_connect(id, Denial::Reply(error::TOKEN_EXPIRED), out);
-                }
-                Err(TokenError::Invalid(_)) => return self.close(disconnect::INVALID_TOKEN, out),
-            };
-        self.timers.expires_at = moment(claims.expires_at, now);
-        match self.server_side(&claims, &request.subs) {
-            Ok(joins) => {
-                self.who = Some(Box::new(Identity {
-                    user: claims.user,
-                    tenant: claims.tenant,
-                    info: claims.info,
-                    caps: claims.caps,
-                }));
-                self.state = State::Connecting { command: id, held: Vec::new(), held_bytes: 0 };
-                self.operations += 1;
-                out.push(Effect::Run(Operation::Join(joins)));
-            }
-            Err(denial) => self.refuse_connect(id, denial, out),
-        }
-    }
-
     /// An error answer to connect leaves the session unusable: the client has to come again.
-    fn refuse_connect(&mut self, id: u32, denial: Denial, out: &mut Vec<Effect>) {
+    pub(super) fn refuse_connect(&mut self, id: u32, denial: Denial, out: &mut Vec<Effect>) {
         match denial {
+            Denial::Reply(error) if self.mode.unidirectional => self.close(end_for(error), out),
             Denial::Reply(error) => {
                 self.state = State::Refused;
                 self.refuse(id, error, out);
@@ -64,15 +29,14 @@ impl Session {
         }
     }
 
-    /// The personal channel and those that the token names.
-    fn server_side(
+    /// The user's own channels and those that the token names.
+    pub(super) fn server_side(
         &mut self,
         claims: &ConnectionClaims,
         standings: &BTreeMap<String, Standing>,
     ) -> Result<Vec<Join>, Denial> {
-        let inbox = ChannelName::inbox(&claims.user)
-            .map_err(|_| Denial::Close(disconnect::INVALID_TOKEN))?;
-        let mut names = vec![inbox.as_str()];
+        let own = self.own_channels(&claims.user)?;
+        let mut names: Vec<&str> = own.iter().map(String::as_str).collect();
         names.extend(claims.channels.iter().map(String::as_str));
         names.extend(claims.subs.keys().map(String::as_str));
         names.sort_unstable();
@@ -85,7 +49,7 @@ impl Session {
         self.subscriptions.reserve_exact(names.len());
         for name in names {
             let (channel, namespace) = rules.channel(name)?;
-            let key = Arc::new(ChannelKey::new(claims.tenant.as_str(), channel));
+            let key = rules.key(claims.tenant.as_str(), channel);
             let standing =
                 standings.get(name).filter(|standing| standing.recover && namespace.recovers());
             let since = standing.map(|one| Since { offset: one.offset, epoch: one.epoch.clone() });
@@ -94,18 +58,41 @@ impl Session {
             if let Some(options) = claims.subs.get(name) {
                 subscription.info = options.info.as_deref().map(Into::into);
                 subscription.data = options.data.as_deref().map(Into::into);
+                subscription.overrides = options.overrides;
             }
             let (ticket, reach) = (subscription.ticket, namespace.history_size);
-            joins.push(Join { ticket, key, since, reach });
+            joins.push(Join { ticket, key, since, reach, delta: false });
             self.subscriptions.push(subscription);
         }
         Ok(joins)
     }
 
+    /// Channels that every user has; nobody in particular has none.
+    fn own_channels(&self, user: &str) -> Result<Vec<String>, Denial> {
+        let options = &self.rules.options;
+        let mut own = Vec::new();
+        if user.is_empty() {
+            return Ok(own);
+        }
+        if options.inbox_channel {
+            let inbox = ChannelName::inbox(user)
+                .map_err(|_| Denial::Close(disconnect::INVALID_TOKEN))?;
+            own.push(inbox.as_str().to_owned());
+        }
+        let personal = &options.personal_channel;
+        if personal.enabled {
+            own.push(match personal.namespace.as_str() {
+                "" => format!("#{user}"),
+                namespace => format!("{namespace}:#{user}"),
+            });
+        }
+        Ok(own)
+    }
+
     /// The server-side channels are joined: answers the connect command, then lets what waited go.
     pub(super) fn connected(
         &mut self,
-        results: Vec<(u32, Result<Joined, ()>)>,
+        results: Vec<(u32, Result<Joined, ReplyError>)>,
         now: Now,
         out: &mut Vec<Effect>,
     ) {
@@ -113,16 +100,24 @@ impl Session {
             return;
         };
         let (command, held) = (*command, std::mem::take(held));
-        if results.iter().any(|(_, result)| result.is_err()) {
-            return self.close(disconnect::SERVER_ERROR, out);
+        match results.iter().find_map(|(_, result)| result.as_ref().err()) {
+            Some(&error::TOO_MANY_REQUESTS) => {
+                let busy = Denial::Reply(error::TOO_MANY_REQUESTS);
+                return self.refuse_connect(command, busy, out);
+            }
+            Some(_) => return self.close(disconnect::SERVER_ERROR, out),
+            None => {}
         }
         let joined: Vec<(u32, Joined)> = results
             .into_iter()
             .filter_map(|(ticket, result)| Some((ticket, result.ok()?)))
             .collect();
         let expires = self.timers.expires_at;
-        let ttl = (expires != super::timers::NEVER)
+        // Who is asked by the server need not come back with a token.
+        let asks = self.rules.options.proxy.refresh.is_on();
+        let ttl = (expires != super::timers::NEVER && !asks)
             .then(|| i64::try_from(expires.saturating_sub(now.ms) / 1_000).unwrap_or(i64::MAX));
+        let greeting = self.who.as_mut().and_then(|who| who.greeting.take());
         let mut subs = Vec::with_capacity(joined.len());
         for (ticket, one) in &joined {
             if let Some(at) = self.subscriptions.iter().position(|one| one.ticket == *ticket) {
@@ -133,18 +128,24 @@ impl Session {
             client: &self.client,
             version: &self.rules.version,
             ttl,
-            ping_seconds: self.rules.options.ping_interval_ms.div_ceil(1_000),
+            data: greeting.as_deref(),
+            ping_seconds: self.ping_seconds(),
+            pong: self.pongs_by_message(),
+            address: self.mode.address.as_deref(),
             subs: &subs,
         }
         .reply(self.protocol, command);
+        let reply = if self.mode.unidirectional { reply.map(as_push) } else { reply };
         self.state = State::Connected;
         self.timers.connected(now);
         out.push(Effect::Report(Report::Connected(self.protocol)));
+        self.mark_all(&joined, out);
         self.answer(reply, out);
         for (ticket, one) in &joined {
             let (cursor, more) = super::subscribe::reached(one);
             self.release(*ticket, cursor, more, out);
         }
+        self.obey_held(now, out);
         for command in held {
             self.on_command(command, 0, now, out);
         }

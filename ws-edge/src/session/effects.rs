@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Call;
+use super::{Ask, Unanswered, Call, PresenceQuestion, Present};
 use super::calls::CallFailure;
 use crate::codes::{Disconnect, ReplyError};
 use crate::encode::Encoded;
@@ -23,6 +23,16 @@ pub enum Effect {
     Run(Operation),
     /// Ask a service, beside everything else, and report back with [`on_done`](super::Session::on_done).
     Call(Call),
+    /// Ask a service that decides, likewise.
+    Ask(Box<Ask>),
+    /// The connection uses a token with this mark: a revocation of such a token concerns it.
+    Uses(u64),
+    /// Send a ping frame of the transport.
+    Ping,
+    /// The next message goes out with this id, which says what the client has once it got the message.
+    Mark(String),
+    /// The user is known now: see [`identity`](super::Session::identity).
+    Identified,
     /// Close the connection; nothing follows.
     Close(Disconnect),
     /// Count it.
@@ -40,8 +50,30 @@ pub enum Operation {
     Leave(Arc<ChannelKey>),
     /// Store a message.
     Publish(Publish),
+    /// Ask a service that decides.
+    Ask(Box<Ask>),
+    /// Look for keys that are not there yet.
+    Authenticate,
     /// Read stored messages.
     History(History),
+    /// Look who is there.
+    Presence(PresenceQuestion),
+}
+
+impl Operation {
+    /// The metric's label.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Join(_) => "join",
+            Self::More(_) => "more",
+            Self::Leave(_) => "leave",
+            Self::Publish(_) => "publish",
+            Self::Ask(_) => "ask",
+            Self::Authenticate => "authenticate",
+            Self::History(_) => "history",
+            Self::Presence(_) => "presence",
+        }
+    }
 }
 
 /// One channel to join.
@@ -55,6 +87,8 @@ pub struct Join {
     pub since: Option<Since>,
     /// Most messages that may be missed; who missed more has lost its position.
     pub reach: usize,
+    /// Whether the client takes differences between publications.
+    pub delta: bool,
 }
 
 /// The next page of a recovery.
@@ -111,6 +145,8 @@ pub struct Joined {
     pub epoch: Arc<str>,
     /// What became of the recovery, if one was asked for.
     pub recovery: Recovery,
+    /// What pushes may call the channel.
+    pub number: u64,
 }
 
 /// What became of a recovery.
@@ -161,8 +197,8 @@ pub struct Found {
 /// The end of an operation.
 #[derive(Debug)]
 pub enum Done {
-    /// Of [`Operation::Join`]: by ticket; an error means that the bus does not answer.
-    Joined(Vec<(u32, Result<Joined, ()>)>),
+    /// Of [`Operation::Join`]: by ticket; an error means that the bus does not answer, or that too many wait.
+    Joined(Vec<(u32, Result<Joined, ReplyError>)>),
     /// Of [`Operation::More`]; an error means that messages are lost or the bus does not answer.
     More(u32, Result<Page, ()>),
     /// Of [`Operation::Leave`].
@@ -171,8 +207,16 @@ pub enum Done {
     Published(u32, Result<(), ReplyError>),
     /// Of [`Operation::History`].
     History(u32, Result<Found, ReplyError>),
+    /// Of [`Effect::Ask`] and [`Operation::Ask`].
+    Asked(Box<Ask>, Result<Bytes, Unanswered>),
+    /// Of [`Operation::Authenticate`]; an error means that a source of keys does not answer.
+    Authenticated(Result<(), ()>),
     /// Of [`Effect::Call`].
     Called(u32, Result<Bytes, CallFailure>),
+    /// Of an [`Effect::Call`] that the edge answers itself.
+    BuiltIn(u32, Result<Bytes, CallFailure>),
+    /// Of [`Operation::Presence`].
+    Present(u32, Result<Present, ReplyError>),
 }
 
 /// Something worth counting.
@@ -186,8 +230,16 @@ pub enum Report {
     Unsubscribed(Arc<ChannelKey>),
     /// A recovery worked, or why not.
     Recovered(Result<(), LostReason>),
+    /// A connection token was refused for this reason.
+    Token(&'static str),
+    /// A service decided about this question like this.
+    Asked(&'static str, &'static str),
     /// A ping was answered after so many milliseconds.
     Pong(u64),
+    /// A connected client sent a command of this method.
+    Command(&'static str),
+    /// Something was refused because of this limit.
+    Limited(&'static str),
     /// A command was answered with an error; from [`SERVICE_ERROR`](super::SERVICE_ERROR) on it is a service's.
     Refused(u32),
 }

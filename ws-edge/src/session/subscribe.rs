@@ -4,15 +4,18 @@
 
 use std::sync::Arc;
 
-use super::subscription::{Phase, Subscription};
-use super::timers::moment;
+use super::ask::About;
+use super::subscription::{Delta, Phase, Subscription};
 use super::{Effect, Join, Joined, More, Now, Operation, Page, Recovery, Report, Session, State};
-use crate::codes::{Unsubscribe, disconnect, error, unsubscribe};
+use crate::auth::revoked::mark;
+use crate::codes::{ReplyError, Unsubscribe, disconnect, error, unsubscribe};
 use crate::encode::{self, Plain, SubscribeResult};
 use crate::proto::{Since, SubRefreshRequest, SubscribeRequest};
-use crate::publication::{ChannelKey, Published};
+use crate::publication::{ChannelKey, Form, Published};
 use crate::rules::Denial;
 
+/// Flag of a subscribe request: a number may stand for the channel's name in pushes.
+const COMPACTION: i64 = 1;
 /// Flag of a subscribe request: answer with an error rather than with a hole.
 const REJECT_UNRECOVERED: i64 = 2;
 
@@ -47,31 +50,68 @@ impl Session {
         if self.subscriptions.len() >= self.rules.options.channels_per_client_max {
             return Err(error::LIMIT_EXCEEDED.into());
         }
-        let claims = self.rules.subscribe(who, &self.client, &channel, &request.token, now.unix)?;
-        let key = Arc::new(ChannelKey::new(who.tenant.as_str(), channel));
+        if channel.as_str().ends_with('*') && namespace.wildcard && self.patterns_full() {
+            return Err(error::LIMIT_EXCEEDED.into());
+        }
+        let claims = self.rules.subscribe(who, &self.client, &channel, &request.token, now.unix);
+        let (target, lists) = (&namespace.subscribe_proxy, namespace.user_lists);
+        let proxied =
+            request.token.is_empty() && self.is_proxied(target, who, &channel, lists, false);
+        // A user's own channel needs no service to say so.
+        let asks = proxied && (claims.is_err() || !channel.as_str().contains('#'));
+        let claims = if asks { None } else { claims? };
+        let target = asks.then(|| target.clone());
+        let key = self.rules.key(who.tenant.as_str(), channel);
         let standing = request.standing;
         let recovers = namespace.recovers() && standing.recover;
         let reach = namespace.history_size;
         let since = recovers.then_some(Since { offset: standing.offset, epoch: standing.epoch });
+        let compact = namespace.compaction && request.flag & COMPACTION != 0;
+        let delta = namespace.delta && request.delta == "fossil";
         self.reserve()?;
         let mut subscription = Subscription::new(Arc::clone(&key), self.ticket());
         subscription.command = Some(id);
+        subscription.join_leave = request.join_leave;
         subscription.all_or_nothing = request.flag & REJECT_UNRECOVERED != 0;
+        subscription.compact = compact;
+        if delta {
+            subscription.delta = Delta::First;
+        }
+        let (mut ends, mut uses) = (None, 0);
         if let Some(claims) = claims {
-            subscription.expires_at = moment(claims.expires_at, now);
-            subscription.ttl = claims.expires_at.map(|at| at.saturating_sub(now.unix));
+            uses = claims.id.as_deref().map_or(0, |id| mark(claims.tenant.as_str(), id));
+            ends = claims.expires_at;
+            subscription.overrides = claims.overrides;
             subscription.info = claims.info.as_deref().map(Into::into);
             subscription.data = claims.data.as_deref().map(Into::into);
             subscription.token = Some(Box::new(claims));
         }
-        out.push(Effect::Run(Operation::Join(vec![Join {
-            ticket: subscription.ticket,
-            key,
-            since,
-            reach,
-        }])));
+        subscription.asking = target.is_some();
+        let join = Join { ticket: subscription.ticket, key, since, reach, delta };
         self.subscriptions.push(subscription);
+        self.ends(self.subscriptions.len() - 1, ends, now);
+        if uses != 0 {
+            out.push(Effect::Uses(uses));
+        }
+        out.push(match (target, &self.who) {
+            (Some(target), Some(who)) => {
+                let about = About::Subscribe(join);
+                Effect::Ask(self.ask_about(&target, who, &request.channel, &request.data, about))
+            }
+            _ => Effect::Run(Operation::Join(vec![join])),
+        });
         Ok(())
+    }
+
+    /// Whether the client has as many patterns as it may.
+    fn patterns_full(&self) -> bool {
+        let patterns = self.subscriptions.iter().filter(|one| one.key.is_pattern()).count();
+        patterns >= self.rules.options.wildcards_per_client_max
+    }
+
+    /// The subscription of a channel, once nobody has to be asked whether it may be.
+    pub(super) fn subscribed(&self, channel: &str) -> Option<&Subscription> {
+        self.find(channel).map(|at| &self.subscriptions[at]).filter(|one| !one.asking)
     }
 
     pub(super) fn find(&self, channel: &str) -> Option<usize> {
@@ -81,7 +121,7 @@ impl Session {
     /// Channels are joined: the answer, then what waited.
     pub(super) fn on_joined(
         &mut self,
-        results: Vec<(u32, Result<Joined, ()>)>,
+        results: Vec<(u32, Result<Joined, ReplyError>)>,
         now: Now,
         out: &mut Vec<Effect>,
     ) {
@@ -96,17 +136,27 @@ impl Session {
             let Some(at) = self.subscriptions.iter().position(|one| one.ticket == ticket) else {
                 continue;
             };
+            if let Some(control) = self.subscriptions[at].ordered.take() {
+                self.on_ordered(at, &control, result, out);
+                continue;
+            }
             let Some(id) = self.subscriptions[at].command.take() else {
                 continue;
             };
             let lost = matches!(result, Ok(Joined { recovery: Recovery::Lost(_), .. }));
             match result {
-                Err(()) => self.drop_subscription(at, id, error::INTERNAL, out),
+                Err(error) => self.drop_subscription(at, id, error, out),
                 Ok(_) if lost && self.subscriptions[at].all_or_nothing => {
                     self.drop_subscription(at, id, error::UNRECOVERABLE_POSITION, out);
                 }
                 Ok(joined) => {
+                    let got_some = matches!(&joined.recovery,
+                        Recovery::Page { page, .. } if !page.publications.is_empty());
                     let reply = self.result(at, &joined, out).reply(self.protocol, id);
+                    if got_some {
+                        // The client has the last of them now.
+                        self.subscriptions[at].whole();
+                    }
                     self.answer(reply, out);
                     let (cursor, more) = reached(&joined);
                     self.release(ticket, cursor, more, out);
@@ -115,7 +165,7 @@ impl Session {
         }
     }
 
-    fn drop_subscription(
+    pub(super) fn drop_subscription(
         &mut self,
         at: usize,
         id: u32,
@@ -143,6 +193,8 @@ impl Session {
             offset: joined.top,
             ttl: subscription.ttl,
             data: subscription.data.as_deref(),
+            delta: subscription.delta != Delta::Off,
+            number: if subscription.compact { joined.number } else { 0 },
             ..SubscribeResult::default()
         };
         out.push(Effect::Report(Report::Subscribed(Arc::clone(&subscription.key))));
@@ -171,7 +223,14 @@ impl Session {
             return;
         };
         match one.caught_up(cursor, more) {
-            Ok(waited) => waited.into_iter().for_each(|one| self.push(one, out)),
+            Ok(waited) => {
+                let compact = one.compact;
+                // Whole, although some could be differences: they are few.
+                let forms: Vec<Form> = waited.iter().map(|_| one.whole()).collect();
+                for (publication, form) in waited.into_iter().zip(forms) {
+                    self.push(publication, form, compact, out);
+                }
+            }
             Err(at_least) => {
                 let key = Arc::clone(&one.key);
                 out.push(Effect::Run(Operation::More(More {
@@ -195,10 +254,12 @@ impl Session {
         let Ok(page) = result else {
             return self.lost_at(at, out);
         };
+        let compact = self.subscriptions[at].compact;
         for publication in page.publications {
             if publication.offset > cursor {
                 cursor = publication.offset;
-                self.push(publication, out);
+                let form = self.subscriptions[at].whole();
+                self.push(publication, form, compact, out);
             }
         }
         self.release(ticket, cursor, page.more, out);
@@ -214,9 +275,10 @@ impl Session {
             Arc::ptr_eq(key, &publication.key) || key.subject == publication.key.subject
         };
         if let Some(one) = self.subscriptions.iter_mut().find(|one| same(&one.key))
-            && one.accept(&publication, bytes_max)
+            && let Some(form) = one.accept(&publication, bytes_max)
         {
-            self.push(publication, out);
+            let compact = one.compact;
+            self.push(publication, form, compact, out);
         }
     }
 
@@ -293,8 +355,14 @@ impl Session {
         let claims =
             self.rules.subscription_token(who, &self.client, &channel, &request.token, now.unix)?;
         let left = claims.expires_at.map(|at| at.saturating_sub(now.unix));
-        self.subscriptions[at].expires_at = moment(claims.expires_at, now);
-        self.subscriptions[at].token = Some(Box::new(claims));
+        if let Some(id) = claims.id.as_deref() {
+            out.push(Effect::Uses(mark(claims.tenant.as_str(), id)));
+        }
+        self.ends(at, claims.expires_at, now);
+        let subscription = &mut self.subscriptions[at];
+        subscription.overrides = claims.overrides;
+        subscription.info = claims.info.as_deref().map(Into::into);
+        subscription.token = Some(Box::new(claims));
         out.push(Effect::Send(encode::sub_refreshed(self.protocol, id, left)));
         Ok(())
     }

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use campana_identity::SubscriptionClaims;
+use campana_identity::{Overrides, SubscriptionClaims};
 
 use super::timers::NEVER;
-use crate::publication::{ChannelKey, Published};
+use crate::control::Control;
+use crate::publication::{ChannelKey, Form, Published};
 
 #[derive(Debug)]
 pub(super) struct Subscription {
@@ -20,6 +21,12 @@ pub(super) struct Subscription {
     pub(super) all_or_nothing: bool,
     pub(super) expires_at: u64,
     pub(super) ttl: Option<i64>,
+    /// When a service is asked whether the subscription may stay.
+    pub(super) ask_at: u64,
+    /// Whether a service is asked whether it may begin.
+    pub(super) asking: bool,
+    /// Options of the namespace that are otherwise here.
+    pub(super) overrides: Overrides,
     /// JSON shown with what the user publishes here.
     pub(super) info: Option<Box<str>>,
     /// JSON handed out with the subscription.
@@ -27,6 +34,25 @@ pub(super) struct Subscription {
     /// What the subscription token says, if there was one.
     pub(super) token: Option<Box<SubscriptionClaims>>,
     pub(super) phase: Phase,
+    /// How publications go out.
+    pub(super) delta: Delta,
+    /// Pushes name the channel by its number.
+    pub(super) compact: bool,
+    /// The server's order that waits for the channel to be joined.
+    pub(super) ordered: Option<Arc<Control>>,
+    /// The client asked to be told who comes and goes.
+    pub(super) join_leave: bool,
+}
+
+/// Whether publications may go out as differences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delta {
+    /// The client did not ask, or the namespace does not allow it.
+    Off,
+    /// The client has none yet to which there could be a difference.
+    First,
+    /// The client has the publication at its position.
+    On,
 }
 
 #[derive(Debug)]
@@ -71,11 +97,23 @@ impl Subscription {
             all_or_nothing: false,
             expires_at: NEVER,
             ttl: None,
+            ask_at: NEVER,
+            asking: false,
+            overrides: Overrides::default(),
             info: None,
             data: None,
             token: None,
             phase: Phase::Joining(Box::default()),
+            delta: Delta::Off,
+            compact: false,
+            ordered: None,
+            join_leave: false,
         }
+    }
+
+    /// What a token or service sets otherwise than the namespace for this subscription.
+    pub(super) const fn overrides(&self) -> Overrides {
+        self.overrides
     }
 
     /// Whether the client was told that it is subscribed.
@@ -83,18 +121,37 @@ impl Subscription {
         !matches!(self.phase, Phase::Joining(_))
     }
 
-    /// A live publication came: says whether it goes out now.
-    pub(super) fn accept(&mut self, publication: &Arc<Published>, bytes_max: usize) -> bool {
+    /// A live publication came: says how it goes out now, if it does.
+    pub(super) fn accept(
+        &mut self,
+        publication: &Arc<Published>,
+        bytes_max: usize,
+    ) -> Option<Form> {
         match &mut self.phase {
             Phase::Joining(waiting) | Phase::CatchingUp { waiting, .. } => {
                 waiting.add(Arc::clone(publication), bytes_max);
-                false
+                None
             }
             Phase::Live { position } if publication.offset > *position => {
-                *position = publication.offset;
-                true
+                let before = std::mem::replace(position, publication.offset);
+                if self.delta == Delta::On && publication.follows(before) {
+                    Some(Form::Patch)
+                } else {
+                    Some(self.whole())
+                }
             }
-            Phase::Live { .. } => false,
+            Phase::Live { .. } => None,
+        }
+    }
+
+    /// How a publication goes out whole; the next one may be a difference to it.
+    pub(super) fn whole(&mut self) -> Form {
+        match self.delta {
+            Delta::Off => Form::Plain,
+            Delta::First | Delta::On => {
+                self.delta = Delta::On;
+                Form::Whole
+            }
         }
     }
 

@@ -5,11 +5,17 @@ use campana_bus::subjects::ChannelName;
 use campana_identity::{Allow, ConnectionSpec, TokenKeys};
 use serde_json::{Value, json};
 
+mod auth;
 mod calls;
 mod commands;
+mod control;
+mod delta;
 mod ends;
+mod modes;
 mod order;
+mod presence;
 mod protocols;
+mod proxies;
 mod recovery;
 mod wire;
 
@@ -56,6 +62,8 @@ struct World {
     closed: Option<u16>,
     waiting: Vec<Operation>,
     calls: Vec<Call>,
+    asks: Vec<Ask>,
+    uses: u64,
     reports: Vec<Report>,
 }
 
@@ -65,8 +73,8 @@ impl World {
     }
 
     fn speaking(protocol: Protocol, options: EdgeOptions) -> Self {
-        let rules = Arc::new(Rules::new(options, keys()));
-        let session = Session::new(rules, protocol, "cli_1", NOW, 15_000);
+        let rules = Arc::new(Rules::new(options, keys().key_set().clone()));
+        let session = Session::new(rules, protocol, "cli_1", NOW, 15_000, Handshake::default());
         Self {
             protocol,
             session,
@@ -75,6 +83,8 @@ impl World {
             closed: None,
             waiting: Vec::new(),
             calls: Vec::new(),
+            asks: Vec::new(),
+            uses: 0,
             reports: Vec::new(),
         }
     }
@@ -99,9 +109,13 @@ impl World {
                     self.sent.push(wire::reply(&encoded, self.protocol))
                 }
                 Effect::Call(call) => self.calls.push(call),
+                Effect::Ask(ask) => self.asks.push(*ask),
+                Effect::Uses(mark) => self.uses |= mark,
                 Effect::Run(operation) => self.waiting.push(operation),
                 Effect::Close(why) => self.closed = Some(why.code),
                 Effect::Report(report) => self.reports.push(report),
+                Effect::Identified => assert!(self.session.identity().is_some()),
+                Effect::Ping | Effect::Mark(_) => {}
             }
         }
     }
@@ -146,9 +160,17 @@ impl World {
                 Operation::Join(joins) => {
                     Done::Joined(joins.iter().map(|join| (join.ticket, Ok(fresh()))).collect())
                 }
+                Operation::Ask(ask) => {
+                    self.asks.push(*ask);
+                    continue;
+                }
+                Operation::Authenticate => Done::Authenticated(Ok(())),
                 Operation::More(more) => Done::More(more.ticket, Ok(Page::default())),
                 Operation::Leave(_) => Done::Left,
                 Operation::Publish(message) => Done::Published(message.command, Ok(())),
+                Operation::Presence(question) => {
+                    Done::Present(question.command, Ok(Present::Numbers(0, 0)))
+                }
                 Operation::History(question) => {
                     let found = Found { publications: Vec::new(), top: 10, epoch: "e".into() };
                     Done::History(question.command, Ok(found))
@@ -186,7 +208,7 @@ impl World {
 }
 
 fn fresh() -> Joined {
-    Joined { top: 10, epoch: "e".into(), recovery: Recovery::None }
+    Joined { top: 10, epoch: "e".into(), recovery: Recovery::None, number: 7 }
 }
 
 fn publication(channel: &str, offset: u64) -> Arc<Published> {

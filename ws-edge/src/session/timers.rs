@@ -17,6 +17,8 @@ pub(super) struct Timers {
     pong_by: u64,
     /// When the token ends; the connection may stay a little longer to be refreshed.
     pub(super) expires_at: u64,
+    /// When a service is asked whether the connection may stay.
+    pub(super) ask_at: u64,
     first_ping_ms: u64,
 }
 
@@ -27,8 +29,14 @@ impl Timers {
             ping_at: NEVER,
             pong_by: NEVER,
             expires_at: NEVER,
+            ask_at: NEVER,
             first_ping_ms: first_ping_ms.min(options.ping_interval_ms),
         }
+    }
+
+    /// The client said who it is; how long it takes to answer is not its fault.
+    pub(super) fn introduced(&mut self) {
+        self.connect_by = NEVER;
     }
 
     pub(super) fn connected(&mut self, now: Now) {
@@ -54,7 +62,9 @@ impl Session {
         let grace = self.rules.options.expiry_grace_ms;
         let ends = self.subscriptions.iter().map(|one| one.expires_at).min().unwrap_or(NEVER);
         let expiry = self.timers.expires_at.min(ends).saturating_add(grace);
-        self.timers.connect_by.min(self.timers.ping_at).min(self.timers.pong_by).min(expiry)
+        let asks = self.subscriptions.iter().map(|one| one.ask_at).min().unwrap_or(NEVER);
+        let own = self.timers.connect_by.min(self.timers.ping_at).min(self.timers.pong_by);
+        own.min(expiry).min(asks).min(self.timers.ask_at)
     }
 
     /// The time has come, or has not: does what is due.
@@ -78,21 +88,35 @@ impl Session {
             }
             self.end_subscription(at, unsubscribe::EXPIRED, out);
         }
+        self.ask_to_stay(now, out);
         if due(self.timers.ping_at) && !self.is_closed() {
-            out.push(Effect::Send(encode::ping(self.protocol)));
+            out.push(match self.mode.frame_pings {
+                true => Effect::Ping,
+                false => Effect::Send(encode::ping(self.protocol)),
+            });
             self.timers.ping_at = now.ms.saturating_add(self.rules.options.ping_interval_ms);
-            self.timers.pong_by = now.ms.saturating_add(self.rules.options.pong_timeout_ms);
+            if self.expects_pongs() {
+                self.timers.pong_by = now.ms.saturating_add(self.rules.options.pong_timeout_ms);
+            }
         }
     }
 
     /// The client answered a ping, or pretends to.
     pub(super) fn pong(&mut self, now: Now, out: &mut Vec<Effect>) {
         debug_assert!(matches!(self.state, State::Connected));
+        if !self.answered(now, out) {
+            self.close(disconnect::BAD_REQUEST, out);
+        }
+    }
+
+    /// Something came that answers a ping; says whether one waited for its answer.
+    pub(super) fn answered(&mut self, now: Now, out: &mut Vec<Effect>) -> bool {
         if self.timers.pong_by == NEVER {
-            return self.close(disconnect::BAD_REQUEST, out);
+            return false;
         }
         let sent_at = self.timers.pong_by.saturating_sub(self.rules.options.pong_timeout_ms);
         self.timers.pong_by = NEVER;
         out.push(Effect::Report(Report::Pong(now.ms.saturating_sub(sent_at))));
+        true
     }
 }

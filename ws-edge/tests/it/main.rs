@@ -7,9 +7,20 @@
     reason = "helpers of tests may fail like tests; the linter only knows test functions"
 )]
 
+mod api;
+mod auth;
 mod bad_clients;
 mod calls;
 mod delivery;
+mod draining;
 mod ends;
+mod http;
+mod limits;
+mod presence;
 mod protobuf;
+mod receipts;
+mod rfc6455;
+mod slow;
+mod streams;
 mod support;
+mod uni;

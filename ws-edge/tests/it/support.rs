@@ -9,12 +9,13 @@ use campana_bus::lifecycle::Lifecycle;
 use campana_bus::publish::Outgoing;
 use campana_bus::subjects::{self, ChannelName};
 use campana_bus::testing::NatsServer;
-use campana_identity::{ConnectionSpec, TokenKeys};
+use campana_identity::{ConnectionSpec, KeySet, TokenKeys};
 use campana_ws_edge::{Allow, EdgeOptions, NamespaceOptions, WEBSOCKET_PATH};
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
@@ -74,17 +75,26 @@ pub struct Edge {
 }
 
 impl Edge {
+    pub async fn start(nats: &NatsServer, options: EdgeOptions, port: u16) -> Self {
+        Self::launch(nats, options, port, keys().key_set().clone()).await
+    }
+
+    /// One that checks tokens with other keys than [`keys`].
+    pub async fn with_keys(nats: &NatsServer, options: EdgeOptions, keys: KeySet) -> Self {
+        Self::launch(nats, options, 0, keys).await
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the task is the edge itself and is awaited when it is stopped"
     )]
-    pub async fn start(nats: &NatsServer, options: EdgeOptions, port: u16) -> Self {
+    async fn launch(nats: &NatsServer, options: EdgeOptions, port: u16, keys: KeySet) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let bus = nats.bus("edge").await.unwrap();
         let lifecycle = Lifecycle::new();
         let task =
-            tokio::spawn(campana_ws_edge::run(listener, options, bus, keys(), lifecycle.clone()));
+            tokio::spawn(campana_ws_edge::run(listener, options, bus, keys, lifecycle.clone()));
         Self { port, lifecycle, task }
     }
 
@@ -117,7 +127,12 @@ pub struct Client {
 
 impl Client {
     pub async fn open(edge: &Edge) -> Self {
-        let (socket, _) = tokio_tungstenite::connect_async(edge.url()).await.unwrap();
+        Self::over(edge.url()).await
+    }
+
+    /// Over a request with headers of its own.
+    pub async fn over(request: impl IntoClientRequest + Unpin) -> Self {
+        let (socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
         Self { socket, lines: VecDeque::new(), frames: Vec::new() }
     }
 

@@ -1,32 +1,34 @@
-/** The one HTTP call of the element: tell the platform what was read. */
+/** The HTTP calls of an inbox: tell the platform what was read, seen, archived or taken back. */
 
-/** The endpoint takes a bounded list; a long one goes in several requests. */
+import type { MarkKind } from "./message.ts";
+
+/** The endpoints take a bounded list; a long one goes in several requests. */
 const MAX_IDS_PER_REQUEST = 100;
 const TIMEOUT_MS = 10_000;
 
 /** The platform refused, or could not be reached (`status` 0). */
-export class ReadError extends Error {
+export class MarkError extends Error {
   readonly status: number;
 
   constructor(status: number, message: string) {
     super(message);
-    this.name = "ReadError";
+    this.name = "MarkError";
     this.status = status;
   }
 }
 
 /** Splits ids into what one request may carry. */
-export function readGroups(ids: readonly string[]): string[][] {
-  const groups: string[][] = [];
-  for (let at = 0; at < ids.length; at += MAX_IDS_PER_REQUEST) groups.push(ids.slice(at, at + MAX_IDS_PER_REQUEST));
-  return groups;
+export function groups(ids: readonly string[]): string[][] {
+  const split: string[][] = [];
+  for (let at = 0; at < ids.length; at += MAX_IDS_PER_REQUEST) split.push(ids.slice(at, at + MAX_IDS_PER_REQUEST));
+  return split;
 }
 
-/** `POST {base}/v1/inbox/read`, authenticated with the connection token. */
-export async function postRead(base: string, token: string, ids: readonly string[]): Promise<void> {
+/** `POST {base}/v1/inbox/{mark}`, authenticated with the connection token. */
+export async function postMark(base: string, token: string, mark: MarkKind, ids: readonly string[]): Promise<void> {
   let answer: Response;
   try {
-    answer = await fetch(`${base.replace(/\/+$/, "")}/v1/inbox/read`, {
+    answer = await fetch(`${base.replace(/\/+$/, "")}/v1/inbox/${mark}`, {
       method: "POST",
       headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
       body: JSON.stringify({ ids }),
@@ -35,9 +37,9 @@ export async function postRead(base: string, token: string, ids: readonly string
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
   } catch (cause) {
-    throw new ReadError(0, cause instanceof Error ? cause.message : "request failed");
+    throw new MarkError(0, cause instanceof Error ? cause.message : "request failed");
   }
-  if (!answer.ok) throw new ReadError(answer.status, await problemText(answer));
+  if (!answer.ok) throw new MarkError(answer.status, await problemText(answer));
 }
 
 /** The sentence in a problem document, or the bare status. */

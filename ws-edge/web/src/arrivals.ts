@@ -74,6 +74,11 @@ export class Arrivals {
     this.#set({ ringing: false, spoken: "" });
   }
 
+  /** Something that the user did, for those who do not see it. */
+  say(text: string): void {
+    this.#set({ spoken: text });
+  }
+
   #speak(labels: Labels): void {
     const [first] = this.#unspoken;
     const count = this.#unspoken.length;

@@ -10,12 +10,16 @@ import { Centrifuge } from "centrifuge";
 import type { ServerSubscribedContext, StreamPosition } from "centrifuge";
 import { MAX_ITEMS } from "./inbox.ts";
 import type { Publication } from "./inbox.ts";
-import type { BellState } from "./labels.ts";
 
+/** The edge answers no more in one page, whatever is asked for. */
+const MAX_PAGE = 300;
 const MIN_RECONNECT_MS = 200;
 const MAX_RECONNECT_MS = 10_000;
 /** The personal channel, when the page names neither user nor channel. */
 const INBOX_PREFIX = "inbox:#";
+
+/** Where the connection stands, in the words of the `state` attribute. */
+export type BellState = "idle" | "connecting" | "connected" | "reconnecting" | "offline" | "error";
 
 export type TokenSource = () => Promise<string>;
 
@@ -25,7 +29,10 @@ export interface ConnectionOptions {
   readonly getToken: TokenSource | null;
   /** Null: the first personal inbox the edge subscribes us to. */
   readonly channel: string | null;
-  readonly historyLimit: number;
+  /** Messages per page of history; the edge gives at most 300. */
+  readonly pageSize: number;
+  /** Where there is no global `WebSocket`. */
+  readonly websocket?: unknown;
 }
 
 export interface Status {
@@ -73,6 +80,7 @@ export class InboxConnection {
       token: options.token,
       getToken: options.getToken === null ? null : () => this.refreshToken(),
       name: "campana-bell",
+      ...(options.websocket !== undefined && { websocket: options.websocket }),
       minReconnectDelay: MIN_RECONNECT_MS,
       maxReconnectDelay: MAX_RECONNECT_MS,
     });
@@ -98,15 +106,16 @@ export class InboxConnection {
       this.#top = Math.max(this.#top, ctx.offset ?? 0);
       this.#listener.live({ offset: ctx.offset, data: ctx.data }, ctx.tags ?? {});
     });
-    globalThis.addEventListener("online", this.#onNetwork);
-    globalThis.addEventListener("offline", this.#onNetwork);
+    // Outside of browsers nobody tells.
+    globalThis.addEventListener?.("online", this.#onNetwork);
+    globalThis.addEventListener?.("offline", this.#onNetwork);
     client.connect();
   }
 
   stop(): void {
     this.#stopped = true;
-    globalThis.removeEventListener("online", this.#onNetwork);
-    globalThis.removeEventListener("offline", this.#onNetwork);
+    globalThis.removeEventListener?.("online", this.#onNetwork);
+    globalThis.removeEventListener?.("offline", this.#onNetwork);
     this.#client.disconnect();
     this.#client.removeAllListeners();
   }
@@ -192,7 +201,7 @@ export class InboxConnection {
     const known = this.#hole;
     const missed: Publication[] = [];
     let since: StreamPosition | undefined;
-    for (let loaded = 0; loaded < MAX_ITEMS; loaded += this.#options.historyLimit) {
+    for (let loaded = 0; loaded < MAX_ITEMS; loaded += this.#limit) {
       const page = await this.#page(channel, since);
       // Failed half-way: the hole stays open for the next attempt.
       if (page === null) return;
@@ -206,15 +215,20 @@ export class InboxConnection {
     if (known !== null) this.#listener.missed(missed.reverse());
   }
 
+  get #limit(): number {
+    return Math.min(MAX_PAGE, Math.max(1, Math.trunc(this.#options.pageSize) || 1));
+  }
+
   /** One page of history, or null when it failed. */
   async #page(channel: string, since?: StreamPosition): Promise<Page | null> {
-    const limit = this.#options.historyLimit;
+    const limit = this.#limit;
     try {
       const { publications } = await this.#client.history(channel, { limit, reverse: true, ...(since && { since }) });
       if (this.#stopped) return null;
       const oldest = Math.min(...publications.map((publication) => publication.offset ?? 0), Number.POSITIVE_INFINITY);
       this.#bottom = Math.min(this.#bottom, oldest);
-      const more = publications.length >= limit && oldest > 1;
+      // A short page proves nothing, an operator may have lowered the edge's limit: the end is an empty one.
+      const more = publications.length > 0 && oldest > 1;
       this.#listener.history(publications, more);
       return { publications, oldest, more };
     } catch (error) {

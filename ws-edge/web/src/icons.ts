@@ -14,3 +14,7 @@ export const bellIcon = icon(
 );
 export const closeIcon = icon(svg`<path d="m6.5 6.5 11 11m0-11-11 11"/>`, "icon small");
 export const linkIcon = icon(svg`<path d="M8.5 15.5 15.5 8.5M9.5 8.5h6v6"/>`, "icon tiny");
+export const archiveIcon = icon(svg`<path d="M4 5h16v4H4zM5.500 9v9.500h13V9M10 13h4"/>`, "icon small");
+export const restoreIcon = icon(svg`<path d="M4 12a8 8 0 1 0 2.600-5.900M4 4.500v4.700h4.700"/>`, "icon small");
+export const soundIcon = icon(svg`<path d="M4.500 9.500v5h3.300l4.200 3.700V5.800L7.800 9.500ZM15.500 9a4.200 4.200 0 0 1 0 6M18 6.500a7.800 7.800 0 0 1 0 11"/>`, "icon small");
+export const mutedIcon = icon(svg`<path d="M4.500 9.500v5h3.300l4.200 3.700V5.800L7.800 9.500ZM15.500 9.500l5 5m0-5-5 5"/>`, "icon small");

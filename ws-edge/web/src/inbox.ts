@@ -1,42 +1,35 @@
 /**
- * The inbox as a value: folds the messages of one channel into a list and an unread count.
+ * The inbox as a value: folds the messages of one channel into a list with counts.
  *
  * Reads publications (offset and data) and the user's own marks; writes nothing, does no I/O and
- * reads no clock. The outcome does not depend on the order in which publications arrive, because
- * history pages, recovered publications and live ones overlap and race after every reconnect.
+ * reads no clock. The outcome does not depend on the order in which publications arrive, nor on how
+ * often, because history pages, recovered publications and live ones overlap and race after every
+ * reconnect: read and seen only ever become true, and of archive and unarchive the latest `at` wins.
  */
 
+import { parseMessage } from "./message.ts";
+import type { MarkKind, MarkMessage, NotificationMessage } from "./message.ts";
+
+export { parseMessage } from "./message.ts";
+export type { InboxMessage, MarkKind, MarkMessage, NotificationMessage } from "./message.ts";
+
 /** The list never grows beyond this; the oldest items leave first. */
-export const MAX_ITEMS = 500;
-/** Read events may arrive before the (older) page with their notification: remember this many ids. */
-export const MAX_EARLY_READS = 2_000;
+export const MAX_ITEMS = 2_000;
+/** Marks may arrive before the (older) page with their notification: remember this many ids. */
+export const MAX_EARLY_MARKS = 5_000;
 
-/** A notification as published on the inbox channel. Names are those of the wire. */
-export interface NotificationMessage {
-  readonly type: "notification";
-  readonly id: string;
-  readonly notification_id: string;
-  readonly title: string;
-  readonly body: string;
-  readonly url: string | null;
-  readonly created_at: string;
-  readonly trace_id: string;
-  readonly metadata: Readonly<Record<string, string>>;
-}
-
-/** Some notifications were read, on this device or on another one. */
-export interface ReadMessage {
-  readonly type: "read";
-  readonly ids: readonly string[];
-  readonly at: string;
-}
-
-export type InboxMessage = NotificationMessage | ReadMessage;
-
-/** One row of the list. `read` is what the server has confirmed; see {@link isRead}. */
-export interface InboxItem extends NotificationMessage {
-  readonly offset: number;
+/** What has been said of one notification. */
+export interface Marks {
   readonly read: boolean;
+  readonly seen: boolean;
+  readonly archived: boolean;
+  /** When `archived` was last decided, in microseconds since 1970; 0: never. */
+  readonly archivedAt: number;
+}
+
+/** One row of the list. */
+export interface InboxItem extends NotificationMessage, Marks {
+  readonly offset: number;
 }
 
 /** A publication as the client library hands it over; `offset` is absent without history. */
@@ -45,14 +38,23 @@ export interface Publication {
   readonly data: unknown;
 }
 
+/** Marked here, not confirmed by the server yet. */
+export interface Pending {
+  readonly read?: boolean;
+  readonly seen?: boolean;
+  readonly archived?: boolean;
+}
+
 export interface InboxState {
-  /** Newest first. */
+  /** Newest first, archived ones too; what the server has confirmed. {@link shownItems} adds the rest. */
   readonly items: readonly InboxItem[];
-  /** Marked here, not yet confirmed by the server. */
-  readonly pending: ReadonlySet<string>;
-  /** Ids of read events whose notification is not in the list (yet). */
-  readonly earlyReads: ReadonlySet<string>;
+  readonly pending: ReadonlyMap<string, Pending>;
+  /** Marks whose notification is not in the list (yet). */
+  readonly early: ReadonlyMap<string, Marks>;
+  /** Neither read nor archived. */
   readonly unread: number;
+  /** Neither seen, read nor archived. */
+  readonly unseen: number;
   readonly epoch: string;
   readonly offset: number;
 }
@@ -60,14 +62,17 @@ export interface InboxState {
 export type InboxAction =
   | { readonly kind: "position"; readonly epoch: string; readonly offset: number }
   | { readonly kind: "publications"; readonly publications: readonly Publication[] }
-  | { readonly kind: "mark"; readonly ids: readonly string[] }
-  | { readonly kind: "unmark"; readonly ids: readonly string[] };
+  | { readonly kind: "mark"; readonly mark: MarkKind; readonly ids: readonly string[] }
+  | { readonly kind: "unmark"; readonly mark: MarkKind; readonly ids: readonly string[] };
+
+export const NO_MARKS: Marks = { read: false, seen: false, archived: false, archivedAt: 0 };
 
 export const EMPTY_INBOX: InboxState = {
   items: [],
-  pending: new Set(),
-  earlyReads: new Set(),
+  pending: new Map(),
+  early: new Map(),
   unread: 0,
+  unseen: 0,
   epoch: "",
   offset: 0,
 };
@@ -79,46 +84,49 @@ export function fold(state: InboxState, action: InboxAction): InboxState {
       return foldPosition(state, action.epoch, action.offset);
     case "publications":
       return counted(foldPublications(state, action.publications));
-    case "mark":
-      return counted({ ...state, pending: new Set([...state.pending, ...action.ids]) });
+    case "mark": {
+      const pending = new Map(state.pending);
+      for (const id of action.ids) pending.set(id, { ...pending.get(id), ...facet(action.mark) });
+      return counted({ ...state, pending });
+    }
     case "unmark": {
-      const dropped = new Set(action.ids);
-      const pending = new Set([...state.pending].filter((id) => !dropped.has(id)));
+      const pending = new Map(state.pending);
+      for (const id of action.ids) settle(pending, id, action.mark);
       return counted({ ...state, pending });
     }
   }
 }
 
-/** Read for the eye: confirmed by the server, or marked here a moment ago. */
-export function isRead(state: InboxState, item: InboxItem): boolean {
-  return item.read || state.pending.has(item.id);
+/** The list for the eye: confirmed by the server, or marked here a moment ago. */
+export function shownItems(state: InboxState): readonly InboxItem[] {
+  if (state.pending.size === 0) return state.items;
+  return state.items.map((item) => {
+    const pending = state.pending.get(item.id);
+    return pending === undefined ? item : { ...item, ...pending };
+  });
+}
+
+export function isUnread(item: InboxItem): boolean {
+  return !item.read && !item.archived;
+}
+
+export function isUnseen(item: InboxItem): boolean {
+  return isUnread(item) && !item.seen;
 }
 
 /** Ids of everything unread, newest first. */
 export function unreadIds(state: InboxState): string[] {
-  return state.items.filter((item) => !isRead(state, item)).map((item) => item.id);
+  return shownItems(state).filter(isUnread).map((item) => item.id);
 }
 
-/** The message in a publication, or null: types of later versions are skipped, not errors. */
-export function parseMessage(data: unknown): InboxMessage | null {
-  if (!isRecord(data)) return null;
-  if (data["type"] === "read") {
-    if (!Array.isArray(data["ids"])) return null;
-    const ids = data["ids"].filter((id): id is string => typeof id === "string");
-    return { type: "read", ids, at: text(data["at"]) };
-  }
-  if (data["type"] !== "notification" || typeof data["id"] !== "string" || data["id"] === "") return null;
-  return {
-    type: "notification",
-    id: data["id"],
-    notification_id: text(data["notification_id"]),
-    title: text(data["title"]),
-    body: text(data["body"]),
-    url: safeUrl(data["url"]),
-    created_at: text(data["created_at"]),
-    trace_id: text(data["trace_id"]),
-    metadata: textRecord(data["metadata"]),
-  };
+/** One more mark. The order in which marks are added does not matter. */
+export function withMark(marks: Marks, { type, at }: Pick<MarkMessage, "type" | "at">): Marks {
+  if (type === "read") return { ...marks, read: true };
+  if (type === "seen") return { ...marks, seen: true };
+  const archived = type === "archive";
+  // At the same moment archived wins: any rule will do that is the same on every device.
+  const later = at > marks.archivedAt || (at === marks.archivedAt && (archived || !marks.archived));
+  return later ? { ...marks, archived, archivedAt: at } : marks;
 }
 
 function foldPosition(state: InboxState, epoch: string, offset: number): InboxState {
@@ -131,34 +139,67 @@ function foldPosition(state: InboxState, epoch: string, offset: number): InboxSt
 
 function foldPublications(state: InboxState, publications: readonly Publication[]): InboxState {
   const items = new Map(state.items.map((item) => [item.id, item]));
-  const pending = new Set(state.pending);
-  const earlyReads = new Set(state.earlyReads);
+  const pending = new Map(state.pending);
+  const early = new Map(state.early);
   let top = state.offset;
   for (const publication of publications) {
     const offset = publication.offset ?? top;
     top = Math.max(top, offset);
     const message = parseMessage(publication.data);
-    if (message?.type === "notification") {
-      const known = items.get(message.id);
-      // Delivered twice: the first offset is its place in the order.
-      if (known !== undefined && known.offset <= offset) continue;
-      const read = (known?.read ?? false) || earlyReads.delete(message.id);
-      items.set(message.id, { ...message, offset, read });
-    } else if (message?.type === "read") {
-      for (const id of message.ids) {
-        const item = items.get(id);
-        if (item === undefined) earlyReads.add(id);
-        else items.set(id, { ...item, read: true });
-        pending.delete(id);
-      }
+    if (message === null) continue;
+    if (message.type !== "notification") {
+      applyMark(items, early, pending, message);
+      continue;
     }
+    const known = items.get(message.id);
+    // Delivered twice: the first offset is its place in the order.
+    if (known !== undefined && known.offset <= offset) continue;
+    const { read, seen, archived, archivedAt } = known ?? early.get(message.id) ?? NO_MARKS;
+    early.delete(message.id);
+    items.set(message.id, { ...message, offset, read, seen, archived, archivedAt });
   }
   const sorted = [...items.values()].sort(newestFirst).slice(0, MAX_ITEMS);
-  return { ...state, items: sorted, pending, earlyReads: newest(earlyReads, MAX_EARLY_READS), offset: top };
+  return { ...state, items: sorted, pending, early: newest(early), offset: top };
+}
+
+function applyMark(
+  items: Map<string, InboxItem>,
+  early: Map<string, Marks>,
+  pending: Map<string, Pending>,
+  mark: MarkMessage,
+): void {
+  for (const id of mark.ids) {
+    const item = items.get(id);
+    if (item === undefined) early.set(id, withMark(early.get(id) ?? NO_MARKS, mark));
+    else items.set(id, { ...item, ...withMark(item, mark) });
+    settle(pending, id, mark.type);
+  }
+}
+
+/** The part of a pending mark that this kind speaks of. */
+function facet(mark: MarkKind): Pending {
+  if (mark === "read") return { read: true };
+  if (mark === "seen") return { seen: true };
+  return { archived: mark === "archive" };
+}
+
+/** This mark waits no longer. One of the other direction, made since, goes on waiting. */
+function settle(pending: Map<string, Pending>, id: string, mark: MarkKind): void {
+  const waiting = pending.get(id);
+  if (waiting === undefined) return;
+  const done = Object.entries(facet(mark));
+  const left = Object.entries(waiting).filter(([name, value]) => !done.some(([key, wanted]) => key === name && wanted === value));
+  if (left.length === 0) pending.delete(id);
+  else pending.set(id, Object.fromEntries(left));
 }
 
 function counted(state: InboxState): InboxState {
-  return { ...state, unread: unreadIds(state).length };
+  let [unread, unseen] = [0, 0];
+  for (const item of shownItems(state)) {
+    if (isUnread(item)) unread += 1;
+    if (isUnseen(item)) unseen += 1;
+  }
+  return { ...state, unread, unseen };
 }
 
 function newestFirst(a: InboxItem, b: InboxItem): number {
@@ -167,32 +208,6 @@ function newestFirst(a: InboxItem, b: InboxItem): number {
   return a.id < b.id ? 1 : -1;
 }
 
-function newest(ids: Set<string>, limit: number): Set<string> {
-  return ids.size <= limit ? ids : new Set([...ids].slice(-limit));
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function text(value: unknown): string {
-  return typeof value === "string" ? value : "";
-}
-
-function textRecord(value: unknown): Record<string, string> {
-  if (!isRecord(value)) return {};
-  const entries = Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === "string");
-  return Object.fromEntries(entries);
-}
-
-/** Only links that open a page: `javascript:` and its kin never reach an href. */
-function safeUrl(value: unknown): string | null {
-  if (typeof value !== "string") return null;
-  if (/^\/(?![/\\])/.test(value)) return value;
-  try {
-    const { protocol } = new URL(value);
-    return protocol === "https:" || protocol === "http:" ? value : null;
-  } catch {
-    return null;
-  }
+function newest(early: Map<string, Marks>): ReadonlyMap<string, Marks> {
+  return early.size <= MAX_EARLY_MARKS ? early : new Map([...early].slice(-MAX_EARLY_MARKS));
 }

@@ -4,6 +4,7 @@
  */
 
 import { css } from "lit";
+import { panel, rows } from "./styles-panel.ts";
 
 const base = css`
   :host {
@@ -66,6 +67,11 @@ const bell = css`
     background: var(--_muted); border: 2px solid var(--campana-badge-ring, Canvas); box-sizing: content-box;
   }
   .state-dot.error { background: var(--_danger); }
+  .spinner {
+    display: inline-block; width: 16px; height: 16px; border-radius: 50%; flex: none;
+    border: 2px solid var(--_line); border-top-color: var(--_accent); animation: turn 800ms linear infinite;
+  }
+  @keyframes turn { to { transform: rotate(1turn); } }
   @keyframes swing {
     0%, 100% { transform: rotate(0); }
     15% { transform: rotate(16deg); }
@@ -75,82 +81,24 @@ const bell = css`
   }
 `;
 
-const panel = css`
-  .panel {
-    position: fixed; margin: 0; padding: 0; inset: auto; width: var(--campana-panel-width, 392px); max-width: calc(100vw - 16px);
-    background: var(--_surface); color: var(--_text); border: 1px solid var(--_line); border-radius: var(--_radius);
-    box-shadow: var(--_shadow); overflow: hidden; flex-direction: column; outline: none;
-  }
-  .panel:popover-open { display: flex; animation: appear 140ms ease-out; }
-  .panel.wide { width: auto; }
-  @keyframes appear { from { opacity: 0; transform: translateY(-6px); } }
-  .head { display: flex; align-items: center; gap: 8px; padding: 12px 10px 10px 18px; border-bottom: 1px solid var(--_line); }
-  h2 { margin: 0; font-size: 16px; font-weight: 650; letter-spacing: -0.01em; }
-  .count {
-    padding: 1px 8px; border-radius: 99px; background: var(--_fresh); color: var(--_accent);
-    font-size: 12.5px; font-weight: 650; font-variant-numeric: tabular-nums;
-  }
-  .count[hidden] { display: none; }
-  .head .text-button { margin-inline-start: auto; }
-  .text-button { color: var(--_accent); font-size: 13.5px; font-weight: 600; padding: 7px 9px; border-radius: 8px; white-space: nowrap; }
-  .text-button:hover:not(:disabled) { background: var(--_hover); }
-  .text-button:disabled { color: var(--_muted); opacity: 0.65; cursor: default; }
-  .icon-button { display: grid; place-items: center; width: 34px; height: 34px; border-radius: 8px; color: var(--_muted); flex: none; }
-  .icon-button:hover { background: var(--_hover); color: var(--_text); }
-  .scroll { overflow-y: auto; overscroll-behavior: contain; flex: 1 1 auto; min-height: 0; max-height: min(520px, 70vh); }
-  ol { list-style: none; margin: 0; padding: 0; }
-  li + li { border-top: 1px solid var(--_line); }
-  .row {
-    display: grid; grid-template-columns: 10px minmax(0, 1fr) auto; column-gap: 10px; width: 100%; padding: 12px 16px 13px 14px;
-    color: inherit; text-decoration: none; transition: background-color 120ms;
-  }
-  .row:hover { background: var(--_hover); }
-  .row:focus-visible { outline-offset: -3px; border-radius: 6px; }
-  li.unread .row { background: var(--_fresh); }
-  li.unread .row:hover { background: var(--_hover); }
-  .dot { width: 8px; height: 8px; border-radius: 50%; margin-top: 7px; background: transparent; }
-  li.unread .dot { background: var(--_accent); }
-  .title { font-weight: 500; overflow-wrap: anywhere; }
-  li.unread .title { font-weight: 650; }
-  .body {
-    grid-column: 2 / -1; color: var(--_muted); font-size: 14px; overflow-wrap: anywhere; white-space: pre-line;
-    display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3; overflow: hidden;
-  }
-  time { color: var(--_muted); font-size: 12.5px; white-space: nowrap; padding-top: 2px; }
-  .empty { padding: 44px 32px 48px; text-align: center; color: var(--_muted); }
-  .empty .icon { margin: 0 auto 12px; width: 38px; height: 38px; opacity: 0.45; }
-  .empty strong { display: block; color: var(--_text); font-weight: 600; margin-bottom: 2px; }
-  .notice { display: flex; align-items: center; gap: 8px; padding: 9px 10px 9px 18px; font-size: 13.5px; color: var(--_danger); border-bottom: 1px solid var(--_line); }
-  .notice span { flex: 1; }
-  .earlier { display: block; margin: 6px auto 8px; }
-  .foot { display: flex; align-items: center; gap: 8px; min-height: 40px; padding: 4px 10px 4px 18px; border-top: 1px solid var(--_line); font-size: 13px; color: var(--_muted); }
-  .foot .state { flex: 1; display: flex; align-items: center; gap: 8px; }
-  .foot .state::before { content: ""; width: 8px; height: 8px; border-radius: 50%; background: var(--_muted); flex: none; }
-  .foot .connected::before { background: var(--_ok); }
-  .foot .error { color: var(--_danger); }
-  .foot .error::before { background: var(--_danger); }
-  .foot .connecting::before, .foot .reconnecting::before { animation: pulse 1.2s ease-in-out infinite; }
-  @keyframes pulse { 50% { opacity: 0.25; } }
-`;
-
 const toasts = css`
   .toasts {
-    position: fixed; inset: auto 16px 16px auto; margin: 0; padding: 0; border: 0; background: none; overflow: visible;
+    position: fixed; inset: auto; bottom: 16px; inset-inline-end: 16px; margin: 0; padding: 0; border: 0; background: none; overflow: visible;
     width: 344px; max-width: calc(100vw - 24px); color: var(--_text); pointer-events: none;
   }
   .toast {
     pointer-events: auto; display: flex; align-items: flex-start; margin-top: 10px; background: var(--_surface);
     border: 1px solid var(--_line); border-radius: var(--_radius); box-shadow: var(--_shadow); animation: rise 180ms ease-out;
   }
-  .toast-main { flex: 1; min-width: 0; display: flex; gap: 12px; padding: 12px 4px 13px 14px; border-radius: var(--_radius); }
+  .toast-main { flex: 1; min-width: 0; display: flex; gap: 12px; padding-block: 12px 13px; padding-inline: 14px 4px; border-radius: var(--_radius); }
   .toast-main .icon { color: var(--_accent); flex: none; width: 22px; height: 22px; }
   .toast-text { min-width: 0; }
   .toast .title { display: block; font-weight: 650; }
   .toast .body { -webkit-line-clamp: 2; }
-  .toast .icon-button { margin: 6px 6px 0 0; }
+  .toast .icon-button { margin-block-start: 6px; margin-inline-end: 6px; }
   .more { pointer-events: none; text-align: center; font-size: 13px; color: var(--_muted); padding: 6px 12px; margin: 10px auto 0; width: fit-content; background: var(--_surface); border: 1px solid var(--_line); border-radius: 99px; }
   @keyframes rise { from { opacity: 0; transform: translateY(10px); } }
-  @media (max-width: 480px) { .toasts { inset: auto 12px 12px 12px; width: auto; } }
+  @media (max-width: 480px) { .toasts { bottom: max(12px, env(safe-area-inset-bottom)); inset-inline: 12px; width: auto; } }
 `;
 
 const calm = css`
@@ -162,4 +110,4 @@ const calm = css`
   }
 `;
 
-export const styles = [base, bell, panel, toasts, calm];
+export const styles = [base, bell, panel, rows, toasts, calm];

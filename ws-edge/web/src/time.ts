@@ -15,6 +15,7 @@ function formatters(locale: string | undefined): Formatters {
     relative: new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "short" }),
     date: new Intl.DateTimeFormat(locale, { dateStyle: "medium" }),
     exact: new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "medium" }),
+    number: new Intl.NumberFormat(locale),
   };
   made.set(key, fresh);
   return fresh;
@@ -24,6 +25,7 @@ interface Formatters {
   readonly relative: Intl.RelativeTimeFormat;
   readonly date: Intl.DateTimeFormat;
   readonly exact: Intl.DateTimeFormat;
+  readonly number: Intl.NumberFormat;
 }
 
 const made = new Map<string, Formatters>();
@@ -48,9 +50,10 @@ export function exactTime(iso: string, locale: string | undefined): string {
   return formatters(locale).exact.format(then);
 }
 
-/** What the badge shows; beyond two digits nobody counts. */
-export function badgeText(unread: number): string {
-  return unread > 99 ? "99+" : String(unread);
+/** What the badge shows, in the digits of `locale`; beyond two nobody counts. */
+export function badgeText(count: number, locale?: string | undefined): string {
+  const text = formatters(locale).number.format(Math.min(count, 99));
+  return count > 99 ? `${text}+` : text;
 }
 
 /** A language tag the formatters accept, or undefined: they throw on tags such as "en_US". */

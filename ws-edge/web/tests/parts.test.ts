@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { placePanel } from "../src/anchor.ts";
-import { readGroups } from "../src/api.ts";
-import { parseMessage } from "../src/inbox.ts";
+import { groups } from "../src/api.ts";
+import { NO_MARKS, parseMessage } from "../src/inbox.ts";
 import type { InboxItem } from "../src/inbox.ts";
+import { afterRemoval, listStep, tabStep } from "../src/keys.ts";
 import { badgeText, relativeTime, safeLocale } from "../src/time.ts";
 import { MAX_TOASTS, NO_TOASTS, addToast, removeToasts } from "../src/toasts.ts";
 
@@ -16,7 +17,7 @@ function ago(seconds: number): string {
 function item(id: string): InboxItem {
   const message = parseMessage({ type: "notification", id });
   assert.ok(message?.type === "notification");
-  return { ...message, offset: 1, read: false };
+  return { ...message, ...NO_MARKS, offset: 1 };
 }
 
 test("relative times", () => {
@@ -37,7 +38,7 @@ test("language tags the formatters would refuse", () => {
 });
 
 test("the badge stops counting at 99", () => {
-  assert.deepEqual([1, 99, 100, 500].map(badgeText), ["1", "99", "99+", "99+"]);
+  assert.deepEqual([1, 99, 100, 500].map((count) => badgeText(count, "en")), ["1", "99", "99+", "99+"]);
 });
 
 test("three toasts, the rest is counted, the count goes with the last", () => {
@@ -50,10 +51,10 @@ test("three toasts, the rest is counted, the count goes with the last", () => {
   assert.deepEqual(removeToasts(state, new Set(["dlv_48", "dlv_49"])), NO_TOASTS);
 });
 
-test("read marks go in bounded groups", () => {
+test("marks go in bounded groups", () => {
   const ids = Array.from({ length: 250 }, (_, at) => `dlv_${at}`);
-  assert.deepEqual(readGroups(ids).map((group) => group.length), [100, 100, 50]);
-  assert.deepEqual(readGroups([]), []);
+  assert.deepEqual(groups(ids).map((group) => group.length), [100, 100, 50]);
+  assert.deepEqual(groups([]), []);
 });
 
 test("the panel finds its place", () => {
@@ -63,4 +64,19 @@ test("the panel finds its place", () => {
   assert.deepEqual(lowerLeft, { top: "auto", bottom: "68px", maxHeight: "724px", left: "20px", right: "auto" });
   const phone = placePanel({ top: 10, right: 352, bottom: 54, left: 308 }, 360, 740);
   assert.deepEqual([phone.left, phone.right], ["8px", "8px"]);
+});
+
+test("arrows walk through rows and to their buttons, mirrored from right to left", () => {
+  assert.deepEqual(listStep("ArrowDown", { row: 0, act: false }, 3, false), { row: 1, act: false });
+  assert.deepEqual(listStep("ArrowDown", { row: 2, act: true }, 3, false), { row: 2, act: true });
+  assert.deepEqual(listStep("End", { row: 0, act: false }, 3, false), { row: 2, act: false });
+  assert.deepEqual(listStep("ArrowRight", { row: 1, act: false }, 3, false), { row: 1, act: true });
+  assert.deepEqual(listStep("ArrowRight", { row: 1, act: true }, 3, true), { row: 1, act: false });
+  assert.equal(listStep("Tab", { row: 1, act: true }, 3, false), null);
+});
+
+test("tabs go round, and the focus of a row that leaves goes to a neighbour", () => {
+  assert.deepEqual([tabStep("ArrowRight", 2, 3, false), tabStep("ArrowLeft", 0, 3, false), tabStep("ArrowRight", 0, 3, true)], [0, 2, 2]);
+  assert.deepEqual([tabStep("Home", 2, 3, false), tabStep("End", 0, 3, false), tabStep("x", 0, 3, false)], [0, 2, null]);
+  assert.deepEqual([afterRemoval(["a", "b", "c"], "b"), afterRemoval(["a", "b"], "b"), afterRemoval(["a"], "a")], ["c", "a", ""]);
 });

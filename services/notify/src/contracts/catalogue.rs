@@ -5,8 +5,9 @@ use campana_bus::contract::ContractEntry;
 use campana_bus::{subjects, topology};
 
 use super::{
-    Channel, DELIVERY_TYPE, Delivery, INBOX_READ_TYPE, INBOX_TYPE, InboxMessage,
-    NotificationRequest, OUTCOME_TYPE, Outcome, Priority,
+    Channel, DELIVERY_TYPE, Delivery, INBOX_ARCHIVE_TYPE, INBOX_READ_TYPE, INBOX_SEEN_TYPE,
+    INBOX_TYPE, INBOX_UNARCHIVE_TYPE, InboxMark, InboxMessage, NotificationRequest, OUTCOME_TYPE,
+    Outcome, Priority,
 };
 
 const SERVICE: &str = "notify";
@@ -21,7 +22,7 @@ const WORKED: [Channel; 4] = [Channel::Email, Channel::Sms, Channel::Whatsapp, C
 /// What the roles say to each other, and to browsers through the edge.
 #[must_use]
 pub fn contracts() -> Vec<ContractEntry> {
-    [request(), delivery(), outcome(), inbox()]
+    [request(), delivery(), outcome(), inbox(), mark()]
         .into_iter()
         .map(|entry| entry.samples_in(SAMPLES))
         .collect()
@@ -78,6 +79,20 @@ fn inbox() -> ContractEntry {
         .parameter("namespace", "The channel's namespace.", &[subjects::INBOX_NAMESPACE])
         .parameter("channel", "`#` and the person's id, escaped: `=23alice`.", &[])
         .sent_by("dispatcher")
+        .sent_by("gateway")
+        .received_by("edge")
+}
+
+fn mark() -> ContractEntry {
+    ContractEntry::message::<InboxMark>(SERVICE, "mark", 1, subjects::CHANNEL_ADDRESS)
+        .stream(topology::CHANNELS)
+        .summary(
+            "What a person says of messages of their inbox: seen, archived, taken back. Beside the messages \
+             themselves, so that all of the person's devices hear it.",
+        )
+        .typed(&[INBOX_SEEN_TYPE, INBOX_ARCHIVE_TYPE, INBOX_UNARCHIVE_TYPE])
+        .parameter("namespace", "The channel's namespace.", &[subjects::INBOX_NAMESPACE])
+        .parameter("channel", "`#` and the person's id, escaped: `=23alice`.", &[])
         .sent_by("gateway")
         .received_by("edge")
 }

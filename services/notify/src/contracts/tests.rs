@@ -43,9 +43,12 @@ fn outcomes_of_version_1_are_read() {
             OutcomeEvent::Attempted(_) => "attempted",
             OutcomeEvent::Confirmed { .. } => "confirmed",
             OutcomeEvent::Read { .. } => "read",
+            OutcomeEvent::Seen { .. } => "seen",
         })
         .collect();
     assert_eq!(kinds, ["scheduled", "planned", "rejected", "attempted", "confirmed", "read"]);
+    let seen: Vec<Outcome> = read(include_str!("samples/outcome.v1.seen.json"));
+    assert!(matches!(seen[0].event, OutcomeEvent::Seen { .. }));
 }
 
 #[test]
@@ -53,6 +56,16 @@ fn inbox_messages_of_version_1_are_read() {
     let messages: Vec<InboxMessage> = read(include_str!("samples/inbox.v1.json"));
     assert!(matches!(&messages[0], InboxMessage::Notification { title, .. } if title == "Hello"));
     assert!(matches!(&messages[1], InboxMessage::Read { ids, .. } if ids.len() == 1));
+}
+
+#[test]
+fn marks_of_version_1_are_read() {
+    let marks: Vec<InboxMark> = read(include_str!("samples/mark.v1.json"));
+    assert!(matches!(&marks[0], InboxMark::Seen { ids, .. } if ids.len() == 2));
+    assert!(matches!(&marks[1], InboxMark::Archive { ids, .. } if ids.len() == 1));
+    assert!(matches!(&marks[2], InboxMark::Unarchive { at, .. } if at.ends_with('Z')));
+    let later: InboxMark = read(r#"{"type":"starred","ids":[],"at":"2030-01-01T00:00:00Z"}"#);
+    assert_eq!(later, InboxMark::Unknown);
 }
 
 #[test]
@@ -75,4 +88,7 @@ fn what_is_written_today_is_what_was_shipped() {
     let sample: serde_json::Value = read(include_str!("samples/outcome.v1.json"));
     let outcomes: Vec<Outcome> = serde_json::from_value(sample.clone()).unwrap();
     assert_eq!(serde_json::to_value(&outcomes).unwrap(), sample);
+    let sample: serde_json::Value = read(include_str!("samples/mark.v1.json"));
+    let marks: Vec<InboxMark> = serde_json::from_value(sample.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&marks).unwrap(), sample);
 }

@@ -1,7 +1,10 @@
-//! `POST /v1/inbox/read`: a person marks messages as read, with the token of their connection.
-//! Reads: the store, to find whose deliveries they are. Writes: `CHANNELS` (the person's other tabs hear
-//! it), `OUTCOMES`. Never: marks a delivery of somebody else; ids of others only reach the person's own
-//! inbox channel, where they mean nothing.
+//! `POST /v1/inbox/{read,seen,archive,unarchive}`: a person marks messages, with the token of their
+//! connection. Reads: the store, to find whose deliveries were read. Writes: `CHANNELS` (the person's other
+//! tabs hear it), for read also `OUTCOMES`: what a person saw or put away is between the person and their
+//! devices. Never: marks a delivery of somebody else; ids of others only reach the person's own inbox
+//! channel, where they mean nothing.
+
+mod model;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,16 +21,16 @@ use campana_bus::subjects::{self, ChannelName};
 use campana_bus::trace::TraceParent;
 use campana_identity::ConnectionClaims;
 use futures::future::join_all;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde::Serialize;
 
+use self::model::{Kind, MarkIn, MarkOut, ReadOut};
 use super::auth::bearer;
 use super::body;
 use super::context::RequestContext;
 use super::problem::{Code, FieldCode, Problem, ProblemDocument};
 use super::state::App;
 use super::validate::FieldErrors;
-use crate::contracts::{INBOX_READ_TYPE, InboxMessage, OUTCOME_TYPE, Outcome, OutcomeEvent};
+use crate::contracts::{OUTCOME_TYPE, Outcome, OutcomeEvent};
 use crate::store::DeliveryRow;
 
 const IDS_MAX: usize = 100;
@@ -36,25 +39,9 @@ const SOURCE: &str = "/campana/gateway";
 const RECORDER_WAIT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(40);
 
-/// Which messages were read.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ReadIn {
-    /// Ids of deliveries, at most 100.
-    #[schema(example = json!(["dlv_019a3c1e5b0a8c3f8a1d2b3c4d5e6f70"]))]
-    pub ids: Vec<String>,
-}
-
-/// How many messages were marked.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ReadOut {
-    /// Deliveries of this person among the ids.
-    pub read: usize,
-}
-
 /// Mark inbox messages as read
 #[utoipa::path(
-    post, path = "/v1/inbox/read", tag = "inbox", request_body = ReadIn,
+    post, path = "/v1/inbox/read", tag = "inbox", request_body = MarkIn,
     responses(
         (status = 200, description = "Marked", body = ReadOut),
         (status = 401, description = "No valid connection token", body = ProblemDocument, content_type = "application/problem+json"),
@@ -69,22 +56,112 @@ pub(super) async fn post_read(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ReadOut>, Problem> {
-    let now = clock::now();
-    let claims = app
-        .deps
-        .token_keys
-        .verify_connection(bearer(&headers)?, now.0.div_euclid(1_000_000), &app.deps.token_policy)
-        .map_err(|error| Problem::new(Code::Unauthorized, error.to_string()))?;
-    let json = body::json_bytes(&headers, body, app.options.body_bytes_max, &app.options).await?;
-    let ids = check_ids(&body::decode::<ReadIn>(&json, "")?.ids)?;
-    tell_tabs(&app, &claims, &ids, now, context.trace).await?;
-    let deliveries = own_deliveries(&app, &claims, &ids).await;
-    let recorded =
-        join_all(deliveries.iter().map(|row| record(&app, &claims, row, now, context.trace))).await;
+    let mark = told(&app, &headers, body, context.trace, Kind::Read).await?;
+    let deliveries = own_deliveries(&app, &mark.claims, &mark.ids).await;
+    let recorded = join_all(
+        deliveries.iter().map(|row| record(&app, &mark.claims, row, mark.at, context.trace)),
+    )
+    .await;
     for result in recorded {
         result.map_err(|error| publish_problem(&error))?;
     }
     Ok(Json(ReadOut { read: deliveries.len() }))
+}
+
+/// Mark inbox messages as seen
+///
+/// Seen is weaker than read: the panel was open and the row was on the screen.
+#[utoipa::path(
+    post, path = "/v1/inbox/seen", tag = "inbox", request_body = MarkIn,
+    responses(
+        (status = 200, description = "Marked", body = MarkOut),
+        (status = 401, description = "No valid connection token", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "Wrong fields", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "Not stored; try again", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+    security(("connection_token" = []))
+)]
+pub(super) async fn post_seen(
+    State(app): State<App>,
+    axum::Extension(context): axum::Extension<RequestContext>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<MarkOut>, Problem> {
+    told(&app, &headers, body, context.trace, Kind::Seen).await.map(|mark| marked(&mark))
+}
+
+/// Archive inbox messages
+///
+/// Of all archive and unarchive marks for a message the latest counts.
+#[utoipa::path(
+    post, path = "/v1/inbox/archive", tag = "inbox", request_body = MarkIn,
+    responses(
+        (status = 200, description = "Marked", body = MarkOut),
+        (status = 401, description = "No valid connection token", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "Wrong fields", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "Not stored; try again", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+    security(("connection_token" = []))
+)]
+pub(super) async fn post_archive(
+    State(app): State<App>,
+    axum::Extension(context): axum::Extension<RequestContext>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<MarkOut>, Problem> {
+    told(&app, &headers, body, context.trace, Kind::Archive).await.map(|mark| marked(&mark))
+}
+
+/// Take inbox messages back from the archive
+#[utoipa::path(
+    post, path = "/v1/inbox/unarchive", tag = "inbox", request_body = MarkIn,
+    responses(
+        (status = 200, description = "Marked", body = MarkOut),
+        (status = 401, description = "No valid connection token", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "Wrong fields", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "Not stored; try again", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+    security(("connection_token" = []))
+)]
+pub(super) async fn post_unarchive(
+    State(app): State<App>,
+    axum::Extension(context): axum::Extension<RequestContext>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<MarkOut>, Problem> {
+    told(&app, &headers, body, context.trace, Kind::Unarchive).await.map(|mark| marked(&mark))
+}
+
+/// A mark that the person's devices were told of.
+struct Mark {
+    claims: ConnectionClaims,
+    ids: BTreeSet<DeliveryId>,
+    at: Micros,
+}
+
+fn marked(mark: &Mark) -> Json<MarkOut> {
+    Json(MarkOut { marked: mark.ids.len() })
+}
+
+/// Checks who asks and for what, and publishes the mark.
+async fn told(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    trace: TraceParent,
+    kind: Kind,
+) -> Result<Mark, Problem> {
+    let at = clock::now();
+    let claims = app
+        .deps
+        .token_keys
+        .verify_connection(bearer(headers)?, at.0.div_euclid(1_000_000), &app.deps.token_policy)
+        .map_err(|error| Problem::new(Code::Unauthorized, error.to_string()))?;
+    let json = body::json_bytes(headers, body, app.options.body_bytes_max, &app.options).await?;
+    let ids = check_ids(&body::decode::<MarkIn>(&json, "")?.ids)?;
+    let mark = Mark { claims, ids, at };
+    tell_tabs(app, &mark, kind, trace).await?;
+    Ok(mark)
 }
 
 fn check_ids(ids: &[String]) -> Result<BTreeSet<DeliveryId>, Problem> {
@@ -112,30 +189,23 @@ fn check_ids(ids: &[String]) -> Result<BTreeSet<DeliveryId>, Problem> {
 }
 
 fn publish_problem(error: &PublishError) -> Problem {
-    tracing::warn!("a read mark was not stored: {error}");
-    Problem::new(Code::Unavailable, "the read mark was not stored; repeat the request")
-        .retry_after(1)
+    tracing::warn!("a mark was not stored: {error}");
+    Problem::new(Code::Unavailable, "the mark was not stored; repeat the request").retry_after(1)
 }
 
 fn encode(value: &impl Serialize) -> Bytes {
     Bytes::from(serde_json::to_vec(value).expect("contracts of texts and numbers always encode"))
 }
 
-async fn tell_tabs(
-    app: &App,
-    claims: &ConnectionClaims,
-    ids: &BTreeSet<DeliveryId>,
-    now: Micros,
-    trace: TraceParent,
-) -> Result<(), Problem> {
-    let channel = ChannelName::inbox(&claims.user)
+async fn tell_tabs(app: &App, mark: &Mark, kind: Kind, trace: TraceParent) -> Result<(), Problem> {
+    let channel = ChannelName::inbox(&mark.claims.user)
         .map_err(|_| Problem::new(Code::Unauthorized, "the token's user has no inbox"))?;
-    let message = InboxMessage::Read { ids: ids.iter().copied().collect(), at: now.to_rfc3339() };
-    let subject = subjects::channel(claims.tenant.as_str(), &channel);
-    let outgoing = Outgoing::new(subject, MessageId::fresh().to_string(), encode(&message)).event(
-        INBOX_READ_TYPE,
+    let (body, event_type) = kind.message(mark.ids.iter().copied().collect(), mark.at);
+    let subject = subjects::channel(mark.claims.tenant.as_str(), &channel);
+    let outgoing = Outgoing::new(subject, MessageId::fresh().to_string(), body).event(
+        event_type,
         SOURCE,
-        now,
+        mark.at,
         Some(trace),
     );
     app.deps.channels.publish(outgoing).await.map(|_| ()).map_err(|error| publish_problem(&error))

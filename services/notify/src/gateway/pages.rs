@@ -1,4 +1,4 @@
-//! The demo page and the bell component, as files built into the program.
+//! The demo page, the page of examples and the bell component, as files built into the program.
 //! Reads: the embedded folder. Writes: nothing. Never: a path of the file system; names are looked up in
 //! a fixed table.
 
@@ -18,12 +18,20 @@ use super::state::App;
 #[folder = "../../ws-edge/web/dist"]
 struct Dist;
 
-const PAGE: &str = "demo.html";
-
 /// `/` and `/demo`.
 pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> Response {
-    let mut response = file(PAGE, &headers);
-    let policy = content_security_policy(&app.deps.ws_url);
+    guarded("demo.html", &headers, &app.deps.ws_url)
+}
+
+/// `/examples`.
+pub(super) async fn examples(State(app): State<App>, headers: HeaderMap) -> Response {
+    guarded("examples.html", &headers, &app.deps.ws_url)
+}
+
+/// A page, with the policy that keeps it to our own scripts.
+fn guarded(name: &str, headers: &HeaderMap, ws_url: &str) -> Response {
+    let mut response = file(name, headers);
+    let policy = content_security_policy(ws_url);
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }

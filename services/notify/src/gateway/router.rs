@@ -115,6 +115,9 @@ impl Groups {
                 .routes(routes!(dead_letters::redrives::post_redrive_cancel)),
             others: OpenApiRouter::with_openapi(Api::openapi())
                 .routes(routes!(inbox::post_read))
+                .routes(routes!(inbox::post_seen))
+                .routes(routes!(inbox::post_archive))
+                .routes(routes!(inbox::post_unarchive))
                 .routes(routes!(callbacks::post_twilio)),
         }
     }
@@ -173,6 +176,7 @@ pub(super) fn router(app: &App) -> Router {
         .route("/openapi.json", get(move || openapi_json(document.clone())))
         .route("/", get(pages::page))
         .route("/demo", get(pages::page))
+        .route("/examples", get(pages::examples))
         .route("/demo/session", post(demo::post_session))
         .route("/assets/{name}", get(pages::asset))
         .fallback(|| async { Problem::new(Code::NotFound, "there is no such address; see /docs") })
@@ -304,7 +308,10 @@ mod tests {
                 "get /v1/templates/{key}",
                 "post /v1/callbacks/twilio/{tenant}/{notification_id}/{delivery_id}",
                 "post /v1/dead-letters/{id}/redrive",
+                "post /v1/inbox/archive",
                 "post /v1/inbox/read",
+                "post /v1/inbox/seen",
+                "post /v1/inbox/unarchive",
                 "post /v1/notifications",
                 "post /v1/notifications/batch",
                 "post /v1/redrives",

@@ -215,11 +215,13 @@ async fn tokens_that_are_expired_forged_or_unsigned_are_refused() {
         "x".repeat(9_000),
         platform.keys[2].expose().to_owned(),
     ] {
-        let body = json!({ "ids": [DeliveryId::fresh().to_string()] });
-        let request =
-            gateway.request(Method::POST, "/v1/inbox/read").bearer_auth(&token).json(&body);
-        let found = problem(request.send().await.unwrap()).await;
-        assert_eq!((found.0, found.1.as_str()), (401, "unauthorized"), "{token}");
+        for mark in ["read", "seen", "archive", "unarchive"] {
+            let body = json!({ "ids": [DeliveryId::fresh().to_string()] });
+            let path = format!("/v1/inbox/{mark}");
+            let request = gateway.request(Method::POST, &path).bearer_auth(&token).json(&body);
+            let found = problem(request.send().await.unwrap()).await;
+            assert_eq!((found.0, found.1.as_str()), (401, "unauthorized"), "{mark} {token}");
+        }
     }
     platform.assert_nothing_stored().await;
 }

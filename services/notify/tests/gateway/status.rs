@@ -1,6 +1,7 @@
 //! Status, and what happens while a part of the platform is away.
 
 use crate::GOOD;
+use crate::Gateway;
 use crate::start;
 use crate::support::Platform;
 use crate::support::problem;
@@ -148,6 +149,7 @@ async fn a_status_is_waited_for_and_a_read_mark_is_recorded() {
     }
     let messages = platform.channel_messages().await;
     assert_eq!((&messages[1]["type"], &messages[1]["ids"]), (&json!("read"), &json!([delivery])));
+    marks_reach_the_own_channel(&platform, &gateway, &delivery).await;
     let outcomes = platform.outcomes().await;
     assert_eq!(
         outcomes
@@ -168,6 +170,25 @@ async fn a_status_is_waited_for_and_a_read_mark_is_recorded() {
         (&json!(id.to_string()), &Value::Null)
     );
     assert!(lifecycle.stop(std::time::Duration::from_secs(10)).await);
+}
+
+/// Seen, archive and unarchive are told to the person's devices, in their order, and nobody else's business.
+async fn marks_reach_the_own_channel(platform: &Platform, gateway: &Gateway, delivery: &str) {
+    let before = platform.channel_messages().await.len();
+    for mark in ["seen", "archive", "unarchive"] {
+        let request = gateway
+            .request(Method::POST, &format!("/v1/inbox/{mark}"))
+            .bearer_auth(platform.token("alice"))
+            .json(&json!({ "ids": [delivery, delivery] }));
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer, json!({ "marked": 1 }), "{mark}");
+    }
+    let told = platform.channel_messages().await.split_off(before);
+    let types: Vec<&Value> = told.iter().map(|message| &message["type"]).collect();
+    assert_eq!(types, ["seen", "archive", "unarchive"]);
+    assert!(told.iter().all(|message| message["ids"] == json!([delivery])));
+    let at: Vec<&str> = told.iter().map(|message| message["at"].as_str().unwrap()).collect();
+    assert!(at.iter().all(|at| at.ends_with('Z')), "{at:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

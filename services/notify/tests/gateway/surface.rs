@@ -220,10 +220,13 @@ async fn the_documents_and_the_pages_are_served() {
             "{path}"
         );
     }
+    for path in ["/examples", "/demo"] {
+        let page = gateway.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(page.status(), 200, "{path}");
+        let policy = page.headers()["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("connect-src 'self' ws://127.0.0.1:8000;"), "{path}: {policy}");
+    }
     let page = gateway.request(Method::GET, "/demo").send().await.unwrap();
-    assert_eq!(page.status(), 200);
-    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
-    assert!(policy.contains("connect-src 'self' ws://127.0.0.1:8000;"), "{policy}");
     let etag = page.headers()["etag"].clone();
     let again =
         gateway.request(Method::GET, "/").header("if-none-match", etag).send().await.unwrap();

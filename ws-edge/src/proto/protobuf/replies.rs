@@ -51,6 +51,8 @@ pub(crate) struct Error {
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Push {
+    #[prost(int64, tag = "1")]
+    pub(crate) id: i64,
     #[prost(string, tag = "2")]
     pub(crate) channel: String,
     /// A [`Publication`].
@@ -90,6 +92,10 @@ pub(crate) struct Publication {
     pub(crate) offset: u64,
     #[prost(btree_map = "string, string", tag = "7")]
     pub(crate) tags: BTreeMap<String, String>,
+    #[prost(bool, tag = "8")]
+    pub(crate) delta: bool,
+    #[prost(string, tag = "10")]
+    pub(crate) channel: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -102,12 +108,18 @@ pub(crate) struct ConnectResult {
     pub(crate) expires: bool,
     #[prost(uint32, tag = "4")]
     pub(crate) ttl: u32,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub(crate) data: Bytes,
     #[prost(btree_map = "string, message", tag = "6")]
     pub(crate) subs: BTreeMap<String, SubscribeResult>,
     #[prost(uint32, tag = "7")]
     pub(crate) ping: u32,
     #[prost(bool, tag = "8")]
     pub(crate) pong: bool,
+    #[prost(string, tag = "9")]
+    pub(crate) session: String,
+    #[prost(string, tag = "10")]
+    pub(crate) node: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -133,6 +145,10 @@ pub(crate) struct SubscribeResult {
     pub(crate) data: Bytes,
     #[prost(bool, tag = "12")]
     pub(crate) was_recovering: bool,
+    #[prost(bool, tag = "13")]
+    pub(crate) delta: bool,
+    #[prost(int64, tag = "14")]
+    pub(crate) id: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -78,7 +78,7 @@ fn an_unreachable_bus_sends_the_client_away_to_come_back() {
     world.say(&json!({"id": 1, "connect": {"token": token(60)}}));
     world.waiting.clear();
     let ticket = world.session.subscriptions[0].ticket;
-    world.done(Done::Joined(vec![(ticket, Err(()))]));
+    world.done(Done::Joined(vec![(ticket, Err(error::INTERNAL))]));
     assert_eq!(world.closed, Some(3004));
 }
 

@@ -61,7 +61,7 @@ fn answer_from_stream(
                             Recovery::Page { from: since.offset, page: after(name, since.offset) }
                         }
                     };
-                    (join.ticket, Ok(Joined { top, epoch: "e".into(), recovery }))
+                    (join.ticket, Ok(Joined { top, epoch: "e".into(), recovery, number: 0 }))
                 })
                 .collect(),
         ),
@@ -70,7 +70,10 @@ fn answer_from_stream(
         }
         Operation::Leave(_) => Done::Left,
         Operation::Publish(message) => Done::Published(message.command, Ok(())),
+        Operation::Ask(ask) => Done::Asked(ask, Err(Unanswered)),
+        Operation::Authenticate => Done::Authenticated(Ok(())),
         Operation::History(question) => Done::History(question.command, Err(error::INTERNAL)),
+        Operation::Presence(question) => Done::Present(question.command, Err(error::INTERNAL)),
     };
     world.done(done);
 }

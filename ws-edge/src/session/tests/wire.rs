@@ -45,7 +45,7 @@ pub(super) fn command(value: &Value) -> Vec<u8> {
             data: it.get("data").map(payload).unwrap_or_default(),
             name: text(it, "name"),
             version: text(it, "version"),
-            headers: Default::default(),
+            headers: serde_json::from_value(it["headers"].clone()).unwrap_or_default(),
             subs: it["subs"]
                 .as_object()
                 .into_iter()
@@ -110,6 +110,9 @@ fn publication(bytes: &Bytes) -> Value {
     if !it.tags.is_empty() {
         value["tags"] = json!(it.tags);
     }
+    if it.delta {
+        value["delta"] = json!(true);
+    }
     value
 }
 
@@ -138,6 +141,12 @@ fn subscribed(it: r::SubscribeResult) -> Value {
     if !it.data.is_empty() {
         value["data"] = data(&it.data);
     }
+    if it.delta {
+        value["delta"] = json!(true);
+    }
+    if it.id > 0 {
+        value["id"] = json!(it.id);
+    }
     expiry(&mut value, it.expires, it.ttl);
     value
 }
@@ -148,12 +157,18 @@ fn connected(it: r::ConnectResult) -> Value {
     if !it.subs.is_empty() {
         value["subs"] = it.subs.into_iter().map(|(name, sub)| (name, subscribed(sub))).collect();
     }
+    if !it.data.is_empty() {
+        value["data"] = data(&it.data);
+    }
     expiry(&mut value, it.expires, it.ttl);
     value
 }
 
 fn push(it: r::Push) -> Value {
     let mut value = json!({"channel": it.channel});
+    if it.id > 0 {
+        value = json!({"id": it.id});
+    }
     if let Some(bytes) = &it.publication {
         value["pub"] = publication(bytes);
     }

@@ -1,9 +1,9 @@
-/** Small helpers over the DOM of the demo page. */
+/** Small helpers over the DOM of the demo page and of the examples. */
 
 /** The element with this id; the page is ours, so a missing one is a mistake in it. */
 export function byId<T extends Element = HTMLElement>(id: string): T {
   const element = document.getElementById(id);
-  if (element === null) throw new Error(`demo.html has no #${id}`);
+  if (element === null) throw new Error(`the page has no #${id}`);
   return element as unknown as T;
 }
 

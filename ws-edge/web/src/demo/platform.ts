@@ -25,6 +25,8 @@ export interface Message {
   readonly title: string;
   readonly body: string;
   readonly email: boolean;
+  readonly category?: string;
+  readonly url?: string;
 }
 
 /** What went wrong, in a sentence for the page. */
@@ -62,10 +64,11 @@ export function mailAddress(user: string): string {
   return `${user}@example.com`;
 }
 
-function notification({ user }: Session, { title, body, email }: Message): unknown {
+function notification({ user }: Session, { title, body, email, category, url }: Message): unknown {
   return {
     to: email ? { id: user, email: mailAddress(user) } : user,
-    content: { title, body },
+    content: { title, body, ...(url !== undefined && { url }) },
+    ...(category !== undefined && { metadata: { category } }),
     channels: email ? ["in_app", "email"] : ["in_app"],
   };
 }

@@ -1,0 +1,4 @@
+//! Frames of strangers into the json decoder. Reads: what the fuzzer makes up. Writes: nothing. Never: ends by itself.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|frame: &[u8]| campana_ws_edge::fuzzing::decode_json(frame));

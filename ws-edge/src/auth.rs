@@ -1,0 +1,36 @@
+//! Who connects, by what, and for how long: everything around tokens that a session cannot know by itself.
+//! Reads: requests, JWKS documents, revocations, answers of services. Writes: revocations, questions.
+//! Never: decides for a session; it hands over what the session decides by.
+
+pub(crate) mod handshake;
+pub(crate) mod jwks;
+pub(crate) mod keys;
+pub(crate) mod origin;
+pub(crate) mod proxy;
+pub(crate) mod revocations;
+pub(crate) mod revoked;
+
+pub use revocations::{RevokeFailure, revoke};
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use campana_bus::lifecycle::Lifecycle;
+
+use crate::server::Node;
+
+/// Learns what was revoked, before anybody is let in.
+///
+/// # Errors
+/// If the bucket of revocations is not there or cannot be read.
+pub(crate) async fn start(node: &Arc<Node>, lifecycle: &Lifecycle) -> anyhow::Result<()> {
+    if node.rules.options.tokens.allow_short_secret {
+        tracing::warn!(
+            "tokens.allow_short_secret is on: whoever has one token can find a short secret by trying; \
+             move issuers to a long one and switch it off"
+        );
+    }
+    revocations::start(node, lifecycle)
+        .await
+        .context("revocations cannot be read; `campana topology apply` makes what is missing")
+}

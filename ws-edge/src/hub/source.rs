@@ -1,0 +1,215 @@
+//! The stream as the hub asks it: so many questions at a time, each counted, and what many ask is asked once.
+//! Reads: stored messages (direct get), the stream's description, marks. Writes: what was seen of the stream.
+//! Never: takes an answer for fresh that was asked for before the question came up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use campana_bus::Bus;
+use campana_bus::clock;
+use campana_bus::fetch::{FetchError, Page, StoredMessage, StreamPosition};
+use campana_bus::subjects;
+use campana_bus::topology::{CHANNELS, HISTORY_MARKS, HISTORY_STATE};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+
+use super::evidence::Seen;
+use crate::publication::ChannelKey;
+
+/// Questions to the stream at the same time, per node; further ones wait.
+const IN_FLIGHT_MAX: usize = 256;
+
+/// What a question is for, as a metric's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A channel is followed from now on.
+    Follow,
+    /// A client comes back.
+    Recover,
+    /// A hole in the live path, or a pattern's news.
+    Repair,
+    /// Somebody asks for history.
+    History,
+    /// Nothing looks wrong.
+    Check,
+}
+
+impl Purpose {
+    pub(super) const LABELS: [&str; 5] = ["follow", "recover", "repair", "history", "check"];
+
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Follow => "follow",
+            Self::Recover => "recover",
+            Self::Repair => "repair",
+            Self::History => "history",
+            Self::Check => "check",
+        }
+    }
+}
+
+/// A stream at one moment.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshot {
+    pub(super) stream: StreamPosition,
+    /// Whether anything was ever removed from a channel on purpose.
+    pub(super) marks: bool,
+    /// Up to here something may have been removed by somebody who did not say so.
+    pub(super) suspected: u64,
+}
+
+pub(super) struct Source {
+    bus: Bus,
+    places: Semaphore,
+    /// The shared stream, and when the question for it was asked.
+    known: tokio::sync::Mutex<Option<(Instant, Arc<Snapshot>)>>,
+    seen: Mutex<Option<Seen>>,
+    remembered: OnceCell<()>,
+    asked: AtomicU64,
+}
+
+impl Source {
+    pub(super) fn new(bus: Bus) -> Self {
+        Self {
+            bus,
+            places: Semaphore::new(IN_FLIGHT_MAX),
+            known: tokio::sync::Mutex::default(),
+            seen: Mutex::default(),
+            remembered: OnceCell::new(),
+            asked: AtomicU64::new(0),
+        }
+    }
+
+    /// Direct gets so far.
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    async fn place(&self, purpose: Purpose) -> Result<SemaphorePermit<'_>, FetchError> {
+        let place = self.places.acquire().await;
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        crate::metrics::direct_get(purpose.label());
+        place.map_err(|_| FetchError::Unavailable("the edge stops".to_owned()))
+    }
+
+    /// Up to `limit` messages of a channel (or a pattern's namespace) after a sequence.
+    pub(super) async fn after(
+        &self,
+        key: &ChannelKey,
+        after: u64,
+        limit: usize,
+        purpose: Purpose,
+    ) -> Result<Page, FetchError> {
+        let _place = self.place(purpose).await?;
+        let stream = subjects::stored_in(&key.subject);
+        self.bus.fetch_after(&stream, &subjects::stored_filter(&key.subject), after, limit).await
+    }
+
+    /// The last message of a channel (or of a pattern's namespace).
+    pub(super) async fn last(
+        &self,
+        key: &ChannelKey,
+        purpose: Purpose,
+    ) -> Result<Option<StoredMessage>, FetchError> {
+        let _place = self.place(purpose).await?;
+        let stream = subjects::stored_in(&key.subject);
+        self.bus.last(&stream, &subjects::stored_filter(&key.subject)).await
+    }
+
+    /// How many messages of any channel there are after a sequence.
+    pub(super) async fn all_after(&self, key: &ChannelKey, after: u64) -> Result<u64, FetchError> {
+        let _place = self.place(Purpose::Recover).await?;
+        let page = self.bus.fetch_after(&subjects::stored_in(&key.subject), ">", after, 1).await?;
+        Ok(page.pending.saturating_add(page.messages.len() as u64))
+    }
+
+    /// Up to where messages of a channel (or of a pattern's namespace) were removed on purpose.
+    pub(super) async fn mark(&self, key: &ChannelKey, epoch: &str) -> Result<u64, FetchError> {
+        let _place = self.place(Purpose::Recover).await?;
+        let filter = subjects::stored_filter(&key.subject);
+        campana_bus::history::marked(&self.bus, &filter, epoch).await
+    }
+
+    /// The shared stream, asked for at most `age_max` ago.
+    pub(super) async fn recently(&self, age_max: Duration) -> Result<Arc<Snapshot>, FetchError> {
+        let now = clock::monotonic();
+        self.since(now.checked_sub(age_max).unwrap_or(now)).await
+    }
+
+    /// The shared stream, asked for at or after this moment. Who waits for the same answer shares it.
+    pub(super) async fn since(&self, moment: Instant) -> Result<Arc<Snapshot>, FetchError> {
+        let mut known = self.known.lock().await;
+        if let Some((at, snapshot)) = &*known
+            && *at >= moment
+        {
+            return Ok(Arc::clone(snapshot));
+        }
+        self.remembered.get_or_init(|| self.remember()).await;
+        let asked_at = clock::monotonic();
+        let marks_stream = subjects::kv_stream(HISTORY_MARKS);
+        let (stream, marks) =
+            tokio::join!(self.bus.position(CHANNELS), self.bus.position(&marks_stream));
+        let marks = match marks {
+            Ok(marks) => marks.messages > 0,
+            // Where nothing can be marked, nothing is.
+            Err(error) if error.is_no_stream() => false,
+            Err(error) => return Err(error),
+        };
+        let stream = stream?;
+        let suspected = self.look(&stream);
+        let snapshot = Arc::new(Snapshot { stream, marks, suspected });
+        *known = Some((asked_at, Arc::clone(&snapshot)));
+        Ok(snapshot)
+    }
+
+    /// The stream of a channel, asked for at or after this moment.
+    pub(super) async fn stream_of(
+        &self,
+        key: &ChannelKey,
+        moment: Instant,
+    ) -> Result<Arc<Snapshot>, FetchError> {
+        if !subjects::is_dense(&key.subject) {
+            return self.since(moment).await;
+        }
+        let stream = self.bus.position(&subjects::stored_in(&key.subject)).await?;
+        Ok(Arc::new(Snapshot { stream, marks: false, suspected: 0 }))
+    }
+
+    /// Compares the stream with how it was.
+    fn look(&self, stream: &StreamPosition) -> u64 {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Seen::now(seen.as_ref(), stream);
+        let before = seen.replace(now.clone()).map_or(0, |before| before.suspected());
+        if now.suspected() > before {
+            tracing::warn!(
+                upto = now.suspected(),
+                "messages were removed from the channels' stream, or its limit per channel changed: clients \
+                 that were away meanwhile may have to begin anew; remove messages with history_remove"
+            );
+        }
+        now.suspected()
+    }
+
+    /// Takes up what an edge saw before this one was started.
+    async fn remember(&self) {
+        let stream = subjects::kv_stream(HISTORY_STATE);
+        let found = self.bus.last(&stream, &subjects::kv(HISTORY_STATE, CHANNELS)).await;
+        let Ok(Some(found)) = found else { return };
+        let Ok(before) = serde_json::from_slice::<Seen>(&found.payload) else { return };
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+    }
+
+    /// Leaves what was seen to the next edge.
+    pub(super) async fn save(&self) {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(seen) = seen else { return };
+        let stored = async {
+            let bucket = self.bus.kv(HISTORY_STATE).await?.of::<Seen>();
+            bucket.put(CHANNELS, &seen).await
+        };
+        if let Err(error) = stored.await {
+            tracing::debug!(%error, "what was seen of the channels' stream is not stored");
+        }
+    }
+}

@@ -1,0 +1,2 @@
+/** What the templates draw, and what they call. */
+export {};

@@ -1,0 +1,2 @@
+/** What an inbox takes and gives. Types only. */
+export {};

@@ -1,0 +1,3 @@
+/** German. */
+import type { Language } from "../labels.ts";
+export declare const GERMAN: Language;

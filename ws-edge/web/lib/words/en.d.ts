@@ -1,0 +1,3 @@
+/** English. */
+import type { Language } from "../labels.ts";
+export declare const ENGLISH: Language;

@@ -1,0 +1,16 @@
+/** Waiting for the browser to draw. */
+
+const MAX_FRAME_MS = 100;
+
+/** The next frame; a hidden or covered page has none, so soon in any case. */
+export function nextFrame(): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      cancelAnimationFrame(frame);
+      clearTimeout(timer);
+      resolve();
+    };
+    const frame = requestAnimationFrame(done);
+    const timer = setTimeout(done, MAX_FRAME_MS);
+  });
+}
