@@ -8,7 +8,7 @@ export const FRENCH: Language = (plural) => ({
   unreadCount: (count) => plural(count, { one: "{n} non lue", other: "{n} non lues" }),
   unseenCount: (count) => plural(count, { one: "{n} nouvelle", other: "{n} nouvelles" }),
   noUnread: "aucune non lue",
-  markAll: "Tout marquer comme lu",
+  markAll: "Tout lu",
   close: "Fermer",
   tabs: "Quelles notifications",
   all: "Toutes",
