@@ -27,6 +27,8 @@ use crate::topology::HISTORY_MARKS;
 pub const REMOVED: &str = "Campana-Removed";
 /// How long the server may take to remove.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// In place of a channel: how many messages were removed with notice.
+const ANNOUNCED: &str = "announced";
 /// Tries to write a mark that others write, too.
 const TRIES: usize = 8;
 
@@ -64,20 +66,22 @@ pub async fn remove(bus: &Bus, subject: &str) -> Result<u64, RemoveError> {
     };
     let Some(last) = last else { return Ok(0) };
     if !subjects::is_dense(subject) {
-        mark(bus, subject, last.sequence).await?;
+        let count = bus.count(&stream, subject).await?;
+        mark(bus, subject, last.sequence, count).await?;
     }
     let removed = purge(bus, &stream, subject, last.sequence).await?;
     notify(bus, subject, last.sequence).await;
     Ok(removed)
 }
 
-/// Says that messages of the channel up to `upto` may be missing, for whoever removes them in another way:
-/// before doing so.
+/// Says that messages of the channel up to `upto` may be missing, and `count` of them at most, for whoever removes
+/// them in another way: before doing so.
 ///
 /// # Errors
 /// If the mark cannot be stored.
-pub async fn mark(bus: &Bus, subject: &str, upto: u64) -> Result<(), RemoveError> {
+pub async fn mark(bus: &Bus, subject: &str, upto: u64, count: u64) -> Result<(), RemoveError> {
     let epoch = bus.position(&subjects::stored_in(subject)).await?.epoch;
+    announce(bus, &epoch, count).await?;
     let mark = Mark { epoch, upto };
     // The second one is for patterns, which have many channels.
     let Some((namespace, _)) = subject.rsplit_once('.') else { return Ok(()) };
@@ -94,6 +98,35 @@ pub async fn mark(bus: &Bus, subject: &str, upto: u64) -> Result<(), RemoveError
 pub async fn marked(bus: &Bus, subject: &str, epoch: &str) -> Result<u64, FetchError> {
     let (mark, _) = read(bus, subject).await?;
     Ok(mark.filter(|mark| mark.epoch == epoch).map_or(0, |mark| mark.upto))
+}
+
+/// How many messages were, or will be, removed with notice in this incarnation of the stream.
+///
+/// # Errors
+/// If the bucket does not answer.
+pub async fn announced(bus: &Bus, epoch: &str) -> Result<u64, FetchError> {
+    marked(bus, ANNOUNCED, epoch).await
+}
+
+/// Adds to what [`announced`] says, so that edges do not wonder where the messages went.
+async fn announce(bus: &Bus, epoch: &str, count: u64) -> Result<(), RemoveError> {
+    for _ in 0..TRIES {
+        let (known, revision) = read(bus, ANNOUNCED).await?;
+        let before = known.filter(|known| known.epoch == epoch).map_or(0, |known| known.upto);
+        let all = Mark { epoch: epoch.to_owned(), upto: before.saturating_add(count) };
+        match store(bus, ANNOUNCED, &all, revision).await {
+            Err(PublishError::WrongLastSequence) => {}
+            other => return other.map_err(RemoveError::Mark),
+        }
+    }
+    Err(RemoveError::Mark(PublishError::WrongLastSequence))
+}
+
+async fn store(bus: &Bus, subject: &str, mark: &Mark, revision: u64) -> Result<(), PublishError> {
+    let body = json!(mark).to_string().into();
+    let mut message = Outgoing::new(key(subject), MessageId::fresh().to_string(), body);
+    message.expect_last_subject_sequence = Some(revision);
+    bus.publish(message).await.map(|_| ())
 }
 
 async fn read(bus: &Bus, subject: &str) -> Result<(Option<Mark>, u64), FetchError> {
@@ -113,13 +146,10 @@ async fn raise(bus: &Bus, subject: &str, mark: &Mark) -> Result<(), RemoveError>
         if known.is_some_and(|known| known.epoch == mark.epoch && known.upto >= mark.upto) {
             return Ok(());
         }
-        let body = json!(mark).to_string().into();
-        let mut message = Outgoing::new(key(subject), MessageId::fresh().to_string(), body);
-        message.expect_last_subject_sequence = Some(revision);
-        match bus.publish(message).await {
+        match store(bus, subject, mark, revision).await {
             // Somebody else was faster, or our own repeat: read again.
             Err(PublishError::WrongLastSequence) => {}
-            other => return other.map(|_| ()).map_err(RemoveError::Mark),
+            other => return other.map_err(RemoveError::Mark),
         }
     }
     Err(RemoveError::Mark(PublishError::WrongLastSequence))

@@ -200,33 +200,6 @@ pub fn outcome(tenant: &str, notification: &str) -> String {
     format!("notify.outcome.{}.{}", escape(tenant), escape(notification))
 }
 
-/// All outcomes of one tenant.
-#[must_use]
-pub fn outcome_filter(tenant: &str) -> String {
-    format!("notify.outcome.{}.*", escape(tenant))
-}
-
-/// `ch.{tenant}.{namespace}.{rest}`: where a channel's messages are stored.
-#[must_use]
-pub fn channel(tenant: &str, channel: &ChannelName) -> String {
-    format!("ch.{}.{}.{}", escape(tenant), escape(channel.namespace()), escape(channel.rest()))
-}
-
-/// Tenant and channel of a `ch.…` or `chd.…` subject, live or not.
-#[must_use]
-pub fn parse_channel(subject: &str) -> Option<(String, ChannelName)> {
-    let subject = subject.strip_prefix("live.").unwrap_or(subject);
-    let stored = subject.strip_prefix("ch.").or_else(|| subject.strip_prefix("chd."))?;
-    let mut tokens = stored.split('.');
-    let (tenant, namespace, rest) = (tokens.next()?, tokens.next()?, tokens.next()?);
-    if tokens.next().is_some() {
-        return None;
-    }
-    let (namespace, rest) = (unescape(namespace)?, unescape(rest)?);
-    let full = if namespace.is_empty() { rest } else { format!("{namespace}:{rest}") };
-    Some((unescape(tenant)?, ChannelName::parse(&full).ok()?))
-}
-
 /// `_edge.node.{node}.emulate`: commands of clients that one edge node brings to another.
 #[must_use]
 pub fn edge_emulate(node: &str) -> String {

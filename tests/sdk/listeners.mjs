@@ -92,7 +92,7 @@ for (const [name, step] of Object.entries(steps)) {
     console.log(`passed: ${name}`);
   } catch (error) {
     failed += 1;
-    console.log(`failed: ${name}: ${error.stack}`);
+    console.log(`failed: ${name}: ${error.stack ?? JSON.stringify(error)}`);
   }
 }
 proxy.stop();

@@ -7,6 +7,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "sdk/server_api.rs"]
+mod server_api;
 #[path = "sdk/transports.rs"]
 mod transports;
 
@@ -159,7 +161,7 @@ fn must_be_installed() {
         let folder = sdk().join("node_modules").join(package);
         assert!(folder.is_dir(), "{} is missing: run `npm ci` in tests/sdk", folder.display());
     }
-    let import = Command::new(python()).args(["-c", "import centrifuge"]).output();
+    let import = Command::new(python()).args(["-c", "import cent, centrifuge"]).output();
     assert!(
         import.is_ok_and(|output| output.status.success()),
         "{} lacks tests/sdk/requirements.txt: run `cargo xtask tools`",

@@ -17,7 +17,17 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use campana_bus::lifecycle::Lifecycle;
 
+use crate::mailbox::{Mailbox, Push};
 use crate::server::Node;
+
+/// A connection uses a token with this mark.
+pub(crate) fn uses(node: &Node, mailbox: &Mailbox, mark: u64) {
+    mailbox.uses(mark);
+    // What was revoked since the session looked went to those who had said what they use.
+    if !node.rules.revoked.is_empty() {
+        mailbox.push(Push::Revoked);
+    }
+}
 
 /// Learns what was revoked, before anybody is let in.
 ///

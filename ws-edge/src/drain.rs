@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use campana_bus::clock;
+use campana_bus::ids::ClientId;
 use tokio_util::sync::CancellationToken;
 
 use crate::codes::disconnect;
@@ -84,7 +85,7 @@ pub(crate) async fn run(node: &Node) {
     node.drain.close();
     let all = node.registry.mailboxes();
     let window = window(Duration::from_millis(node.rules.options.drain_window_ms), all.len());
-    let plan = plan(all.len(), window, rand::random::<f64>);
+    let plan = plan(all.len(), window, chance(seed()));
     tracing::info!(
         connections = all.len(),
         window_ms = window.as_millis(),
@@ -126,6 +127,23 @@ fn window(chosen: Duration, clients: usize) -> Duration {
     chosen.min(TICK.saturating_mul(ticks))
 }
 
+/// Another one for each node and each stop: an id's random end.
+fn seed() -> u64 {
+    let id = ClientId::fresh().to_string();
+    let digits = id.get(id.len().saturating_sub(12)..).unwrap_or_default();
+    u64::from_str_radix(digits, 16).unwrap_or(0)
+}
+
+/// Numbers from 0 to 1 (SplitMix64), good enough to spread clients.
+fn chance(mut state: u64) -> impl FnMut() -> f64 {
+    move || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
 /// When which client goes: each at a random moment of the window, in the order of these moments. `random` gives
 /// numbers from 0 to 1.
 fn plan(
@@ -158,13 +176,8 @@ mod tests {
         /// much more than its share.
         #[test]
         fn everybody_goes_once_and_evenly(seed: u64, clients in 1_usize..3_000) {
-            let mut state = seed;
-            let random = || {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (state >> 11) as f64 / (1_u64 << 53) as f64
-            };
             let window = Duration::from_secs(10);
-            let plan = plan(clients, window, random);
+            let plan = plan(clients, window, chance(seed));
             proptest::prop_assert!(plan.windows(2).all(|pair| pair[0].0 <= pair[1].0));
             proptest::prop_assert!(plan.iter().all(|(at, _)| *at <= window));
             let mut who: Vec<usize> = plan.iter().map(|(_, one)| *one).collect();

@@ -4,6 +4,7 @@
 
 mod auth;
 mod control;
+mod deliveries;
 mod load;
 mod presence;
 
@@ -23,6 +24,7 @@ use crate::proto::Protocol;
 use crate::publication::Published;
 use crate::session::{LostReason, Report, SERVICE_ERROR};
 use crate::transport::Kind;
+pub(crate) use deliveries::sent;
 
 /// Open connections.
 pub const CONNECTIONS: &str = "campana_edge_connections";
@@ -167,17 +169,11 @@ pub(crate) fn report(kind: Kind, report: &Report) {
     }
 }
 
-pub(crate) fn sent(kind: Kind, messages: usize, bytes: usize) {
-    counter!(MESSAGES_SENT, TRANSPORT => kind.label()).increment(messages as u64);
-    counter!(BYTES_SENT, TRANSPORT => kind.label()).increment(bytes as u64);
-}
-
 /// A live publication was written to a socket.
 pub(crate) fn pushed(publication: &Published, now: Micros) {
     if let Some(stored_at) = publication.stored_at {
         let lag = Duration::from_micros(u64::try_from(now.since(stored_at)).unwrap_or(0));
-        let namespace = publication.key.name.namespace().to_owned();
-        histogram!(PUBLISH_LAG, "channel_namespace" => namespace).record(lag.as_secs_f64());
+        deliveries::lag(publication.key.name.namespace(), lag);
     }
 }
 

@@ -290,7 +290,7 @@ impl Inner {
         let mut change = Change::new(key, &tenant, client);
         change.entry = member.tracked;
         change.counted = member.tracked && !member.listed;
-        change.moved = member.told.then(|| (false, member.info));
+        change.moved = member.told.then_some((false, member.info));
         self.change(change);
         let who = Who { tenant, channel: Some(channel), user: member.user.into() };
         self.users.depart(&who, client);

@@ -11,6 +11,7 @@ use dashmap::mapref::entry::Entry as Slot;
 
 use crate::mailbox::Mailbox;
 use crate::publication::ChannelKey;
+use crate::session::Report;
 
 /// Between tenant and user in a key; neither may hold control characters.
 const SEPARATOR: char = '\u{1f}';
@@ -149,8 +150,17 @@ impl Registry {
         }
     }
 
+    /// Something happened to a subscription.
+    pub(crate) fn on_report(&self, report: &Report) {
+        match report {
+            Report::Subscribed(key) => self.subscribed(key),
+            Report::Unsubscribed(key) => self.unsubscribed(key),
+            _ => {}
+        }
+    }
+
     /// A subscription began.
-    pub(crate) fn subscribed(&self, key: &Arc<ChannelKey>) {
+    fn subscribed(&self, key: &Arc<ChannelKey>) {
         match self.channels.get_mut(key.subject.as_str()) {
             Some(mut known) => known.count += 1,
             None => {

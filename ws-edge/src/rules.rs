@@ -47,7 +47,7 @@ pub(crate) struct Identity {
     /// How the client is connected, for services.
     pub(crate) transport: &'static str,
     /// Headers of its request, for services.
-    pub(crate) headers: Option<Box<BTreeMap<String, String>>>,
+    pub(crate) headers: BTreeMap<String, String>,
 }
 
 /// Why not.

@@ -182,7 +182,9 @@ fn relieve(node: &Arc<Node>) {
                 () = watched.drain.closed().cancelled_owned() => return,
             }
             let cut = watched.limits.backlog.relieve(&watched.registry.mailboxes());
-            tracing::warn!(connections = cut, "too much waits for clients: the slowest were cut");
+            if cut > 0 {
+                tracing::warn!(connections = cut, "too much waits for clients: the slowest were cut");
+            }
         }
     });
 }

@@ -9,11 +9,32 @@ use std::borrow::Cow;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{ChannelName, channel, escape};
+use super::{ChannelName, escape, unescape};
 use crate::topology::CHANNELS;
 
 /// What the subjects of channels with a stream of their own begin with.
 const DENSE: &str = "chd.";
+
+/// `ch.{tenant}.{namespace}.{rest}`: where a channel's messages are stored.
+#[must_use]
+pub fn channel(tenant: &str, channel: &ChannelName) -> String {
+    format!("ch.{}.{}.{}", escape(tenant), escape(channel.namespace()), escape(channel.rest()))
+}
+
+/// Tenant and channel of a `ch.…` or `chd.…` subject, live or not.
+#[must_use]
+pub fn parse_channel(subject: &str) -> Option<(String, ChannelName)> {
+    let subject = subject.strip_prefix("live.").unwrap_or(subject);
+    let stored = subject.strip_prefix("ch.").or_else(|| subject.strip_prefix("chd."))?;
+    let mut tokens = stored.split('.');
+    let (tenant, namespace, rest) = (tokens.next()?, tokens.next()?, tokens.next()?);
+    if tokens.next().is_some() {
+        return None;
+    }
+    let (namespace, rest) = (unescape(namespace)?, unescape(rest)?);
+    let full = if namespace.is_empty() { rest } else { format!("{namespace}:{rest}") };
+    Some((unescape(tenant)?, ChannelName::parse(&full).ok()?))
+}
 
 /// `chd.{tenant}.{namespace}.{rest}`: where a channel is stored that has a stream of its own.
 #[must_use]
@@ -82,7 +103,7 @@ pub fn live(tenant: &str, name: &ChannelName) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{matches, parse_channel};
+    use super::super::matches;
     use super::*;
 
     proptest! {

@@ -154,7 +154,7 @@ impl Starter {
         if self.parts.demo_key.is_some() {
             // The demo page is served by the gateway, which is another origin than the edge.
             let demo_url = self.parts.listeners.gateway_url(&self.parts.config);
-            options.allowed_origins.push(demo_url.trim_end_matches('/').to_owned());
+            options.allowed_origins.push(origin(&demo_url).to_owned());
             options
                 .allowed_origins
                 .push(self.parts.listeners.http(Role::Gateway).replace("127.0.0.1", "localhost"));
@@ -224,6 +224,12 @@ async fn essential<E: std::fmt::Display>(
 }
 
 /// The channels' options, pointed at this process's sandbox where the configuration says so.
+/// The part of an address that browsers call the origin: without the path behind it.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    url[host..].find('/').map_or(url, |path| &url[..host + path])
+}
+
 fn channel_options(config: &Config, listeners: &Listeners) -> ChannelOptions {
     let mut options = config.channels.clone();
     options.public_url = listeners.gateway_url(config);

@@ -63,11 +63,8 @@ impl ConnectionGrant {
     /// Names the member that is not what it must be.
     pub fn parse(json: &[u8]) -> Result<Self, TokenFault> {
         let body = Object::parse(json)?;
-        let rules = ClaimRules {
-            user_claim: "user".to_owned(),
-            anonymous: true,
-            ..ClaimRules::default()
-        };
+        let rules =
+            ClaimRules { user_claim: "user".to_owned(), anonymous: true, ..ClaimRules::default() };
         let claims = claims::connection(&body, &rules, end(&body)?)?;
         Ok(Self { claims, data: body.json("data", "b64data", "data")? })
     }
@@ -137,7 +134,8 @@ mod tests {
 
     #[test]
     fn a_connect_result_says_what_a_token_says() {
-        let json = br#"{"user":"alice","expire_at":1900000000,"info":{"n":1},"b64data":"eyJhIjoxfQ==",
+        let json =
+            br#"{"user":"alice","expire_at":1900000000,"info":{"n":1},"b64data":"eyJhIjoxfQ==",
             "channels":["a:b"],"subs":{"c:d":{"data":1,"override":{"presence":{"value":true}}}},
             "meta":{"k":2},"caps":[{"channels":["x:*"],"match":"wildcard","allow":["pub"]}],
             "tenant":"acme","something":"else"}"#;
@@ -156,8 +154,16 @@ mod tests {
     #[test]
     fn results_that_cannot_be_meant_are_refused() {
         for bad in [
-            "", "[]", "1", r#"{"user":1}"#, r#"{"user":"a","user":"b"}"#, r#"{"expire_at":"x"}"#,
-            r#"{"channels":"a"}"#, r#"{"user":"a\u0000"}"#, r#"{"tenant":""}"#, r#"{"b64info":"?"}"#,
+            "",
+            "[]",
+            "1",
+            r#"{"user":1}"#,
+            r#"{"user":"a","user":"b"}"#,
+            r#"{"expire_at":"x"}"#,
+            r#"{"channels":"a"}"#,
+            r#"{"user":"a\u0000"}"#,
+            r#"{"tenant":""}"#,
+            r#"{"b64info":"?"}"#,
         ] {
             assert!(ConnectionGrant::parse(bad.as_bytes()).is_err(), "{bad}");
         }

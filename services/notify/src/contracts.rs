@@ -399,11 +399,6 @@ pub enum OutcomeEvent {
         /// The delivery.
         delivery_id: DeliveryId,
     },
-    /// The recipient's client acknowledged that an in-app message was seen; weaker than read.
-    Seen {
-        /// The delivery.
-        delivery_id: DeliveryId,
-    },
 }
 
 /// What the status page shows of a request; no message text.

@@ -66,11 +66,12 @@ pub async fn run(
     let batches =
         BatchOptions { max: options.batch_max, wait: Duration::from_millis(options.batch_wait_ms) };
     describe();
+    let seen = seen::run(&bus, store.clone(), &lifecycle);
     let outcomes = async {
-        consume::run_batches(&bus, spec, batches, Recorder { store }, lifecycle.clone()).await?;
+        consume::run_batches(&bus, spec, batches, Recorder { store: store.clone() }, lifecycle.clone()).await?;
         Ok(())
     };
-    tokio::try_join!(outcomes, seen::run(&bus, &lifecycle))?;
+    tokio::try_join!(outcomes, seen)?;
     Ok(())
 }
 

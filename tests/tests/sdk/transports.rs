@@ -21,7 +21,7 @@ use super::{READY_WITHIN, SECRET, sdk};
 
 const API_KEY: &str = "a-key-that-the-test-and-the-edges-share";
 const ENDS_WITHIN: Duration = Duration::from_secs(180);
-const NAMESPACES: &str = r#"[{ name = "room", subscribe = ["token", "authenticated"], publish = ["subscriber"], history = ["subscriber"], presence = ["subscriber"] }]"#;
+const NAMESPACES: &str = r#"[{ name = "room", subscribe = ["token", "authenticated"], publish = ["subscriber"], history = ["subscriber"], presence = ["subscriber"], track_presence = true }]"#;
 const RPC: &str = r#"[{ method = "echo", service = "echo", endpoint = "echo", timeout_ms = 30000 }]"#;
 
 /// Two edges on one bus, and a service that answers their clients.

@@ -84,6 +84,10 @@ impl Caller<'_> {
             return Err(Failure::because(error::BAD_REQUEST, "channel is missing"));
         }
         let (channel, namespace) = self.node.rules.channel(name)?;
+        if namespace.wildcard && name.ends_with('*') {
+            let why = "a pattern is there for clients to subscribe to and for nothing else";
+            return Err(Failure::because(error::NOT_AVAILABLE, why));
+        }
         Ok((self.node.rules.key(&self.grant.tenant, channel), namespace))
     }
 }

@@ -52,6 +52,12 @@ impl Whom {
 async fn order(caller: Caller<'_>, whom: Whom, action: Action) -> Answer {
     let target = whom.target(caller)?;
     let answers = caller.node.control.ask(Ask::Do(Command { target, action })).await?;
+    if answers.contains(&control::Answer::Late) {
+        return Err(Failure::because(
+            error::INTERNAL,
+            "some connections have not done it yet; those that could have: try again",
+        ));
+    }
     let refused: u32 = answers
         .iter()
         .map(|answer| match answer {
@@ -121,7 +127,7 @@ pub(super) async fn subscribe(caller: Caller<'_>, request: commands::Subscribe) 
 
 pub(super) async fn unsubscribe(caller: Caller<'_>, request: commands::Unsubscribe) -> Answer {
     if !request.channel.is_empty() {
-        caller.channel(&request.channel)?;
+        caller.node.rules.channel(&request.channel)?;
     }
     let (code, reason) = match request.unsubscribe {
         None => (unsubscribes::SERVER.code, unsubscribes::SERVER.reason.to_owned()),

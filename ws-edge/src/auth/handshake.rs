@@ -28,7 +28,12 @@ pub struct Handshake {
 impl Default for Handshake {
     /// Of nobody in particular: no token, no headers, the unspecified address.
     fn default() -> Self {
-        Self { token: None, headers: BTreeMap::new(), ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), transport: "websocket" }
+        Self {
+            token: None,
+            headers: BTreeMap::new(),
+            ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            transport: "websocket",
+        }
     }
 }
 

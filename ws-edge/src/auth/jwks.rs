@@ -12,9 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use campana_bus::clock;
 use campana_bus::lifecycle::Lifecycle;
-use campana_identity::{
-    JWKS_BYTES_MAX, Jwks, JwksOptions, JwksRefresh, KeySet, Standing,
-};
+use campana_identity::{JWKS_BYTES_MAX, Jwks, JwksOptions, JwksRefresh, KeySet, Standing};
 use futures::future::join_all;
 use http::{HeaderMap, StatusCode, header};
 use reqwest::Client;
@@ -236,13 +234,17 @@ async fn get(client: &Client, source: &JwksOptions) -> Result<(KeySet, Option<i6
 /// How long the source says its document may be kept (RFC 9111 §5.2.2).
 fn max_age(headers: &HeaderMap) -> Option<i64> {
     let values = headers.get_all(header::CACHE_CONTROL).into_iter();
-    let mut directives =
-        values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(',')).map(str::trim);
+    let mut directives = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .map(str::trim);
     directives.find_map(|directive| match directive.split_once('=') {
         Some((name, seconds)) if name.eq_ignore_ascii_case("max-age") => {
             seconds.trim_matches('"').parse::<u32>().ok().map(i64::from)
         }
-        None if ["no-cache", "no-store"].iter().any(|one| directive.eq_ignore_ascii_case(one)) => Some(0),
+        None if ["no-cache", "no-store"].iter().any(|one| directive.eq_ignore_ascii_case(one)) => {
+            Some(0)
+        }
         _ => None,
     })
 }
@@ -255,9 +257,8 @@ mod tests {
 
     #[test]
     fn a_source_says_how_long_its_document_lives() {
-        let headers = |value: &str| {
-            HeaderMap::from_iter([(header::CACHE_CONTROL, value.parse().unwrap())])
-        };
+        let headers =
+            |value: &str| HeaderMap::from_iter([(header::CACHE_CONTROL, value.parse().unwrap())]);
         assert_eq!(max_age(&HeaderMap::new()), None);
         assert_eq!(max_age(&headers("public, max-age=300")), Some(300));
         assert_eq!(max_age(&headers("Max-Age=\"60\"")), Some(60));
@@ -270,7 +271,8 @@ mod tests {
 
     #[test]
     fn keys_of_a_source_that_is_long_gone_are_dropped() {
-        let refresh = RefreshOptions { ttl_seconds: 100, stale_seconds_max: 50, ..Default::default() };
+        let refresh =
+            RefreshOptions { ttl_seconds: 100, stale_seconds_max: 50, ..Default::default() };
         let mut source = Source::new(&JwksOptions { refresh, ..JwksOptions::default() }, 0);
         assert!(source.usable(0).is_none());
         let key = VerifyKey::short_hmac(b"k", &[campana_identity::TokenAlgorithm::Hs256]).unwrap();

@@ -36,9 +36,8 @@ impl Keys {
         &self,
         fetched: impl IntoIterator<Item = &'a KeySet>,
     ) -> Result<usize, KeyFault> {
-        let joined = fetched
-            .into_iter()
-            .try_fold(self.configured.clone(), |all, more| all.joined(more))?;
+        let joined =
+            fetched.into_iter().try_fold(self.configured.clone(), |all, more| all.joined(more))?;
         let count = joined.len();
         let verifier = Arc::new(Verifier::new(joined, self.rules.clone()));
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = verifier;

@@ -57,7 +57,8 @@ fn matches(entry: &str, origin: &[u8]) -> bool {
         .and_then(|rest| rest.strip_suffix(b"."));
     // Browsers write host names in small letters of ASCII.
     let label = |one: &[u8]| {
-        let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(byte);
+        let plain =
+            |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(byte);
         !one.is_empty() && one.iter().all(plain)
     };
     labels.is_some_and(|labels| labels.split(|byte| *byte == b'.').all(label))

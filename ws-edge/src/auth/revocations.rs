@@ -13,7 +13,7 @@ use campana_bus::lifecycle::Lifecycle;
 use campana_bus::replay::From;
 use campana_bus::topology::REVOCATIONS;
 use campana_bus::{Bus, clock, subjects};
-use campana_identity::{Revocation, RevokeError, Revocations};
+use campana_identity::{Revocation, Revocations, RevokeError};
 use futures::{FutureExt as _, StreamExt as _};
 
 use super::revoked::mark;

@@ -17,6 +17,8 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Begun {
     reached: u32,
     outcome: Option<Outcome>,
+    /// Told is not done: what comes later may come too early.
+    takes_time: bool,
 }
 
 /// Tells the connections that are meant, in their mailboxes: what comes to them later comes after it.
@@ -32,7 +34,7 @@ pub(super) fn begin(registry: &Registry, command: Command) -> Begun {
             // Past what waits, also while the session waits for a slow client.
             let why = texts::disconnect(code, &reason);
             found.iter().for_each(|one| one.mailbox.end(why));
-            return Begun { reached, outcome: None };
+            return Begun { reached, outcome: None, takes_time: false };
         }
         Action::Subscribe(one) => Order::Subscribe(order::Subscribe {
             channel: one.channel.into(),
@@ -49,11 +51,12 @@ pub(super) fn begin(registry: &Registry, command: Command) -> Begun {
         Action::Refresh { expires_at } => Order::Refresh { expires_at },
         Action::Message { data } => Order::Message(data.into()),
     };
+    let takes_time = matches!(order, Order::Subscribe(_));
     let (control, outcome) = Control::new(order, session);
     for one in &found {
         one.mailbox.push(Push::Control(Arc::clone(&control)));
     }
-    Begun { reached, outcome: Some(outcome) }
+    Begun { reached, outcome: Some(outcome), takes_time }
 }
 
 impl Begun {
@@ -61,7 +64,12 @@ impl Begun {
     pub(super) async fn finished(self) -> Answer {
         let refused = match self.outcome {
             Some(outcome) => {
-                tokio::time::timeout(SETTLE_TIMEOUT, outcome.settled()).await.unwrap_or_default()
+                match tokio::time::timeout(SETTLE_TIMEOUT, outcome.settled()).await {
+                    Ok(refused) => refused,
+                    Err(_) if self.takes_time => return Answer::Late,
+                    // It lies before everything that comes later.
+                    Err(_) => 0,
+                }
             }
             None => 0,
         };

@@ -148,6 +148,8 @@ impl From<SinceText> for Since {
 pub(crate) enum Answer {
     /// So many connections were told, and so many of them could not do it.
     Done { reached: u32, refused: u32 },
+    /// Connections were told, and some have not done it in time.
+    Late,
     /// How the node is.
     Info(NodeInfo),
     /// Channels and their subscriptions.

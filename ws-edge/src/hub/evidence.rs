@@ -74,12 +74,18 @@ pub(super) struct Seen {
     /// See [`Position::suspected`].
     #[serde(default)]
     suspected: u64,
+    /// Messages that were removed with notice, ever.
+    #[serde(default)]
+    announced: u64,
+    /// Those of them that may still be seen to go: who removes says so first.
+    #[serde(default)]
+    credit: u64,
 }
 
 impl Seen {
     /// What is seen now, with what was seen before. More messages are gone than the stream's own limits explain,
     /// or the limit is another one: then everything before now is suspected.
-    pub(super) fn now(before: Option<&Self>, stream: &StreamPosition) -> Self {
+    pub(super) fn now(before: Option<&Self>, stream: &StreamPosition, announced: u64) -> Self {
         let seen = Self {
             epoch: stream.epoch.clone(),
             first: stream.first,
@@ -87,14 +93,23 @@ impl Seen {
             messages: stream.messages,
             max_per_subject: stream.max_per_subject,
             suspected: 0,
+            announced,
+            credit: 0,
         };
         let Some(before) = before.filter(|before| before.epoch == seen.epoch) else {
             return seen;
         };
+        let explained = before.gone().saturating_add(seen.explained_since(before));
+        let excess = seen.gone().saturating_sub(explained);
+        let announced = announced.saturating_sub(before.announced).saturating_add(before.credit);
         let unexplained = seen.last < before.last
-            || seen.gone() > before.gone().saturating_add(seen.explained_since(before))
+            || excess > announced
             || seen.max_per_subject != before.max_per_subject;
-        Self { suspected: if unexplained { seen.last } else { before.suspected }, ..seen }
+        Self {
+            suspected: if unexplained { seen.last } else { before.suspected },
+            credit: announced.saturating_sub(excess),
+            ..seen
+        }
     }
 
     /// See [`Position::suspected`].
@@ -108,7 +123,8 @@ impl Seen {
 
     /// Each stored message pushes out one of its channel at most; age and size move the beginning.
     fn explained_since(&self, before: &Self) -> u64 {
-        (self.last - before.last).saturating_add(self.first.saturating_sub(before.first))
+        (self.last.saturating_sub(before.last))
+            .saturating_add(self.first.saturating_sub(before.first))
     }
 }
 
@@ -172,9 +188,9 @@ mod tests {
 
     #[test]
     fn removals_that_the_limits_do_not_explain_are_noticed() {
-        let seen = |stream: &StreamPosition| Seen::now(None, stream);
+        let seen = |stream: &StreamPosition| Seen::now(None, stream, 0);
         let suspected =
-            |before: &Seen, now: &StreamPosition| Seen::now(Some(before), now).suspected();
+            |before: &Seen, now: &StreamPosition| Seen::now(Some(before), now, 0).suspected();
         let before = seen(&stream(1, 100, 0));
         // Ten more, each pushing one out; ten aged; both.
         for now in [stream(1, 110, 10), stream(11, 100, 0), stream(11, 110, 10)] {
@@ -187,9 +203,20 @@ mod tests {
         let raised = StreamPosition { max_per_subject: 9, ..stream(1, 100, 0) };
         assert_eq!(suspected(&before, &raised), 100);
         // It stays, for this incarnation of the stream.
-        let doubtful = Seen::now(Some(&before), &raised);
+        let doubtful = Seen::now(Some(&before), &raised, 0);
         let later = StreamPosition { max_per_subject: 9, ..stream(1, 120, 0) };
         assert_eq!(suspected(&doubtful, &later), 100);
         assert_eq!(suspected(&doubtful, &StreamPosition { epoch: "f".to_owned(), ..later }), 0);
+    }
+
+    #[test]
+    fn removals_with_notice_raise_no_suspicion_whenever_they_are_seen() {
+        let before = Seen::now(None, &stream(1, 100, 0), 2);
+        // Seven are announced; four of them are gone at the first look, all at the second, one more at the third.
+        let first = Seen::now(Some(&before), &stream(1, 100, 4), 9);
+        let second = Seen::now(Some(&first), &stream(1, 100, 7), 9);
+        let third = Seen::now(Some(&second), &stream(1, 100, 8), 9);
+        let suspected = [&first, &second, &third].map(Seen::suspected);
+        assert_eq!(suspected, [0, 0, 100]);
     }
 }

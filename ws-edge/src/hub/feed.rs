@@ -116,9 +116,6 @@ async fn notice(inner: &Arc<Inner>, message: &Message) {
 impl Inner {
     /// Does something with each pattern that takes the channel stored under this subject.
     fn for_patterns(&self, subject: &str, then: impl Fn(&Arc<Channel>)) {
-        if self.patterns.is_empty() {
-            return;
-        }
         let Some((namespace, _)) = subject.rsplit_once('.') else { return };
         let Some(patterns) = self.patterns.get(namespace) else { return };
         for channel in patterns.iter().filter_map(Weak::upgrade) {

@@ -157,7 +157,12 @@ impl Source {
             Err(error) => return Err(error),
         };
         let stream = stream?;
-        let suspected = self.look(&stream);
+        // Behind the stream: what is seen to be gone was announced before.
+        let announced = match marks {
+            true => campana_bus::history::announced(&self.bus, &stream.epoch).await?,
+            false => 0,
+        };
+        let suspected = self.look(&stream, announced);
         let snapshot = Arc::new(Snapshot { stream, marks, suspected });
         *known = Some((asked_at, Arc::clone(&snapshot)));
         Ok(snapshot)
@@ -177,9 +182,9 @@ impl Source {
     }
 
     /// Compares the stream with how it was.
-    fn look(&self, stream: &StreamPosition) -> u64 {
+    fn look(&self, stream: &StreamPosition, announced: u64) -> u64 {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Seen::now(seen.as_ref(), stream);
+        let now = Seen::now(seen.as_ref(), stream, announced);
         let before = seen.replace(now.clone()).map_or(0, |before| before.suspected());
         if now.suspected() > before {
             tracing::warn!(

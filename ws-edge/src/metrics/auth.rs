@@ -21,7 +21,8 @@ pub const PROXY_ANSWERS: &str = "campana_edge_proxy_answers_total";
 pub const PROXY_SECONDS: &str = "campana_edge_proxy_duration_seconds";
 
 /// Questions to services.
-pub(crate) const QUESTIONS: [&str; 5] = ["connect", "refresh", "subscribe", "publish", "sub_refresh"];
+pub(crate) const QUESTIONS: [&str; 5] =
+    ["connect", "refresh", "subscribe", "publish", "sub_refresh"];
 const FETCH_RESULTS: [&str; 3] = ["ok", "unavailable", "malformed"];
 
 pub(super) fn initialise() {

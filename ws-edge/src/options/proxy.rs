@@ -77,7 +77,9 @@ impl EdgeOptions {
         let headers = &self.proxy.headers;
         let odd = |byte: u8| !(byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if headers.iter().any(|name| name.is_empty() || name.bytes().any(odd)) {
-            return Err("proxy.headers: a header's name has small letters, digits and `-`".to_owned());
+            return Err(
+                "proxy.headers: a header's name has small letters, digits and `-`".to_owned()
+            );
         }
         if headers.len() > HEADERS_MAX {
             return Err(format!("proxy.headers may have at most {HEADERS_MAX} names"));
@@ -104,11 +106,15 @@ mod tests {
         };
         assert_eq!(check(target("a", "b", 1)), Ok(()));
         assert_eq!(check(ProxyTarget::default()), Ok(()));
-        for bad in [target("a", "", 1), target("", "b", 1), target("a", "b", 0), target("a", "b", 60_001)]
+        for bad in
+            [target("a", "", 1), target("", "b", 1), target("a", "b", 0), target("a", "b", 60_001)]
         {
-            let one = NamespaceOptions { publish_proxy: bad.clone(), ..NamespaceOptions::default() };
+            let one =
+                NamespaceOptions { publish_proxy: bad.clone(), ..NamespaceOptions::default() };
             assert!(check(bad).is_err());
-            assert!(EdgeOptions { namespaces: vec![one], ..EdgeOptions::default() }.check().is_err());
+            assert!(
+                EdgeOptions { namespaces: vec![one], ..EdgeOptions::default() }.check().is_err()
+            );
         }
     }
 

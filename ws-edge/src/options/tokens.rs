@@ -32,12 +32,15 @@ impl EdgeOptions {
             );
         }
         if !name.is_empty() && self.allowed_origins.iter().any(|one| one == "*" || one == "null") {
-            return Err("token_cookie needs origins by name in allowed_origins: with `*` or `null` any \
+            return Err(
+                "token_cookie needs origins by name in allowed_origins: with `*` or `null` any \
                         page could use the cookies of its visitors"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let personal = &self.personal_channel;
-        if personal.enabled && !self.all_namespaces().iter().any(|one| one.name == personal.namespace)
+        if personal.enabled
+            && !self.all_namespaces().iter().any(|one| one.name == personal.namespace)
         {
             return Err(format!(
                 "personal_channel.namespace {:?} is not among the namespaces",
@@ -65,9 +68,13 @@ mod tests {
         assert_eq!(options("bell", "https://app.example.com").check(), Ok(()));
         assert_eq!(options("__Host-bell", "https://*.example.com").check(), Ok(()));
         assert_eq!(options("", "*").check(), Ok(()));
-        for (cookie, origin) in
-            [("bell", "*"), ("bell", "null"), ("b ell", "https://a.b"), ("b=", "https://a.b"), ("", "a.b")]
-        {
+        for (cookie, origin) in [
+            ("bell", "*"),
+            ("bell", "null"),
+            ("b ell", "https://a.b"),
+            ("b=", "https://a.b"),
+            ("", "a.b"),
+        ] {
             assert!(options(cookie, origin).check().is_err(), "{cookie} {origin}");
         }
     }

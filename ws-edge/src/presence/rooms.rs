@@ -93,11 +93,11 @@ impl Rooms {
         let Some(room) = self.0.get(subject) else {
             return Local::default();
         };
-        let listed = room.members.iter().filter(|(_, member)| member.listed);
-        let one = |(client, member): (&Box<str>, &Member)| {
-            (client.to_string(), (member.info.to_string(), member.user.to_string()))
-        };
-        Local { listed: listed.map(one).collect(), counted: room.counted() }
+        let listed =
+            room.members.iter().filter(|(_, member)| member.listed).map(|(client, one)| {
+                (client.to_string(), (one.info.to_string(), one.user.to_string()))
+            });
+        Local { listed: listed.collect(), counted: room.counted() }
     }
 
     /// All clients with an entry of their own, and channels with some that have none (the empty client).

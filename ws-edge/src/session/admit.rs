@@ -37,7 +37,10 @@ impl Session {
             keep_headers(handshake, sent, &self.rules.options.proxy.headers);
         }
         if request.token.is_empty() {
-            return match (self.rules.options.proxy.connect.is_on(), self.rules.options.anonymous_connect) {
+            return match (
+                self.rules.options.proxy.connect.is_on(),
+                self.rules.options.anonymous_connect,
+            ) {
                 (true, _) => self.ask_who(id, request, out),
                 (false, true) => self.admit(id, nobody(), None, &request.subs, now, out),
                 (false, false) => self.close(disconnect::BAD_REQUEST, out),
@@ -134,7 +137,8 @@ impl Session {
     /// The service does not let the client in, with an answer of its own.
     pub(super) fn turn_away(&mut self, id: u32, why: CallFailure, out: &mut Vec<Effect>) {
         if self.mode.unidirectional {
-            let end = if why.is_temporary() { disconnect::SERVER_ERROR } else { disconnect::BAD_REQUEST };
+            let end =
+                if why.is_temporary() { disconnect::SERVER_ERROR } else { disconnect::BAD_REQUEST };
             return self.close(end, out);
         }
         self.state = State::Refused;
@@ -196,7 +200,6 @@ fn keep_headers(handshake: &mut Handshake, sent: BTreeMap<String, String>, wante
 }
 
 fn identity(claims: ConnectionClaims, data: Option<String>, handshake: Handshake) -> Identity {
-    let headers = Some(handshake.headers).filter(|headers| !headers.is_empty());
     Identity {
         user: claims.user,
         tenant: claims.tenant,
@@ -206,7 +209,7 @@ fn identity(claims: ConnectionClaims, data: Option<String>, handshake: Handshake
         token: TokenMark { id: claims.id.map(Into::into), issued_at: claims.issued_at },
         greeting: data.map(Into::into),
         transport: handshake.transport,
-        headers: headers.map(Box::new),
+        headers: handshake.headers,
     }
 }
 

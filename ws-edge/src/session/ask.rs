@@ -140,7 +140,8 @@ impl<'a> Question<'a> {
     /// About a client that is known.
     pub(super) fn of(mut self, who: &'a Identity) -> Self {
         (self.user, self.tenant) = (Some(who.user.as_str()), Some(who.tenant.as_str()));
-        (self.transport, self.headers) = (who.transport, who.headers.as_deref());
+        self.transport = who.transport;
+        self.headers = Some(&who.headers).filter(|headers| !headers.is_empty());
         self.meta = who.meta.as_deref().and_then(|meta| serde_json::from_str(meta).ok());
         self
     }
@@ -281,7 +282,9 @@ mod tests {
     #[test]
     fn bytes_that_are_no_json_travel_as_base64() {
         let question = |data: &[u8]| {
-            let ask = Question::new("c", Protocol::Protobuf).with(data).ask(&ProxyTarget::default(), About::Refresh);
+            let ask = Question::new("c", Protocol::Protobuf)
+                .with(data)
+                .ask(&ProxyTarget::default(), About::Refresh);
             serde_json::from_slice::<serde_json::Value>(&ask.body()).unwrap()
         };
         assert_eq!(question(b"")["data"], serde_json::Value::Null);

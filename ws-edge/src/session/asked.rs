@@ -14,7 +14,7 @@ use super::ask::{About, Ask, Question, Unanswered, Verdict, verdict};
 use super::timers::{NEVER, moment};
 use super::{Effect, Join, Now, Operation, Publish, Report, Session};
 use crate::codes::{disconnect, error, unsubscribe};
-use crate::options::ProxyTarget;
+use crate::options::{NamespaceOptions, ProxyTarget};
 use crate::proto::json;
 use crate::rules::{Denial, Identity};
 
@@ -39,6 +39,23 @@ impl Session {
         let rules = campana_identity::NamespaceRules { user_lists, ..Default::default() };
         let open = !parsed.private && parsed.owners.is_none();
         open || subscribed || (!parsed.private && parsed.is_of(&who.user, &rules))
+    }
+
+    /// How a client may subscribe: by what its token or the namespace says, or by what a service will say.
+    pub(super) fn way_in(
+        &self,
+        who: &Identity,
+        namespace: &NamespaceOptions,
+        channel: &ChannelName,
+        token: &str,
+        now: Now,
+    ) -> Result<(Option<SubscriptionClaims>, Option<ProxyTarget>), Denial> {
+        let claims = self.rules.subscribe(who, &self.client, channel, token, now.unix);
+        let (target, lists) = (&namespace.subscribe_proxy, namespace.user_lists);
+        let proxied = token.is_empty() && self.is_proxied(target, who, channel, lists, false);
+        // A user's own channel needs no service to say so.
+        let own = channel.as_str().contains('#') && claims.is_ok();
+        if proxied && !own { Ok((None, Some(target.clone()))) } else { Ok((claims?, None)) }
     }
 
     /// A question about a channel.
@@ -273,7 +290,8 @@ impl Session {
                 }
             }
             About::SubRefresh { ticket } => {
-                let Some(at) = self.subscriptions.iter().position(|one| one.ticket == ticket) else {
+                let Some(at) = self.subscriptions.iter().position(|one| one.ticket == ticket)
+                else {
                     return Ok(());
                 };
                 if !grant.expired {
@@ -299,7 +317,9 @@ impl Session {
         if self.timers.ask_at <= now.ms {
             self.timers.ask_at = NEVER;
             let question = Question::new(&self.client, self.protocol).of(who);
-            out.push(Effect::Ask(Box::new(question.ask(&rules.options.proxy.refresh, About::Refresh))));
+            out.push(Effect::Ask(Box::new(
+                question.ask(&rules.options.proxy.refresh, About::Refresh),
+            )));
         }
         for at in 0..self.subscriptions.len() {
             let one = &mut self.subscriptions[at];
@@ -308,10 +328,12 @@ impl Session {
             }
             one.ask_at = NEVER;
             let one = &self.subscriptions[at];
-            let (Some(namespace), Some(who)) = (rules.namespace_of(&one.key), self.who.as_deref()) else {
+            let (Some(namespace), Some(who)) = (rules.namespace_of(&one.key), self.who.as_deref())
+            else {
                 continue;
             };
-            let (target, about) = (&namespace.sub_refresh_proxy, About::SubRefresh { ticket: one.ticket });
+            let (target, about) =
+                (&namespace.sub_refresh_proxy, About::SubRefresh { ticket: one.ticket });
             out.push(Effect::Ask(self.ask_about(target, who, one.key.name.as_str(), b"", about)));
         }
     }

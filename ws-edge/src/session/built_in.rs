@@ -103,7 +103,6 @@ impl Session {
             data: Bytes::new(),
             built_in: Some(Box::new(call)),
         }));
-        self.calls += 1;
         Ok(true)
     }
 }

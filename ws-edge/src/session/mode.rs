@@ -95,7 +95,7 @@ impl Session {
 
     /// The first message of a client that only listens: who it is. What it says later is ignored.
     pub(super) fn on_introduction(&mut self, text: &str, now: Now, out: &mut Vec<Effect>) {
-        if !matches!(self.state, State::New { .. }) {
+        if !matches!(self.state, State::New) {
             return;
         }
         let text = if text.trim().is_empty() { "{}" } else { text };

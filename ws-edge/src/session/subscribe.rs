@@ -10,7 +10,7 @@ use super::{Effect, Join, Joined, More, Now, Operation, Page, Recovery, Report, 
 use crate::auth::revoked::mark;
 use crate::codes::{ReplyError, Unsubscribe, disconnect, error, unsubscribe};
 use crate::encode::{self, Plain, SubscribeResult};
-use crate::proto::{Since, SubRefreshRequest, SubscribeRequest};
+use crate::proto::{Protocol, Since, SubRefreshRequest, SubscribeRequest};
 use crate::publication::{ChannelKey, Form, Published};
 use crate::rules::Denial;
 
@@ -53,20 +53,17 @@ impl Session {
         if channel.as_str().ends_with('*') && namespace.wildcard && self.patterns_full() {
             return Err(error::LIMIT_EXCEEDED.into());
         }
-        let claims = self.rules.subscribe(who, &self.client, &channel, &request.token, now.unix);
-        let (target, lists) = (&namespace.subscribe_proxy, namespace.user_lists);
-        let proxied =
-            request.token.is_empty() && self.is_proxied(target, who, &channel, lists, false);
-        // A user's own channel needs no service to say so.
-        let asks = proxied && (claims.is_err() || !channel.as_str().contains('#'));
-        let claims = if asks { None } else { claims? };
-        let target = asks.then(|| target.clone());
+        let (claims, target) = self.way_in(who, namespace, &channel, &request.token, now)?;
         let key = self.rules.key(who.tenant.as_str(), channel);
         let standing = request.standing;
         let recovers = namespace.recovers() && standing.recover;
         let reach = namespace.history_size;
         let since = recovers.then_some(Since { offset: standing.offset, epoch: standing.epoch });
-        let compact = namespace.compaction && request.flag & COMPACTION != 0;
+        // In Protobuf, SDKs for JavaScript read numbers of 64 bits as objects, compare them by identity and lose
+        // every publication; they offer it all the same.
+        let compact = namespace.compaction
+            && request.flag & COMPACTION != 0
+            && self.protocol == Protocol::Json;
         let delta = namespace.delta && request.delta == "fossil";
         self.reserve()?;
         let mut subscription = Subscription::new(Arc::clone(&key), self.ticket());

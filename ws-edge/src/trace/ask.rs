@@ -161,7 +161,13 @@ impl Nodes {
                 self.began = true;
                 self.tracing.insert(node.to_owned())
             }
-            Some("ended") => self.tracing.remove(node),
+            Some("ended") => {
+                // A node that saw enough has said so for all of them.
+                if line["reason"] == "frames" {
+                    self.frames_left = 0;
+                }
+                self.tracing.remove(node)
+            }
             _ if self.frames_left > 0 => {
                 self.frames_left -= 1;
                 true

@@ -68,18 +68,18 @@ impl Watch {
 
     /// One more line, if there may be one.
     fn say(&self, line: &Value) {
-        let left = self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        match left {
-            Err(_) => return,
-            Ok(1) => self.end.cancel(),
-            Ok(_) => {}
-        }
+        let spend = |left: u64| left.checked_sub(1);
+        let Ok(left) = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend) else {
+            return;
+        };
         let sent = self.lines.try_send(line.to_string()).is_ok();
         metrics::trace_line(sent);
         if !sent {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        // Behind the line, so that the end does not overtake it.
+        if left == 1 {
+            self.end.cancel();
         }
     }
 }

@@ -20,13 +20,13 @@ use http::HeaderMap;
 
 use super::{Incoming, Kind, Line, NotWritten, Transport};
 use crate::auth::handshake::Handshake;
-use crate::auth::proxy;
+use crate::auth::{self, proxy};
 use crate::codes::{Disconnect, disconnect};
 use crate::mailbox::{Mailbox, Push};
 use crate::proto::Protocol;
 use crate::server::Node;
 use crate::trace::Who;
-use crate::session::{Done, Effect, Mode, Operation, Report, Session};
+use crate::session::{Done, Effect, Mode, Operation, Session};
 use crate::{metrics, operations};
 
 /// Buffers up to this many entries are kept.
@@ -102,6 +102,9 @@ fn first_ping_ms(client: &str, interval_ms: u64) -> u64 {
     interval_ms / 2 + spread % (interval_ms / 2 + 1)
 }
 
+/// Answers that are waited for.
+type Calls = FuturesUnordered<BoxFuture<'static, Done>>;
+
 struct Shell<T> {
     transport: T,
     session: Session,
@@ -112,7 +115,7 @@ struct Shell<T> {
     /// Operations that wait for the one that runs.
     queue: VecDeque<Operation>,
     /// Calls that wait for their answers; made with the first one, because most clients never call.
-    calls: Option<FuturesUnordered<BoxFuture<'static, Done>>>,
+    calls: Option<Calls>,
     effects: Vec<Effect>,
     /// There is nobody to say goodbye to.
     gone: bool,
@@ -259,38 +262,19 @@ impl<T: Transport> Shell<T> {
                 Effect::Mark(id) => mark = Some(id.into()),
                 Effect::Call(one) => {
                     let node = Arc::clone(&self.node);
-                    let calls = self.calls.get_or_insert_default();
-                    calls.push(async move { operations::call(&node, one).await }.boxed());
+                    beside(&mut self.calls, async move { operations::call(&node, one).await });
                 }
                 Effect::Run(operation) => self.queue.push_back(operation),
                 Effect::Ask(one) => {
                     let node = Arc::clone(&self.node);
-                    let calls = self.calls.get_or_insert_default();
-                    calls.push(async move { proxy::ask(&node, *one).await }.boxed());
+                    beside(&mut self.calls, async move { proxy::ask(&node, *one).await });
                 }
-                Effect::Uses(mark) => {
-                    self.mailbox.uses(mark);
-                    // What was revoked since the session looked went to those who had said what they use.
-                    if !self.node.rules.revoked.is_empty() {
-                        self.mailbox.push(Push::Revoked);
-                    }
-                }
+                Effect::Uses(mark) => auth::uses(&self.node, &self.mailbox, mark),
                 Effect::Identified => {
-                    if let Some((tenant, user)) = self.session.identity() {
-                        let client = self.session.client();
-                        self.node.registry.identify(self.number, tenant, user, client);
-                        match self.node.limits.enter_user(tenant, user, self.node.now().ms) {
-                            Ok(seat) => self.session.sit(seat),
-                            Err(()) => end = Some(disconnect::CONNECTION_LIMIT),
-                        }
-                    }
+                    end = identified(&self.node, self.number, &mut self.session).err().or(end);
                 }
                 Effect::Report(report) => {
-                    match &report {
-                        Report::Subscribed(key) => self.node.registry.subscribed(key),
-                        Report::Unsubscribed(key) => self.node.registry.unsubscribed(key),
-                        _ => {}
-                    }
+                    self.node.registry.on_report(&report);
                     self.node.presence.on_report(&report, &self.session, &self.mailbox);
                     metrics::report(self.transport.kind(), &report);
                 }
@@ -374,6 +358,20 @@ async fn write<T: Transport>(to: &mut T, lines: &[Line], ping: bool) -> Result<(
     if lines.is_empty() { Ok(()) } else { to.write(lines).await }
 }
 
+/// Waits for an answer beside everything else.
+fn beside(calls: &mut Option<Calls>, answer: impl Future<Output = Done> + Send + 'static) {
+    calls.get_or_insert_default().push(answer.boxed());
+}
+
+/// The user of a connection is known from here on, unless there are too many connections of the user.
+fn identified(node: &Node, number: u64, session: &mut Session) -> Result<(), Disconnect> {
+    let Some((tenant, user)) = session.identity() else { return Ok(()) };
+    node.registry.identify(number, tenant, user, session.client());
+    let seat = node.limits.enter_user(tenant, user, node.now().ms);
+    session.sit(seat.map_err(|()| disconnect::CONNECTION_LIMIT)?);
+    Ok(())
+}
+
 async fn finished(current: &mut Option<BoxFuture<'static, Done>>) -> Done {
     match current {
         Some(operation) => operation.await,
@@ -382,7 +380,7 @@ async fn finished(current: &mut Option<BoxFuture<'static, Done>>) -> Done {
 }
 
 /// The next answer to a call.
-async fn answered(calls: &mut Option<FuturesUnordered<BoxFuture<'static, Done>>>) -> Done {
+async fn answered(calls: &mut Option<Calls>) -> Done {
     let next = match calls {
         Some(calls) => calls.next().await,
         None => None,

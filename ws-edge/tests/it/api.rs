@@ -34,6 +34,7 @@ pub fn options() -> EdgeOptions {
             NamespaceOptions { track_presence: true, ..namespace("seen") },
             NamespaceOptions { history_size: 0, ..namespace("flash") },
             NamespaceOptions { binary: true, ..namespace("raw") },
+            NamespaceOptions { wildcard: true, ..namespace("wild") },
         ],
         api: ApiOptions { key: KEY.to_owned().into(), ..ApiOptions::default() },
         control: ControlOptions {

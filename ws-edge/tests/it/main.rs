@@ -14,6 +14,7 @@ mod calls;
 mod delivery;
 mod draining;
 mod ends;
+mod history;
 mod http;
 mod limits;
 mod presence;

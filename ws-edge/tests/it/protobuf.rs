@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use campana_ws_edge::{Allow, EdgeOptions, NamespaceOptions};
+use campana_ws_edge::{Allow, EdgeOptions, NamespaceOptions, RecoveryMode};
 
 use crate::support::{Client, Edge, World, options, token};
 
@@ -135,6 +135,8 @@ pub struct Publication {
     info: Option<Info>,
     #[prost(uint64, tag = "6")]
     offset: u64,
+    #[prost(string, tag = "10")]
+    channel: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -309,6 +311,45 @@ fn with_bytes() -> EdgeOptions {
         ..NamespaceOptions::default()
     });
     options
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patterns_and_states_are_recovered() {
+    let world = World::start().await;
+    let namespace = |name: &str| NamespaceOptions {
+        name: name.to_owned(),
+        subscribe: vec![Allow::Authenticated],
+        ..NamespaceOptions::default()
+    };
+    let (cache, wildcard) = (RecoveryMode::Cache, true);
+    let namespaces = vec![
+        NamespaceOptions { wildcard, ..namespace("news") },
+        NamespaceOptions { recovery_mode: cache, ..namespace("state") },
+    ];
+    let edge = world.edge(EdgeOptions { namespaces, ..EdgeOptions::default() }).await;
+    let first = world.publish("news:a", 1).await;
+    let second = world.publish("news:b", 2).await;
+    for number in 1..4 {
+        world.publish("state:a", number).await;
+    }
+    let (mut alice, _) = Binary::connect(&edge, "alice", BTreeMap::new()).await;
+    let ask = |channel: &str, offset| Subscribe {
+        channel: channel.to_owned(),
+        recover: true,
+        epoch: String::new(),
+        offset,
+    };
+    let news = alice.subscribe(2, ask("news:*", first)).await;
+    let found: Vec<_> = news.publications.iter().map(|one| (one.channel.as_str(), one.offset)).collect();
+    assert_eq!((news.recovered, found), (true, vec![("news:b", second)]));
+    let state = alice.subscribe(3, ask("state:a", 0)).await;
+    assert_eq!((state.recovered, state.publications.len()), (true, 1));
+    assert_eq!((state.publications[0].data.as_slice(), state.publications[0].channel.as_str()), (&b"3"[..], ""));
+    let third = world.publish("news:c", 3).await;
+    let (pattern, publication) = alice.publication().await;
+    let found = (pattern.as_str(), publication.channel.as_str(), publication.offset);
+    assert_eq!(found, ("news:*", "news:c", third));
+    edge.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

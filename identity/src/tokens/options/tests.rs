@@ -88,3 +88,24 @@ fn wrong_options_are_named() {
     let local = parse(serde_json::json!({"jwks": [{"url": "http://127.0.0.1:8080/jwks"}]}));
     assert_eq!(local.check(), Ok(()));
 }
+
+#[test]
+fn the_platform_signs_with_the_first_algorithm() {
+    let hs512 = TokenAlgorithm::Hs512;
+    let options = TokenOptions { hmac_algorithms: vec![hs512], ..TokenOptions::default() };
+    assert!(options.token_keys(&[&[7; 63]]).is_err());
+    let keys = options.token_keys(&[&[7; 64], &[8; 64]]).unwrap();
+    let token = keys.mint_connection("alice", "default", 60, 1_000, &Default::default()).unwrap();
+    let verifier = crate::Verifier::new(keys.key_set().clone(), options.claim_rules());
+    assert_eq!(verifier.connection(&token, 1_000).unwrap().user, "alice");
+    let none = TokenOptions { hmac_algorithms: Vec::new(), ..options };
+    assert!(none.token_keys(&[&[7; 64]]).is_err());
+}
+
+#[test]
+fn short_secrets_are_taken_only_if_allowed_and_empty_ones_never() {
+    let allowed = TokenOptions { allow_short_secret: true, ..TokenOptions::default() };
+    assert!(TokenOptions::default().key_set(&[b"secret"]).is_err());
+    assert!(allowed.key_set(&[b"secret"]).is_ok());
+    assert!(allowed.key_set(&[b""]).is_err());
+}

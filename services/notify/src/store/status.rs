@@ -7,6 +7,7 @@
 //! the plan completes later.
 
 mod fold;
+pub(crate) mod seen;
 
 use std::collections::{HashMap, HashSet};
 

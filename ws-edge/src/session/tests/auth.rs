@@ -14,7 +14,8 @@ fn signed(claims: &Value) -> String {
 }
 
 fn claims(more: Value) -> Value {
-    let mut claims = json!({"sub": "alice", "tenant": "acme", "exp": NOW.unix + 60, "iat": NOW.unix - 5});
+    let mut claims =
+        json!({"sub": "alice", "tenant": "acme", "exp": NOW.unix + 60, "iat": NOW.unix - 5});
     for (name, value) in more.as_object().unwrap() {
         claims[name] = value.clone();
     }
@@ -64,14 +65,14 @@ fn without_a_token_nobody_comes_in_unless_that_is_wanted() {
     world.answer();
     assert_eq!(world.session.identity(), Some(("default", "")));
     assert!(world.sent[0]["connect"]["subs"].is_null(), "{:?}", world.sent);
-    for (channel, code) in [
-        ("public:a", 0),
-        ("members:a", 103),
-        ("own:#", 103),
-        ("own:#alice", 103),
-        ("inbox:#", 103),
-    ] {
-        assert_eq!(world.error(&json!({"id": 2, "subscribe": {"channel": channel}})), code, "{channel}");
+    for (channel, code) in
+        [("public:a", 0), ("members:a", 103), ("own:#", 103), ("own:#alice", 103), ("inbox:#", 103)]
+    {
+        assert_eq!(
+            world.error(&json!({"id": 2, "subscribe": {"channel": channel}})),
+            code,
+            "{channel}"
+        );
     }
     // Whoever brings a token wants to be somebody.
     let mut world = World::new(anonymous());
@@ -114,7 +115,10 @@ fn channels_of_ones_own_are_options() {
     assert_eq!(joined(&connected_with(options.clone(), json!({}))), ["inbox:#alice"]);
     options.personal_channel =
         PersonalChannelOptions { enabled: true, namespace: "room".to_owned() };
-    assert_eq!(joined(&connected_with(options.clone(), json!({}))), ["inbox:#alice", "room:#alice"]);
+    assert_eq!(
+        joined(&connected_with(options.clone(), json!({}))),
+        ["inbox:#alice", "room:#alice"]
+    );
     options.inbox_channel = false;
     assert_eq!(joined(&connected_with(options.clone(), json!({}))), ["room:#alice"]);
     options.namespaces.push(NamespaceOptions::default());
@@ -149,7 +153,10 @@ fn every_claim_is_honoured() {
     world.say(&json!({"id": 4, "publish": {"channel": "vip:b", "data": 1}}));
     let Some(Operation::Publish(publish)) = world.waiting.pop() else { panic!("a message") };
     let info: Value = serde_json::from_str(&publish.info).unwrap();
-    assert_eq!((&info["conn_info"]["name"], &info["chan_info"]["role"]), (&"Alice".into(), &"host".into()));
+    assert_eq!(
+        (&info["conn_info"]["name"], &info["chan_info"]["role"]),
+        (&"Alice".into(), &"host".into())
+    );
     assert!(!publish.info.contains("secret"));
 }
 
@@ -206,7 +213,9 @@ fn a_revoked_token_lets_nobody_in_and_nobody_stay() {
 
 #[test]
 fn all_tokens_of_a_user_can_be_revoked_up_to_a_moment() {
-    for (issued, closed) in [(json!(NOW.unix - 5), Some(3500)), (json!(NOW.unix), None), (Value::Null, Some(3500))] {
+    for (issued, closed) in
+        [(json!(NOW.unix - 5), Some(3500)), (json!(NOW.unix), None), (Value::Null, Some(3500))]
+    {
         let mut world = connected_with(options(), json!({"iat": issued}));
         let (tenant, user) = ("acme".to_owned(), "alice".to_owned());
         let (issued_before, until) = (NOW.unix, NOW.unix + 1_000);
@@ -221,7 +230,10 @@ fn all_tokens_of_a_user_can_be_revoked_up_to_a_moment() {
 fn a_revoked_subscription_token_ends_its_subscription_alone() {
     let mut world = World::connected();
     let token = |id: &str| signed(&claims(json!({"channel": "vip:a", "jti": id})));
-    assert_eq!(world.error(&json!({"id": 2, "subscribe": {"channel": "vip:a", "token": token("s")}})), 0);
+    assert_eq!(
+        world.error(&json!({"id": 2, "subscribe": {"channel": "vip:a", "token": token("s")}})),
+        0
+    );
     revoke(&world, "s");
     world.sent.clear();
     look(&mut world);
@@ -243,12 +255,16 @@ const SEED: [u8; 32] = [
 const PUBLIC: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 
 fn by_jwks() -> EdgeOptions {
-    let jwks = vec![JwksOptions { url: "https://id.example/keys".to_owned(), ..JwksOptions::default() }];
+    let jwks =
+        vec![JwksOptions { url: "https://id.example/keys".to_owned(), ..JwksOptions::default() }];
     EdgeOptions { tokens: TokenOptions { jwks, ..TokenOptions::default() }, ..options() }
 }
 
 fn signed_by(id: &str, claims: &Value) -> String {
-    let prefix = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+    let prefix = [
+        0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
+        0x20,
+    ];
     let key = EncodingKey::from_ed_der(&[prefix.as_slice(), &SEED].concat());
     let header = Header { kid: Some(id.to_owned()), ..Header::new(Algorithm::EdDSA) };
     jsonwebtoken::encode(&header, claims, &key).unwrap()
@@ -294,7 +310,8 @@ fn a_key_that_does_not_come_says_no_and_a_source_that_is_away_says_later() {
     for (result, code) in [(Ok(()), 103), (Err(()), 100)] {
         let mut world = connected_with(by_jwks(), json!({}));
         world.sent.clear();
-        world.say(&json!({"id": 2, "subscribe": {"channel": "vip:a", "token": subscription("k9")}}));
+        world
+            .say(&json!({"id": 2, "subscribe": {"channel": "vip:a", "token": subscription("k9")}}));
         world.say(&json!({"id": 3, "ping": {}}));
         assert!(world.sent.is_empty());
         authenticated(&mut world, result);
@@ -350,7 +367,7 @@ fn headers_for_services_come_from_the_request_before_the_command() {
     let long = "x".repeat(5_000);
     world.say(&json!({"id": 1, "connect": {"token": token(60),
         "headers": {"X-A": "command", "X-B": "command", "x-c": long, "cookie": "c"}}}));
-    let kept = world.session.who.unwrap().headers.unwrap();
+    let kept = world.session.who.unwrap().headers;
     let expected = [("x-a", "request"), ("x-b", "command")];
     assert!(kept.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(expected));
 }

@@ -84,7 +84,8 @@ fn a_service_says_who_a_client_without_a_token_is() {
             "subs": {"vip:b": {"data": 3}}, "meta": {"secret": 1}});
         world.decide(&json!({"result": result}).to_string());
         let Operation::Join(joins) = &world.waiting[0] else { panic!("joins") };
-        let since = joins.iter().find(|one| one.key.name.as_str() == "vip:a").unwrap().since.clone();
+        let since =
+            joins.iter().find(|one| one.key.name.as_str() == "vip:a").unwrap().since.clone();
         assert_eq!(since.unwrap().offset, 4);
         world.answer();
         world.answer();
@@ -219,8 +220,16 @@ fn a_client_that_left_meanwhile_is_not_subscribed() {
 fn a_name_s_promises_hold_whatever_a_service_would_say() {
     let mut world = inside();
     for channel in ["$desk:1", "desk:#bob", "desk:1#bob"] {
-        assert_eq!(world.error(&json!({"id": 2, "subscribe": {"channel": channel}})), 103, "{channel}");
-        assert_eq!(world.error(&json!({"id": 3, "publish": {"channel": channel, "data": 1}})), 103, "{channel}");
+        assert_eq!(
+            world.error(&json!({"id": 2, "subscribe": {"channel": channel}})),
+            103,
+            "{channel}"
+        );
+        assert_eq!(
+            world.error(&json!({"id": 3, "publish": {"channel": channel, "data": 1}})),
+            103,
+            "{channel}"
+        );
     }
     assert_eq!(world.error(&json!({"id": 4, "subscribe": {"channel": "desk:#alice"}})), 0);
     assert!(world.asks.is_empty());
@@ -273,7 +282,8 @@ fn a_service_decides_what_is_published() {
 
 #[test]
 fn what_a_service_makes_of_a_message_must_fit_the_namespace() {
-    for answer in [r#"{"result":{"b64data":"AP8="}}"#, r#"{"result":{"b64data":"%"}}"#, "nonsense"] {
+    for answer in [r#"{"result":{"b64data":"AP8="}}"#, r#"{"result":{"b64data":"%"}}"#, "nonsense"]
+    {
         let mut world = inside();
         world.say(&json!({"id": 2, "publish": {"channel": "desk:1", "data": 1}}));
         world.answer();

@@ -77,6 +77,7 @@ async fn what_is_not_honoured_is_refused() {
         (json!({"channel": "room:a", "b64data": "/w=="}), 107),
         (json!({"channel": "room:a", "b64data": "?"}), 107),
         (json!({"channel": "room:a"}), 107),
+        (json!({"channel": "wild:*", "data": 1}), 108),
         (json!({"channel": "nowhere:a", "data": 1}), 102),
         (json!({"data": 1}), 107),
     ] {

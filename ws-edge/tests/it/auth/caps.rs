@@ -19,10 +19,7 @@ async fn capabilities_and_claims_reach_the_wire() {
     let edge = world
         .edge(EdgeOptions {
             namespaces: vec![namespace("doc"), namespace("me")],
-            personal_channel: PersonalChannelOptions {
-                enabled: true,
-                namespace: "me".to_owned(),
-            },
+            personal_channel: PersonalChannelOptions { enabled: true, namespace: "me".to_owned() },
             inbox_channel: false,
             ..EdgeOptions::default()
         })
@@ -55,7 +52,11 @@ async fn capabilities_and_claims_reach_the_wire() {
     ] {
         id += 1;
         let reply = client.ask(&json!({"id": id, command: {"channel": channel, "data": 1}})).await;
-        assert_eq!(reply["error"]["code"].as_u64().unwrap_or(0), code, "{command} {channel}: {reply}");
+        assert_eq!(
+            reply["error"]["code"].as_u64().unwrap_or(0),
+            code,
+            "{command} {channel}: {reply}"
+        );
     }
     // What the client publishes carries both infos and never the meta.
     client.send(&json!({"id": 20, "publish": {"channel": "doc:host", "data": 1}})).await;
@@ -65,7 +66,10 @@ async fn capabilities_and_claims_reach_the_wire() {
             break line["push"]["pub"]["info"].clone();
         }
     };
-    assert_eq!((&info["conn_info"]["name"], &info["chan_info"]["role"]), (&"Alice".into(), &"host".into()));
+    assert_eq!(
+        (&info["conn_info"]["name"], &info["chan_info"]["role"]),
+        (&"Alice".into(), &"host".into())
+    );
     assert!(!info.to_string().contains("pro"));
     edge.stop().await;
 }

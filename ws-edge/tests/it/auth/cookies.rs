@@ -53,7 +53,8 @@ async fn a_cookie_lets_in_pages_of_listed_origins_and_no_others() {
     let expired = by(&edge, &[origin, ("cookie", &stale)], "").await.unwrap();
     assert_eq!(expired["error"]["code"], 109);
     for stranger in ["https://example.com.evil.test", "https://evilexample.com", "null"] {
-        let refused = tokio_tungstenite::connect_async(request(&edge, &[("origin", stranger), cookie])).await;
+        let refused =
+            tokio_tungstenite::connect_async(request(&edge, &[("origin", stranger), cookie])).await;
         assert!(refused.is_err(), "{stranger}");
     }
     edge.stop().await;

@@ -88,7 +88,8 @@ impl Issuer {
 
     /// Options of an edge that believes it.
     pub fn trusted(&self) -> TokenOptions {
-        let refresh = RefreshOptions { unknown_key_interval_seconds: 1, ..RefreshOptions::default() };
+        let refresh =
+            RefreshOptions { unknown_key_interval_seconds: 1, ..RefreshOptions::default() };
         let url = format!("http://{}/keys", self.address);
         TokenOptions {
             jwks: vec![JwksOptions { url, refresh, ..JwksOptions::default() }],

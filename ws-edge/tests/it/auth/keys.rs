@@ -42,14 +42,18 @@ async fn a_provider_that_changes_its_keys_cuts_nobody_off() {
     in_the_end(&edge, &by(0, "k3")).await;
     assert_eq!(connect(&edge, &by(0, "k1")).await.1, Err(3500));
     for client in [&mut old, &mut new] {
-        assert!(client.ask(&json!({"id": 2, "subscribe": {"channel": "room:a"}})).await["subscribe"].is_object());
+        assert!(
+            client.ask(&json!({"id": 2, "subscribe": {"channel": "room:a"}})).await["subscribe"]
+                .is_object()
+        );
     }
     // A subscription token of a new key is waited for, and so is a refresh.
     issuer.publish(Page::Keys(vec![(1, "k2"), (0, "k4")]));
     let subscription = signed(0, "k4", &claims("alice", &json!({"channel": "room:b"})));
     let trying = async {
         for id in 3.. {
-            let command = json!({"id": id, "subscribe": {"channel": "room:b", "token": subscription}});
+            let command =
+                json!({"id": id, "subscribe": {"channel": "room:b", "token": subscription}});
             if new.ask(&command).await["subscribe"].is_object() {
                 return;
             }

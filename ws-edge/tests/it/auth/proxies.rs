@@ -53,7 +53,9 @@ fn decide(endpoint: &str, question: &Value) -> Value {
             "user": "alice", "info": {"n": 1}, "data": {"welcome": question["headers"]["user-agent"]},
             "channels": ["desk:lobby"], "meta": {"plan": "pro"}, "expire_at": now() + 1}}),
         ("connect", _) => json!({"error": {"code": 403, "message": "no ticket"}}),
-        ("refresh", _) if question["meta"]["plan"] == "pro" => json!({"result": {"expire_at": now() + 3_600}}),
+        ("refresh", _) if question["meta"]["plan"] == "pro" => {
+            json!({"result": {"expire_at": now() + 3_600}})
+        }
         ("subscribe", _) => json!({"result": {"data": {"for": question["user"]}}}),
         ("publish", _) => json!({"result": {"data": {"said": question["data"]}}}),
         _ => json!({}),
@@ -71,7 +73,8 @@ async fn services_decide_about_connections_subscriptions_and_messages() {
         let asked = asked.clone();
         service = service.endpoint_raw(name, move |body, meta| {
             let question: Value = serde_json::from_slice(&body).unwrap();
-            let tenant = headers::get(&meta.headers, "Campana-Tenant").unwrap_or_default().to_owned();
+            let tenant =
+                headers::get(&meta.headers, "Campana-Tenant").unwrap_or_default().to_owned();
             asked.send((name, tenant)).unwrap();
             async move { Ok(Reply::from(decide(name, &question).to_string())) }
         });
@@ -90,9 +93,8 @@ async fn services_decide_about_connections_subscriptions_and_messages() {
         };
         tokio::time::timeout(std::time::Duration::from_secs(60), until_there).await.unwrap();
         let _waiting = visit(&edge).await;
-        let until_asked = async {
-            while questions.recv().await.unwrap() != ("refresh", "default".to_owned()) {}
-        };
+        let until_asked =
+            async { while questions.recv().await.unwrap() != ("refresh", "default".to_owned()) {} };
         tokio::time::timeout(std::time::Duration::from_secs(60), until_asked).await.unwrap();
         stop.cancel();
     };
@@ -110,7 +112,9 @@ async fn visit(edge: &Edge) -> Client {
     client.send(&json!({"id": 1, "connect": {"data": {"ticket": "good"}, "headers": {"User-Agent": "js"}}})).await;
     let connect = client.next().await.unwrap()["connect"].clone();
     assert_eq!(connect["data"]["welcome"], "js");
-    assert!(connect["subs"]["desk:lobby"].is_object() && connect["subs"]["inbox:#alice"].is_object());
+    assert!(
+        connect["subs"]["desk:lobby"].is_object() && connect["subs"]["inbox:#alice"].is_object()
+    );
     assert!(connect["expires"].is_null(), "the service is asked, not the client");
     let mut id = 1;
     for (command, channel, code) in [
@@ -124,7 +128,11 @@ async fn visit(edge: &Edge) -> Client {
     ] {
         id += 1;
         let reply = client.ask(&json!({"id": id, command: {"channel": channel, "data": 1}})).await;
-        assert_eq!(reply["error"]["code"].as_u64().unwrap_or(0), code, "{command} {channel}: {reply}");
+        assert_eq!(
+            reply["error"]["code"].as_u64().unwrap_or(0),
+            code,
+            "{command} {channel}: {reply}"
+        );
     }
     client.send(&json!({"id": 20, "publish": {"channel": "desk:a", "data": "hello"}})).await;
     let publication = loop {
@@ -153,6 +161,9 @@ async fn without_its_service_nobody_comes_in_and_everybody_may_come_again() {
     assert_eq!(client.next().await, Err(3004));
     let mut client = let_in(&edge, &token("alice", &json!({}))).await;
     let reply = client.ask(&json!({"id": 2, "subscribe": {"channel": "desk:a"}})).await;
-    assert_eq!((&reply["error"]["code"], &reply["error"]["temporary"]), (&100.into(), &true.into()));
+    assert_eq!(
+        (&reply["error"]["code"], &reply["error"]["temporary"]),
+        (&100.into(), &true.into())
+    );
     edge.stop().await;
 }

@@ -111,9 +111,7 @@ impl Rows {
             at: outcome.at,
         };
         match &outcome.event {
-            OutcomeEvent::Scheduled { .. }
-            | OutcomeEvent::Rejected { .. }
-            | OutcomeEvent::Seen { .. } => {}
+            OutcomeEvent::Scheduled { .. } | OutcomeEvent::Rejected { .. } => {}
             OutcomeEvent::Planned { deliveries, .. } => {
                 for planned in deliveries {
                     let mut write =
@@ -201,10 +199,7 @@ fn notification_of(outcome: &Outcome) -> NotificationWrite {
         OutcomeEvent::Rejected { summary, reason } => {
             write(stage::REJECTED, Some(reason), summary.clone(), None)
         }
-        OutcomeEvent::Attempted(_)
-        | OutcomeEvent::Confirmed { .. }
-        | OutcomeEvent::Read { .. }
-        | OutcomeEvent::Seen { .. } => {
+        OutcomeEvent::Attempted(_) | OutcomeEvent::Confirmed { .. } | OutcomeEvent::Read { .. } => {
             write(stage::SEEN, None, guess_summary(outcome.notification_id, outcome.at), None)
         }
     }
@@ -263,9 +258,6 @@ fn timeline_row(outcome: &Outcome) -> OutcomeWrite {
         },
         OutcomeEvent::Read { delivery_id } => {
             OutcomeWrite { event: "read", delivery_id: Some(delivery_id.to_string()), ..base }
-        }
-        OutcomeEvent::Seen { delivery_id } => {
-            OutcomeWrite { event: "seen", delivery_id: Some(delivery_id.to_string()), ..base }
         }
     }
 }
