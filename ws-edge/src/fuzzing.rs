@@ -1,9 +1,12 @@
 //! What fuzzers and the tests that replay their corpus run: bytes of a stranger in, no panic and no nonsense out.
 //! Reads: the bytes given. Writes: nothing. Never: part of a build without the feature `fuzzing`, tests apart.
 
+mod session;
+
 use bytes::Bytes;
 
 use crate::proto::{json, protobuf};
+pub use session::session;
 
 /// Decodes a text frame; what is not UTF-8 never gets this far.
 ///

@@ -4,7 +4,7 @@
 //! after a broken connection: its offset is the stream's sequence, and what it missed is read from the
 //! stream. [`session`] decides, `hub` follows channels, `transport` moves bytes, `server` lets clients in.
 //!
-//! Reads: WebSocket, republished and stored messages. Writes: WebSocket, the channels' stream.
+//! Reads: WebSocket and HTTP, republished and stored messages. Writes: WebSocket and HTTP, the channels' stream.
 //! Never: SQL, consumers, anything of another tenant.
 
 mod api;

@@ -22,7 +22,8 @@ use super::{READY_WITHIN, SECRET, sdk};
 const API_KEY: &str = "a-key-that-the-test-and-the-edges-share";
 const ENDS_WITHIN: Duration = Duration::from_secs(180);
 const NAMESPACES: &str = r#"[{ name = "room", subscribe = ["token", "authenticated"], publish = ["subscriber"], history = ["subscriber"], presence = ["subscriber"], track_presence = true }]"#;
-const RPC: &str = r#"[{ method = "echo", service = "echo", endpoint = "echo", timeout_ms = 30000 }]"#;
+const RPC: &str =
+    r#"[{ method = "echo", service = "echo", endpoint = "echo", timeout_ms = 30000 }]"#;
 
 /// Two edges on one bus, and a service that answers their clients.
 struct World {
@@ -138,7 +139,8 @@ async fn javascript_does_everything_over_http_streams_in_protobuf() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_without_a_library_listen() {
-    let pings = [("CAMPANA__EDGE__PING_INTERVAL_MS", "2000"), ("CAMPANA__EDGE__PONG_TIMEOUT_MS", "1900")];
+    let pings =
+        [("CAMPANA__EDGE__PING_INTERVAL_MS", "2000"), ("CAMPANA__EDGE__PONG_TIMEOUT_MS", "1900")];
     let world = World::start(&pings).await;
     world.run("listeners.mjs", &[]).await;
     world.end().await;

@@ -41,6 +41,11 @@ fn the_corpus_is_read_without_a_panic() {
     corpus("protobuf").iter().for_each(|frame| super::decode_protobuf(frame));
 }
 
+#[test]
+fn the_scripts_play() {
+    corpus("session").iter().for_each(|script| super::session(script));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3_000))]
 
@@ -52,5 +57,14 @@ proptest! {
     #[test]
     fn changed_bytes_are_read_without_a_panic(frame in changed("protobuf")) {
         super::decode_protobuf(&frame);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
+
+    #[test]
+    fn changed_scripts_play(script in changed("session")) {
+        super::session(&script);
     }
 }

@@ -2,8 +2,8 @@
 //! Reads: the transport, the mailbox. Writes: the transport, the bus (for the session's operations).
 //! Never: decides anything about the protocol; the session does.
 //!
-//! All that is ready is written before one flush: the system call is what sending costs. While a write waits for a slow client its mailbox fills, and at the limit the connection
-//! is cut. Operations of a session run one after the other, as the session asked for them; calls of services
+//! All that is ready is written before one flush: the system call is what sending costs. While a write waits for
+//! a slow client its mailbox fills, and at the limit the connection is cut. Operations of a session run one after the other, as the session asked for them; calls of services
 //! run beside them, because a slow service must not hold up a subscription.
 
 use std::collections::VecDeque;
@@ -25,8 +25,8 @@ use crate::codes::{Disconnect, disconnect};
 use crate::mailbox::{Mailbox, Push};
 use crate::proto::Protocol;
 use crate::server::Node;
-use crate::trace::Who;
 use crate::session::{Done, Effect, Mode, Operation, Session};
+use crate::trace::Who;
 use crate::{metrics, operations};
 
 /// Buffers up to this many entries are kept.
@@ -223,9 +223,7 @@ impl<T: Transport> Shell<T> {
                     self.session.on_publication(publication, &mut self.effects)
                 }
                 Push::Lost(key) => self.session.on_lost(&key, &mut self.effects),
-                Push::Revoked => {
-                    self.session.on_revoked(self.node.now(), &mut self.effects)
-                }
+                Push::Revoked => self.session.on_revoked(self.node.now(), &mut self.effects),
                 Push::Control(control) => {
                     self.session.on_control(control, self.node.now(), &mut self.effects)
                 }
