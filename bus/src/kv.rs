@@ -39,8 +39,8 @@ use crate::ids::MessageId;
 use crate::publish::{Outgoing, PublishError};
 use crate::subjects;
 
-pub(crate) use bucket::MARKER_AGE;
 pub use bucket::KvOptions;
+pub(crate) use bucket::MARKER_AGE;
 pub use typed::TypedKv;
 pub use watch::{KvChange, KvWatch};
 

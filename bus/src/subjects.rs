@@ -19,8 +19,8 @@ pub use addresses::*;
 pub use channels::*;
 pub use control::*;
 pub use presence::*;
-pub use traces::EDGE_TRACE;
 pub use template::{stream_of, template, template_value};
+pub use traces::EDGE_TRACE;
 
 /// Longest name (tenant, channel, recipient, …) in bytes. Escaping can triple it; NATS reads protocol
 /// lines of up to 4,096 bytes by default (`max_control_line`), and the longest subject here stays below.

@@ -18,8 +18,8 @@ mod platform;
 
 pub use platform::{
     ADVISORIES, CHANNELS, DELIVERIES, DLQ, EVENTS, HISTORY_MARKS, HISTORY_STATE, IDEMPOTENCY,
-    OUTCOMES, PRESENCE, RECEIPTS, REDRIVE_CLAIMS, REDRIVES, REQUESTS,
-    REVOCATIONS, TopologyOptions, platform,
+    OUTCOMES, PRESENCE, RECEIPTS, REDRIVE_CLAIMS, REDRIVES, REQUESTS, REVOCATIONS, TopologyOptions,
+    platform,
 };
 
 /// One stream, in the terms that matter.

@@ -250,7 +250,7 @@ impl Platform {
             ready: Arc::clone(&ready),
         };
         let watched = Lifecycle::new();
-        roles::start(parts, metrics, health, &watched).await?;
+        Box::pin(roles::start(parts, metrics, health, &watched)).await?;
         ready.store(true, Ordering::Relaxed);
         let (nats, discovery) = (None, None);
         Ok(Self { lifecycle, watched, grace, ready, nats, _data: None, discovery, addresses })

@@ -7,6 +7,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "sdk/official.rs"]
+mod official;
 #[path = "sdk/server_api.rs"]
 mod server_api;
 #[path = "sdk/transports.rs"]

@@ -30,7 +30,8 @@ mod tests {
     #[test]
     fn events_of_version_1_are_read() {
         let online: PresenceOnline =
-            serde_json::from_str(include_str!("contracts/samples/presence_online.v1.json")).unwrap();
+            serde_json::from_str(include_str!("contracts/samples/presence_online.v1.json"))
+                .unwrap();
         assert_eq!((online.user.as_str(), online.channel.as_deref()), ("alice", Some("room:1")));
         let offline: PresenceOffline =
             serde_json::from_str(include_str!("contracts/samples/presence_offline.v1.json"))

@@ -1,8 +1,8 @@
 //! What clients are sent, ready for the wire, whichever way the client reads.
 //! Reads: results. Writes: text or bytes. Never: re-encodes a payload or a publication; both are copied as they are.
 
-mod ends;
 mod control;
+mod ends;
 mod json;
 pub(crate) mod presence;
 mod protobuf;
@@ -17,8 +17,8 @@ use crate::proto::Protocol;
 use crate::publication::Published;
 use crate::session::Address;
 
-pub(crate) use ends::disconnect_push;
 pub(crate) use control::{message_push, refresh_push, subscribe_push};
+pub(crate) use ends::disconnect_push;
 pub(crate) use json::{payload, single_line, string};
 pub(crate) use protobuf::publication;
 

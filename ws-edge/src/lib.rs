@@ -38,8 +38,9 @@ pub use auth::{RevokeFailure, revoke};
 pub use campana_identity::{Allow, Revocation, TokenOptions};
 pub use encode::Encoded;
 pub use options::{
-    ApiKeyOptions, ApiOptions, ControlOptions, EdgeOptions, HttpOptions, Interest, LimitOptions, NamespaceOptions, RecoveryMode, PersonalChannelOptions, PresenceOptions, ProxyOptions, ReceiptOptions,
-    ProxyTarget, RpcOptions,
+    ApiKeyOptions, ApiOptions, ControlOptions, EdgeOptions, HttpOptions, Interest, LimitOptions,
+    NamespaceOptions, PersonalChannelOptions, PresenceOptions, ProxyOptions, ProxyTarget,
+    ReceiptOptions, RecoveryMode, RpcOptions,
 };
 pub use proto::{Protocol, Since};
 pub use publication::{ChannelKey, Form, Published, View};

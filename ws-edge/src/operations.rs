@@ -14,10 +14,10 @@ use futures::future::join_all;
 use crate::auth::proxy;
 use crate::codes::{ReplyError, error};
 use crate::mailbox::Mailbox;
-use crate::{metrics, presence};
 use crate::publication::ChannelKey;
 use crate::server::Node;
 use crate::session::{Call, Done, Join, Operation, PresenceQuestion, Present, Publish};
+use crate::{metrics, presence};
 
 /// Header of a call: the tenant of the client that calls. Who the client is stands in [`CLIENT_INFO`].
 pub(crate) const TENANT: &str = "Campana-Tenant";

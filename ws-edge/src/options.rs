@@ -7,17 +7,17 @@ use campana_bus::subjects::INBOX_NAMESPACE;
 use campana_identity::{Rules, TokenOptions, TokenPolicy};
 use serde::{Deserialize, Serialize};
 
-mod http;
 mod api;
+mod http;
 mod limits;
 mod namespace;
 mod presence;
 mod proxy;
 mod tokens;
 
-pub use http::HttpOptions;
 pub(crate) use api::check_secret;
 pub use api::{ApiKeyOptions, ApiOptions, ControlOptions};
+pub use http::HttpOptions;
 pub use limits::LimitOptions;
 pub use namespace::{NamespaceOptions, RecoveryMode};
 pub use presence::{PresenceOptions, ReceiptOptions};
@@ -238,7 +238,9 @@ impl EdgeOptions {
         }
         for RpcOptions { method, service, endpoint, timeout_ms } in &self.rpc {
             if self.receipts.enabled && method.starts_with(crate::session::BUILT_IN_PREFIX) {
-                return Err(format!("rpc {method:?}: the edge answers methods of this name itself"));
+                return Err(format!(
+                    "rpc {method:?}: the edge answers methods of this name itself"
+                ));
             }
             if method.is_empty() || service.is_empty() || endpoint.is_empty() {
                 return Err(format!("rpc {method:?} needs a method, a service and an endpoint"));

@@ -250,7 +250,8 @@ mod tests {
             assert!(!push.contains('\n'));
             let value: serde_json::Value = serde_json::from_str(push).unwrap();
             let object: serde_json::Value =
-                serde_json::from_str(publication.json_object(Form::Plain).unwrap().as_str()).unwrap();
+                serde_json::from_str(publication.json_object(Form::Plain).unwrap().as_str())
+                    .unwrap();
             assert_eq!(value["push"]["channel"], "news:\"x\"");
             assert_eq!(value["push"]["pub"], object);
             assert_eq!((&object["offset"], &object["info"]["user"]), (&7.into(), &"a".into()));
@@ -258,7 +259,9 @@ mod tests {
             assert!(trace.contains("0af7651916cd43dd8448eb211c80319c"));
         }
         let spaced = Published::new(&key(), 1, None, b"{\"a\": 1}", None);
-        assert!(spaced.json_object(Form::Plain).unwrap().as_str().starts_with("{\"data\":{\"a\": 1},"));
+        assert!(
+            spaced.json_object(Form::Plain).unwrap().as_str().starts_with("{\"data\":{\"a\": 1},")
+        );
     }
 
     #[test]

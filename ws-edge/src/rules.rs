@@ -173,11 +173,10 @@ impl Rules {
         token: &str,
         now: i64,
     ) -> Result<SubscriptionClaims, Denial> {
-        let claims =
-            self.verifier().subscription(token, now).map_err(|why| match why {
-                TokenFault::Expired => error::TOKEN_EXPIRED,
-                _ => error::PERMISSION_DENIED,
-            })?;
+        let claims = self.verifier().subscription(token, now).map_err(|why| match why {
+            TokenFault::Expired => error::TOKEN_EXPIRED,
+            _ => error::PERMISSION_DENIED,
+        })?;
         if !claims.is_for(&who.user, &who.tenant, client, channel) {
             return Err(Denial::Close(disconnect::INVALID_TOKEN));
         }
@@ -229,10 +228,7 @@ mod tests {
     }
 
     fn alice() -> Identity {
-        Identity {
-            user: "alice".to_owned(),
-            ..Identity::default()
-        }
+        Identity { user: "alice".to_owned(), ..Identity::default() }
     }
 
     fn ask(rules: &Rules, channel: &str, token: &str) -> Result<(), Denial> {

@@ -22,8 +22,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::origin;
 use crate::api;
+use crate::auth::origin;
 use crate::auth::{self, jwks};
 use crate::codes::disconnect;
 use crate::control::Plane;
@@ -31,6 +31,7 @@ use crate::drain::{self, Drain};
 use crate::hub::Hub;
 use crate::limits::{Admission, Limits, Refused};
 use crate::mailbox::Mailbox;
+use crate::metrics;
 use crate::options::EdgeOptions;
 use crate::presence::Presence;
 use crate::proto::Protocol;
@@ -39,7 +40,6 @@ use crate::registry::Registry;
 use crate::rules::Rules;
 use crate::session::Now;
 use crate::trace::{self, Tracer};
-use crate::metrics;
 use crate::transport::{emulation, listen, routes};
 
 /// What all connections of a node share.
@@ -183,7 +183,10 @@ fn relieve(node: &Arc<Node>) {
             }
             let cut = watched.limits.backlog.relieve(&watched.registry.mailboxes());
             if cut > 0 {
-                tracing::warn!(connections = cut, "too much waits for clients: the slowest were cut");
+                tracing::warn!(
+                    connections = cut,
+                    "too much waits for clients: the slowest were cut"
+                );
             }
         }
     });

@@ -34,19 +34,19 @@ use crate::metrics;
 use crate::proto::{Command, Malformed, Protocol, Request, json, protobuf};
 use crate::publication::{ChannelKey, Form, Published, View};
 use crate::rules::{Denial, Identity, Rules};
+pub use ask::{Ask, Unanswered};
+use budget::Budget;
 pub(crate) use built_in::PREFIX as BUILT_IN_PREFIX;
 pub use built_in::{Ack, BuiltIn};
-pub use presence::{Present, PresenceQuestion};
-pub use ask::{Ask, Unanswered};
 pub use calls::{Call, CallFailure, SERVICE_ERROR};
-pub(crate) use mode::standings;
-pub use mode::{Address, Marks, Mode};
 pub use effects::{
     Done, Effect, Found, History, Join, Joined, LostReason, More, Operation, Page, Publish,
     Recovery, Report,
 };
-use budget::Budget;
 use held::{Held, Keys};
+pub(crate) use mode::standings;
+pub use mode::{Address, Marks, Mode};
+pub use presence::{PresenceQuestion, Present};
 use subscription::Subscription;
 use timers::Timers;
 

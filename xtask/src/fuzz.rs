@@ -21,7 +21,8 @@ const COVERAGE: [&str; 6] = [
 
 /// `fuzz TARGET [SECONDS]`.
 pub fn command(args: &[String]) -> Result<()> {
-    let Some(target) = args.first().map(String::as_str).filter(|name| TARGETS.contains(name)) else {
+    let Some(target) = args.first().map(String::as_str).filter(|name| TARGETS.contains(name))
+    else {
         bail!("name a target: cargo xtask fuzz {} [SECONDS]", TARGETS.join("|"));
     };
     let seconds: u32 = match args.get(1) {

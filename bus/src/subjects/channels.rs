@@ -93,6 +93,12 @@ pub fn live_of(subject: &str) -> String {
     format!("live.{subject}")
 }
 
+/// The subject under which a republished message is stored; the inverse of [`live_of`].
+#[must_use]
+pub fn stored_under(live: &str) -> Option<&str> {
+    live.strip_prefix("live.")
+}
+
 /// Where the stored messages of a channel are republished with their sequence.
 #[must_use]
 pub fn live(tenant: &str, name: &ChannelName) -> String {

@@ -74,7 +74,7 @@ pub async fn run(global: &Global, command: EdgeCommand) -> anyhow::Result<()> {
         anyhow::Ok(())
     };
     let (traced, printed) = tokio::join!(trace::run(&bus, request, lines), printing);
-    traced.map_err(|error| crate::errors::cannot_connect(error))?;
+    traced.map_err(crate::errors::cannot_connect)?;
     printed
 }
 

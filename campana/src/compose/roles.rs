@@ -142,8 +142,7 @@ impl Starter {
         };
         let (bus, lifecycle) = (self.bus(Role::Edge).await?, self.lifecycle());
         let mut options = self.parts.config.edge.clone();
-        let drain_ms =
-            [options.drain_delay_ms, options.drain_window_ms, options.drain_finish_ms];
+        let drain_ms = [options.drain_delay_ms, options.drain_window_ms, options.drain_finish_ms];
         let drain_ms = drain_ms.into_iter().fold(0, u64::saturating_add);
         if drain_ms >= self.parts.config.stop_grace_seconds.saturating_mul(1_000) {
             return Err(bad_config(
@@ -162,13 +161,7 @@ impl Starter {
         let refused = |why| bad_config(format!("edge.tokens: {why}"));
         let public = options.tokens.key_set(&[]).map_err(refused)?;
         let keys = self.parts.token_keys.key_set().joined(&public).map_err(refused)?;
-        let work = campana_ws_edge::run(
-            listener,
-            options,
-            bus,
-            keys,
-            lifecycle.clone(),
-        );
+        let work = campana_ws_edge::run(listener, options, bus, keys, lifecycle.clone());
         lifecycle.spawn_essential("edge", essential(work));
         Ok(())
     }

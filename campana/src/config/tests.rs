@@ -45,7 +45,8 @@ fn wrong_types_and_contradictions_are_errors() {
 #[test]
 fn a_text_may_look_like_a_number() {
     let config =
-        with(&[("channels.twilio.sms_from", "+12025550199"), ("edge.tokens.issuer", "12")]).unwrap();
+        with(&[("channels.twilio.sms_from", "+12025550199"), ("edge.tokens.issuer", "12")])
+            .unwrap();
     assert_eq!(config.channels.twilio.sms_from, "+12025550199");
     assert_eq!(config.edge.tokens.issuer, "12");
     let error = with(&[("gateway.rate_burst", "many")]).unwrap_err().to_string();

@@ -68,7 +68,14 @@ pub async fn run(
     describe();
     let seen = seen::run(&bus, store.clone(), &lifecycle);
     let outcomes = async {
-        consume::run_batches(&bus, spec, batches, Recorder { store: store.clone() }, lifecycle.clone()).await?;
+        consume::run_batches(
+            &bus,
+            spec,
+            batches,
+            Recorder { store: store.clone() },
+            lifecycle.clone(),
+        )
+        .await?;
         Ok(())
     };
     tokio::try_join!(outcomes, seen)?;

@@ -22,6 +22,8 @@ use super::{READY_WITHIN, SECRET, sdk};
 const API_KEY: &str = "a-key-that-the-test-and-the-edges-share";
 const ENDS_WITHIN: Duration = Duration::from_secs(180);
 const NAMESPACES: &str = r#"[{ name = "room", subscribe = ["token", "authenticated"], publish = ["subscriber"], history = ["subscriber"], presence = ["subscriber"], track_presence = true }]"#;
+const DIFFERENCES: &str =
+    r#"[{ name = "ticker", subscribe = ["authenticated"], delta = true, compaction = true }]"#;
 const RPC: &str =
     r#"[{ method = "echo", service = "echo", endpoint = "echo", timeout_ms = 30000 }]"#;
 
@@ -135,6 +137,24 @@ async fn javascript_does_everything_over_http_streams() {
 #[tokio::test(flavor = "multi_thread")]
 async fn javascript_does_everything_over_http_streams_in_protobuf() {
     javascript_over("http_stream", &["--protobuf"]).await;
+}
+
+/// Bodies that change a little, to a client that takes differences and whose connection breaks.
+async fn javascript_gets_differences(protocol: &[&str]) {
+    let namespaces = ("CAMPANA__EDGE__NAMESPACES", DIFFERENCES);
+    let world = World::start(&[namespaces]).await;
+    world.run("delta.mjs", protocol).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn javascript_gets_everything_once_as_differences() {
+    javascript_gets_differences(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn javascript_over_protobuf_gets_everything_once_as_differences() {
+    javascript_gets_differences(&["--protobuf"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

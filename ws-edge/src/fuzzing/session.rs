@@ -7,13 +7,12 @@
 //! is limited by the options, and the next timer lies in the future.
 
 mod bus;
+mod node;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use campana_bus::subjects::ChannelName;
-use campana_identity::{Allow, TokenKeys};
 use prost::Message as _;
 use serde_json::Value;
 
@@ -21,24 +20,19 @@ use crate::auth::handshake::Handshake;
 use crate::codes::disconnect;
 use crate::control::Control;
 use crate::encode::Encoded;
-use crate::options::{EdgeOptions, NamespaceOptions, ProxyTarget, RpcOptions};
 use crate::presence::moves::Moved;
 use crate::proto::protobuf::replies::Reply;
 use crate::proto::{Protocol, json, protobuf};
 use crate::publication::{ChannelKey, Published};
 use crate::rules::Rules;
 use crate::session::{Address, Ask, Call, Effect, Marks, Mode, Now, Operation, Session};
+use node::{CALLS_MAX, CHANNELS_MAX, OPERATIONS_MAX, key, rules};
 
 /// Bits of the first byte: Protobuf, only listens, ping frames, has an address, positions go along, services decide
 /// who connects.
 const MODE: [u8; 6] = [1, 2, 4, 8, 16, 32];
-/// Channels of the scripts, by number.
-const CHANNELS: [&str; 6] = ["room:a", "room:b", "tick:x", "raw:r", "who:🔔", "asked:q"];
 /// Longest script that is played; what follows is ignored.
 const STEPS_MAX: usize = 2_000;
-const OPERATIONS_MAX: usize = 8;
-const CALLS_MAX: usize = 3;
-const CHANNELS_MAX: usize = 5;
 const START: Now = Now { ms: 1_000, unix: 1_800_000_000 };
 
 /// What may happen; the byte's remainder by their number.
@@ -85,77 +79,20 @@ enum Step {
 /// # Panics
 /// If something comes out of the session that must not.
 pub fn session(script: &[u8]) {
-    let Some((&mode, mut rest)) = script.split_first() else { return };
+    let _ = play(script);
+}
+
+/// Plays a script; how many messages the client got.
+pub(super) fn play(script: &[u8]) -> usize {
+    let Some((&mode, mut rest)) = script.split_first() else { return 0 };
     let mut player = Player::new(mode);
     for _ in 0..STEPS_MAX {
-        let [kind, length, tail @ ..] = rest else { return };
+        let [kind, length, tail @ ..] = rest else { break };
         let (argument, next) = tail.split_at(usize::from(*length).min(tail.len()));
         player.step(STEPS[usize::from(*kind) % STEPS.len()], argument);
         rest = next;
     }
-}
-
-fn options(services: bool) -> EdgeOptions {
-    let target = || ProxyTarget {
-        service: "decider".to_owned(),
-        endpoint: "decide".to_owned(),
-        ..ProxyTarget::default()
-    };
-    let all = vec![Allow::Anonymous];
-    let namespace = |name: &str| NamespaceOptions {
-        name: name.to_owned(),
-        subscribe: all.clone(),
-        publish: all.clone(),
-        history: all.clone(),
-        presence: all.clone(),
-        ..NamespaceOptions::default()
-    };
-    let rpc =
-        RpcOptions { method: "m".to_owned(), service: "s".to_owned(), endpoint: "e".to_owned(), timeout_ms: 1_000 };
-    let mut options = EdgeOptions {
-        anonymous_connect: true,
-        namespaces: vec![
-            NamespaceOptions { track_presence: true, join_leave: true, ..namespace("room") },
-            NamespaceOptions { delta: true, wildcard: true, ..namespace("tick") },
-            NamespaceOptions { binary: true, history_size: 0, ..namespace("raw") },
-            NamespaceOptions { delta: true, dense_offsets: true, ..namespace("who") },
-            NamespaceOptions {
-                subscribe_proxy: target(),
-                publish_proxy: target(),
-                sub_refresh_proxy: target(),
-                ..namespace("asked")
-            },
-            NamespaceOptions { subscribe: vec![Allow::Token], ..namespace("vip") },
-        ],
-        rpc: vec![rpc],
-        operations_max: OPERATIONS_MAX,
-        rpc_calls_per_client_max: CALLS_MAX,
-        channels_per_client_max: CHANNELS_MAX,
-        queue_bytes_max: 4_096,
-        rpc_answer_bytes_max: 200,
-        ..EdgeOptions::default()
-    };
-    if services {
-        (options.proxy.connect, options.proxy.refresh) = (target(), target());
-    }
-    options
-}
-
-fn rules(services: bool) -> Arc<Rules> {
-    static RULES: [OnceLock<Arc<Rules>>; 2] = [OnceLock::new(), OnceLock::new()];
-    let made = RULES[usize::from(services)].get_or_init(|| {
-        let keys = TokenKeys::new(&[7; 32], None).expect("32 bytes are long enough for HS256");
-        let options = options(services);
-        assert_eq!(options.check(), Ok(()));
-        Arc::new(Rules::new(options, keys.key_set().clone()))
-    });
-    Arc::clone(made)
-}
-
-fn key(rules: &Rules, channel: u8) -> Arc<ChannelKey> {
-    let name = CHANNELS[usize::from(channel) % CHANNELS.len()];
-    let name = ChannelName::parse(name).expect("the names above are good");
-    rules.key("default", name)
+    player.messages
 }
 
 /// A session and the world around it.
@@ -165,6 +102,7 @@ struct Player {
     protocol: Protocol,
     now: Now,
     closed: bool,
+    messages: usize,
     /// Commands without their answer, by id.
     asked: HashMap<u32, u32>,
     operations: VecDeque<Operation>,
@@ -195,6 +133,7 @@ impl Player {
             protocol,
             now: START,
             closed: false,
+            messages: 0,
             asked: HashMap::new(),
             operations: VecDeque::new(),
             asks: VecDeque::new(),
@@ -207,7 +146,8 @@ impl Player {
 
     fn step(&mut self, step: Step, argument: &[u8]) {
         let mut out = Vec::new();
-        let (first, rest) = argument.split_first().map_or((0, argument), |(one, rest)| (*one, rest));
+        let (first, rest) =
+            argument.split_first().map_or((0, argument), |(one, rest)| (*one, rest));
         match step {
             Step::Text => self.text(argument, &mut out),
             Step::Binary => self.binary(argument, &mut out),
@@ -329,6 +269,7 @@ impl Player {
 
     /// One message by itself, and no second answer to a command.
     fn message(&mut self, encoded: &Encoded) {
+        self.messages += 1;
         let id = match encoded {
             Encoded::Text(text) => {
                 assert_eq!(self.protocol, Protocol::Json);
@@ -340,7 +281,8 @@ impl Player {
             Encoded::Binary(bytes) => {
                 assert_eq!(self.protocol, Protocol::Protobuf);
                 let mut rest = bytes.clone();
-                let reply = Reply::decode_length_delimited(&mut rest).expect("messages are replies");
+                let reply =
+                    Reply::decode_length_delimited(&mut rest).expect("messages are replies");
                 assert!(rest.is_empty(), "one message, no more");
                 reply.id
             }

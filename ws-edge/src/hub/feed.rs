@@ -98,7 +98,7 @@ async fn dispatch(inner: &Arc<Inner>, message: &Message) {
 
 /// Something about a channel that is no message of it: a removal, or the question whether anybody listens.
 async fn notice(inner: &Arc<Inner>, message: &Message) {
-    let Some(subject) = message.subject.strip_prefix("live.") else { return };
+    let Some(subject) = subjects::stored_under(&message.subject) else { return };
     if message.headers.as_ref().is_some_and(|head| headers::get(head, history::REMOVED).is_some()) {
         inner.for_patterns(subject, |pattern| pattern.forget(None));
         if let Some(channel) = inner.channels.get(subject) {

@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use campana_bus::Durability;
 use campana_bus::lifecycle::Lifecycle;
 use campana_bus::publish::{GroupPublisher, Outgoing};
 use campana_bus::subjects::ChannelName;
 use campana_bus::testing::NatsServer;
 use campana_bus::topology::{self, CHANNELS, TopologyOptions};
-use campana_bus::Durability;
 
 use futures::StreamExt as _;
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use campana_identity::{ConnectionClaims, ConnectionGrant, Tenant, TokenFault};
 
 use super::ask::{About, Question};
+use super::asked::ask_at;
 use super::calls::CallFailure;
 use super::timers::{NEVER, moment};
 use super::{Effect, Now, Operation, Report, Session, State};
@@ -78,10 +79,12 @@ impl Session {
         out: &mut Vec<Effect>,
     ) {
         self.timers.expires_at = moment(claims.expires_at, now);
-        let asks = self.rules.options.proxy.refresh.is_on();
-        self.timers.ask_at = if asks { self.timers.expires_at } else { NEVER };
         match self.server_side(&claims, subs) {
             Ok(joins) => {
+                // Not for somebody who is turned away: there is nobody to ask about.
+                let asks = self.rules.options.proxy.refresh.is_on();
+                let ask_at = ask_at(self.timers.expires_at, now);
+                self.timers.ask_at = if asks { ask_at } else { NEVER };
                 let handshake = self.handshake.take().unwrap_or_default();
                 let who = identity(claims, data, *handshake);
                 out.push(Effect::Identified);

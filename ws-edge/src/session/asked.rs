@@ -21,6 +21,12 @@ use crate::rules::{Denial, Identity};
 /// Until a service that did not say whether a connection may stay is asked again.
 const ASK_AGAIN_MS: u64 = 5_000;
 
+/// When a service is asked whether somebody may stay: at the end of the time that it gave, but never again at once
+/// because that time is over already.
+pub(super) fn ask_at(expires_at: u64, now: Now) -> u64 {
+    if expires_at > now.ms { expires_at } else { now.ms.saturating_add(ASK_AGAIN_MS) }
+}
+
 impl Session {
     /// Whether the service that the namespace names decides in this channel: not over a private channel or other
     /// users' one that the client is not in, because what a name promises holds whatever a service says.
@@ -231,7 +237,7 @@ impl Session {
         let left = expires_at.map(|at| at.saturating_sub(now.unix));
         subscription.expires_at = moment(expires_at, now);
         subscription.ttl = left.filter(|_| !asks);
-        subscription.ask_at = if asks { subscription.expires_at } else { NEVER };
+        subscription.ask_at = if asks { ask_at(subscription.expires_at, now) } else { NEVER };
     }
 
     fn may_publish(
@@ -281,7 +287,7 @@ impl Session {
             About::Refresh if grant.expired => self.close(disconnect::EXPIRED, out),
             About::Refresh => {
                 self.timers.expires_at = moment(grant.expires_at, now);
-                self.timers.ask_at = self.timers.expires_at;
+                self.timers.ask_at = ask_at(self.timers.expires_at, now);
                 if let Some(who) = &mut self.who {
                     who.info = grant.info.or(who.info.take());
                     who.meta = grant.meta.map(Into::into).or(who.meta.take());

@@ -52,11 +52,7 @@ pub struct CallFailure {
 
 impl CallFailure {
     /// An error of a service's own, whose code was checked.
-    pub(super) const fn of_service(
-        code: u32,
-        message: Cow<'static, str>,
-        temporary: bool,
-    ) -> Self {
+    pub(super) const fn of_service(code: u32, message: Cow<'static, str>, temporary: bool) -> Self {
         Self { code, message, temporary }
     }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use campana_bus::subjects::ChannelName;
 use campana_identity::ConnectionClaims;
 
-use super::subscription::Subscription;
 use super::mode::{as_push, end_for};
+use super::subscription::Subscription;
 use super::{Effect, Join, Joined, Now, Report, Session, State};
 use crate::codes::{ReplyError, disconnect, error};
 use crate::encode::ConnectResult;
@@ -75,8 +75,8 @@ impl Session {
             return Ok(own);
         }
         if options.inbox_channel {
-            let inbox = ChannelName::inbox(user)
-                .map_err(|_| Denial::Close(disconnect::INVALID_TOKEN))?;
+            let inbox =
+                ChannelName::inbox(user).map_err(|_| Denial::Close(disconnect::INVALID_TOKEN))?;
             own.push(inbox.as_str().to_owned());
         }
         let personal = &options.personal_channel;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Ask, Unanswered, Call, PresenceQuestion, Present};
 use super::calls::CallFailure;
+use super::{Ask, Call, PresenceQuestion, Present, Unanswered};
 use crate::codes::{Disconnect, ReplyError};
 use crate::encode::Encoded;
 use crate::proto::{Protocol, Since};

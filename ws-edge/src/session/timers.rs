@@ -69,6 +69,9 @@ impl Session {
 
     /// The time has come, or has not: does what is due.
     pub fn on_timer(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.is_closed() {
+            return;
+        }
         let grace = self.rules.options.expiry_grace_ms;
         let due = |at: u64| at <= now.ms;
         if due(self.timers.connect_by) {

@@ -340,11 +340,15 @@ async fn patterns_and_states_are_recovered() {
         offset,
     };
     let news = alice.subscribe(2, ask("news:*", first)).await;
-    let found: Vec<_> = news.publications.iter().map(|one| (one.channel.as_str(), one.offset)).collect();
+    let found: Vec<_> =
+        news.publications.iter().map(|one| (one.channel.as_str(), one.offset)).collect();
     assert_eq!((news.recovered, found), (true, vec![("news:b", second)]));
     let state = alice.subscribe(3, ask("state:a", 0)).await;
     assert_eq!((state.recovered, state.publications.len()), (true, 1));
-    assert_eq!((state.publications[0].data.as_slice(), state.publications[0].channel.as_str()), (&b"3"[..], ""));
+    assert_eq!(
+        (state.publications[0].data.as_slice(), state.publications[0].channel.as_str()),
+        (&b"3"[..], "")
+    );
     let third = world.publish("news:c", 3).await;
     let (pattern, publication) = alice.publication().await;
     let found = (pattern.as_str(), publication.channel.as_str(), publication.offset);

@@ -43,6 +43,8 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
         .files
         .iter()
         .filter(|file| file.path.ends_with("/Cargo.toml"))
+        // A workspace of its own has no root to inherit from, and nothing of this one depends on it.
+        .filter(|file| !file.text.contains("\n[workspace]\n"))
         .map(Manifest::of)
         .collect();
     let mut findings = Vec::new();

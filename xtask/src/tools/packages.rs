@@ -1,5 +1,5 @@
 //! Libraries of the tests: npm packages and a Python environment, as their lock files say.
-//! Reads: `package-lock.json`, `requirements.txt`. Writes: `node_modules`, `.tools/venv`.
+//! Reads: `package-lock.json`, `requirements.txt`. Writes: `node_modules`, `.tools/venv`, `.tools/suites`.
 //! Never: changes a lock file; a stamp keeps the lock file's text, so nothing is installed twice.
 
 use std::fs;
@@ -15,6 +15,8 @@ use crate::{repo, shell};
 pub const NPM_FOLDERS: [&str; 4] = ["ws-edge/web", "tests/browser", "tests/sdk", "tests/contracts"];
 const REQUIREMENTS: [&str; 2] =
     ["tests/sdk/requirements.txt", "tests/cloudevents/requirements.txt"];
+/// Fetches and runs the tests of the Python client.
+const SUITE: &str = "tests/sdk/official_python.py";
 
 /// `npm ci` in every folder that is there and has changed.
 pub fn ensure_npm() -> Result<()> {
@@ -73,6 +75,7 @@ pub fn ensure_venv() -> Result<Option<PathBuf>> {
     let venv = repo::tools().join("venv");
     let stamp = venv.join("installed-requirements.txt");
     if is_stamped(&stamp, &wanted) {
+        ensure_suite(&venv)?;
         return Ok(Some(venv));
     }
     wheel::require_pip("the Python packages of the tests")?;
@@ -97,7 +100,19 @@ pub fn ensure_venv() -> Result<Option<PathBuf>> {
         bail!("cannot install {names}: {}", wheel::explain_pip(&done.stderr));
     }
     write_stamp(&stamp, &wanted)?;
+    ensure_suite(&venv)?;
     Ok(Some(venv))
+}
+
+/// The Python client's own tests: the script that runs them knows which file, and keeps it in `.tools/suites`.
+fn ensure_suite(venv: &Path) -> Result<()> {
+    let mut script = Command::new(venv.join("bin/python3"));
+    script.arg(repo::root().join(SUITE)).arg("--fetch");
+    let done = shell::capture(&mut script)?;
+    if !done.success {
+        bail!("cannot fetch the Python client's tests: {}", wheel::explain_pip(&done.stderr));
+    }
+    Ok(())
 }
 
 fn is_stamped(stamp: &Path, wanted: &str) -> bool {

@@ -43,7 +43,10 @@ struct Row {
 
 pub async fn run(global: &Global, arguments: CompressionArgs) -> anyhow::Result<()> {
     let CompressionArgs { messages, contexts } = arguments;
-    anyhow::ensure!(messages > 1 && contexts > 0, "messages must be at least 2, contexts at least 1");
+    anyhow::ensure!(
+        messages > 1 && contexts > 0,
+        "messages must be at least 2, contexts at least 1"
+    );
     let mut rows = Vec::new();
     for (series, list) in [("inbox", inbox(messages)), ("board", board(messages))] {
         rows.extend(measure(series, &list));
@@ -74,7 +77,8 @@ fn inbox(count: usize) -> Vec<String> {
     let subjects = ["Invoice", "Appointment", "Message", "Delivery", "Reminder", "Comment"];
     let message = |at: usize| {
         let subject = subjects[at * 7 % subjects.len()];
-        let text = format!("{subject} number {} of today needs your attention, dear reader.", at * 7_919);
+        let text =
+            format!("{subject} number {} of today needs your attention, dear reader.", at * 7_919);
         json!({
             "type": "notification", "id": format!("dlv_{:032x}", at * 2_654_435_761),
             "notification_id": format!("ntf_{:032x}", at * 40_503), "title": subject, "body": text,
@@ -111,11 +115,15 @@ fn measure(series: &'static str, list: &[String]) -> Vec<Row> {
         row("plain", true, each(list, |text| text.len())),
         row("deflate, new context", true, each(list, |text| deflate(&mut context(), text))),
         row("deflate, kept context", false, each(list, |text| deflate(&mut kept, text))),
-        row("difference (fossil)", true, each(list, |text| {
-            let patch = fossil_delta::delta(text, previous).len();
-            previous = text;
-            patch.min(text.len())
-        })),
+        row(
+            "difference (fossil)",
+            true,
+            each(list, |text| {
+                let patch = fossil_delta::delta(text, previous).len();
+                previous = text;
+                patch.min(text.len())
+            }),
+        ),
     ]
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{CHANNELS, Player};
+use super::Player;
+use super::node::CHANNELS;
 use crate::codes::{error, unsubscribe};
 use crate::control::order::Subscribe;
 use crate::control::{Order, texts};
@@ -89,7 +90,8 @@ impl Player {
             (Some(_), 1) => Recovery::Lost(LostReason::Epoch),
             (Some(since), _) => {
                 let from = since.offset.min(top);
-                let page = Page { publications: list(&join.key, from, how, body), more: how & 4 != 0 };
+                let page =
+                    Page { publications: list(&join.key, from, how, body), more: how & 4 != 0 };
                 Recovery::Page { from, page }
             }
         };

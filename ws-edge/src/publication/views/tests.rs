@@ -107,7 +107,10 @@ fn what_nobody_agreed_on_is_the_payload_itself() {
     assert_eq!(json(&one, Form::Plain, false)["pub"]["data"]["a"], 2);
     assert_eq!(json(&one, Form::Plain, true)["id"], 300);
     assert_eq!(json(&one, Form::Whole, false)["pub"]["data"], "{\"a\":2}");
-    assert_eq!(one.json_object(Form::Whole).unwrap().as_str(), r#"{"data":"{\"a\":2}","offset":9}"#);
+    assert_eq!(
+        one.json_object(Form::Whole).unwrap().as_str(),
+        r#"{"data":"{\"a\":2}","offset":9}"#
+    );
     let unnumbered = ChannelKey::new("t", ChannelName::parse("x").unwrap());
     let one = Published::new(&Arc::new(unnumbered), 9, None, b"1", None);
     assert_eq!(json(&one, Form::Plain, true)["channel"], "x");

@@ -173,7 +173,8 @@ fn bytes_in_an_answer_end_a_json_connection_too() {
     world.say(&json!({"id": 2, "subscribe": {"channel": "room:a", "recover": true, "offset": 3}}));
     let Some(Operation::Join(joins)) = world.waiting.pop() else { panic!() };
     let page = Page { publications: bad(), more: true };
-    let joined = Joined { top: 9, epoch: "e".into(), recovery: Recovery::Page { from: 3, page }, number: 0 };
+    let joined =
+        Joined { top: 9, epoch: "e".into(), recovery: Recovery::Page { from: 3, page }, number: 0 };
     world.done(Done::Joined(vec![(joins[0].ticket, Ok(joined))]));
     assert_eq!((world.closed, world.waiting.len()), (Some(3506), 0));
     let mut world = World::connected();

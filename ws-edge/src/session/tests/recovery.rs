@@ -66,7 +66,10 @@ fn too_much_waiting_is_read_again_instead_of_kept() {
         world.publish("room:a", offset);
     }
     let recovery = Recovery::Page { from: 0, page: page("room:a", &[10], false) };
-    world.done(Done::Joined(vec![(ticket, Ok(Joined { top: 10, epoch: "e".into(), recovery, number: 0 }))]));
+    world.done(Done::Joined(vec![(
+        ticket,
+        Ok(Joined { top: 10, epoch: "e".into(), recovery, number: 0 }),
+    )]));
     let Some(Operation::More(more)) = world.waiting.pop() else { panic!("{:?}", world.sent) };
     assert!(more.at_least > 10 && more.after == 10);
     let rest: Vec<u64> = (11..=30).collect();
