@@ -44,6 +44,17 @@ pub struct Page {
     pub pending: u64,
 }
 
+/// A part of a stream that was looked through.
+#[derive(Clone, Debug, Default)]
+pub struct Scan {
+    /// Those that were wanted, oldest first.
+    pub messages: Vec<StoredMessage>,
+    /// Sequence of the last message that was seen, wanted or not; 0 if there was none.
+    pub reached: u64,
+    /// How many more there were, of any subject.
+    pub pending: u64,
+}
+
 /// Where a stream stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamPosition {
@@ -116,6 +127,43 @@ impl Bus {
         self.fetch_page(stream, &request, limit).await
     }
 
+    /// Looks at up to `limit` messages of any subject with a sequence above `after`, and no more of them than it
+    /// takes to reach `bytes_max`; gives those whose subject is wanted.
+    ///
+    /// The server finds the next message of one subject by looking at all in between. So for messages of many
+    /// subjects that lie mixed this is the cheaper way.
+    ///
+    /// # Errors
+    /// If the stream refuses or does not answer in time.
+    pub async fn scan_after(
+        &self,
+        stream: &str,
+        after: u64,
+        limit: usize,
+        bytes_max: usize,
+        mut wanted: impl FnMut(&str) -> bool + Send,
+    ) -> Result<Scan, FetchError> {
+        let request = json!({
+            "seq": after.saturating_add(1),
+            "next_by_subj": ">",
+            "batch": limit.max(1),
+            "max_bytes": bytes_max.max(1),
+        });
+        let mut scan = Scan::default();
+        let (messages, reached) = (&mut scan.messages, &mut scan.reached);
+        scan.pending = self
+            .fetch_each(stream, &request, limit.max(1), |answer| {
+                let (subject, sequence) = identity(&answer)?;
+                *reached = sequence;
+                if wanted(subject) {
+                    messages.push(stored(answer)?);
+                }
+                Ok(())
+            })
+            .await?;
+        Ok(scan)
+    }
+
     /// The answer to a direct get of up to `limit` messages, whatever else it asks for.
     pub(crate) async fn fetch_page(
         &self,
@@ -123,6 +171,25 @@ impl Bus {
         request: &serde_json::Value,
         limit: usize,
     ) -> Result<Page, FetchError> {
+        let mut page = Page::default();
+        let messages = &mut page.messages;
+        page.pending = self
+            .fetch_each(stream, request, limit, |answer| {
+                messages.push(stored(answer)?);
+                Ok(())
+            })
+            .await?;
+        Ok(page)
+    }
+
+    /// Does something with each message of the answer to a direct get; says how many more there are.
+    async fn fetch_each(
+        &self,
+        stream: &str,
+        request: &serde_json::Value,
+        limit: usize,
+        mut each: impl FnMut(Message) -> Result<(), FetchError> + Send,
+    ) -> Result<u64, FetchError> {
         let deadline = tokio::time::Instant::now() + TIMEOUT;
         let payload = request.to_string().into();
         let mut answers = self
@@ -131,20 +198,17 @@ impl Bus {
             .ask_many(direct_get(stream), payload, limit.saturating_add(1), deadline)
             .await
             .map_err(unavailable)?;
-        let mut page = Page::default();
+        let mut more = 0;
         loop {
             let answer = answers.next(TIMEOUT).await.map_err(unavailable)?;
             match answer.status.map(|status| status.as_u16()) {
                 None => {
-                    page.pending = pending(&answer);
-                    page.messages.push(stored(answer)?);
+                    more = pending(&answer);
+                    each(answer)?;
                 }
                 // End of batch; nothing (more) there.
-                Some(204) => {
-                    page.pending = pending(&answer);
-                    return Ok(page);
-                }
-                Some(404) => return Ok(page),
+                Some(204) => return Ok(pending(&answer)),
+                Some(404) => return Ok(more),
                 Some(503) => {
                     return Err(FetchError::Unavailable(
                         "no such stream, or JetStream is down".to_owned(),
@@ -238,6 +302,15 @@ impl Bus {
         }
     }
 
+    /// Sequence of the newest message of a subject as the stream's leader has it; 0 if there is none.
+    ///
+    /// # Errors
+    /// If the stream is unknown or does not answer in time.
+    pub async fn last_of_leader(&self, stream: &str, subject: &str) -> Result<u64, FetchError> {
+        let last = self.first_of_leader(stream, &json!({"last_by_subj": subject})).await?;
+        Ok(last.unwrap_or(0))
+    }
+
     /// Where a stream stands now.
     ///
     /// # Errors
@@ -282,11 +355,21 @@ fn pending(answer: &Message) -> u64 {
         .unwrap_or(0)
 }
 
+fn malformed() -> FetchError {
+    FetchError::Refused("an answer without subject or sequence".to_owned())
+}
+
+/// Subject and sequence of a message.
+fn identity(answer: &Message) -> Result<(&str, u64), FetchError> {
+    let all = answer.headers.as_ref().ok_or_else(malformed)?;
+    let subject = headers::get(all, "Nats-Subject").ok_or_else(malformed)?;
+    Ok((subject, headers::get_number(all, "Nats-Sequence").ok_or_else(malformed)?))
+}
+
 fn stored(answer: Message) -> Result<StoredMessage, FetchError> {
-    let malformed = || FetchError::Refused("an answer without subject or sequence".to_owned());
+    let (subject, sequence) = identity(&answer)?;
+    let subject = subject.to_owned();
     let all = answer.headers.ok_or_else(malformed)?;
-    let subject = headers::get(&all, "Nats-Subject").ok_or_else(malformed)?.to_owned();
-    let sequence = headers::get_number(&all, "Nats-Sequence").ok_or_else(malformed)?;
     let time =
         headers::get(&all, "Nats-Time-Stamp").and_then(Micros::from_rfc3339).unwrap_or_default();
     let own = headers::without(&all, |name| {

@@ -20,6 +20,7 @@ mod recovery;
 mod repair;
 mod sequencer;
 mod source;
+mod sweep;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,12 +46,13 @@ use feed::Feed;
 use kinds::Kind;
 use recent::Budget;
 use source::{Purpose, Source};
+use sweep::Row;
 
 /// How old the known position of the stream may be where its age does no harm.
 const POSITION_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// What the stream is asked for messages for.
-pub(crate) const PURPOSES: [&str; 5] = Purpose::LABELS;
+pub(crate) const PURPOSES: [&str; 6] = Purpose::LABELS;
 
 /// All channels of a node; cheap to clone.
 #[derive(Clone)]
@@ -67,6 +69,8 @@ pub(crate) struct Inner {
     /// Patterns among the channels, by tenant and namespace as in the subject.
     patterns: DashMap<String, Vec<Weak<Channel>>>,
     source: Source,
+    /// Who waits for messages of the shared stream.
+    row: Row,
     /// Bytes kept for clients that come back.
     budget: Arc<Budget>,
     kinds: HashMap<String, Kind>,
@@ -79,6 +83,7 @@ impl Hub {
     pub(crate) fn start(bus: Bus, lifecycle: &Lifecycle, options: &EdgeOptions) -> Self {
         let inner = Arc::new(Inner {
             source: Source::new(bus.clone()),
+            row: Row::default(),
             bus,
             lifecycle: lifecycle.clone(),
             options: options.clone(),
@@ -105,14 +110,16 @@ impl Hub {
         self.0.channels.len()
     }
 
-    /// Lets publications of a channel come into a mailbox, and finds what was missed.
-    pub(crate) async fn join(
+    /// Lets publications of a channel come into a mailbox, and finds what was missed. What `followed` gives is kept
+    /// from the moment the channel is followed to the end.
+    pub(crate) async fn join<G>(
         &self,
         join: &Join,
         mailbox: &Arc<Mailbox>,
+        followed: impl FnOnce() -> G,
     ) -> Result<Joined, ReplyError> {
         let inner = &self.0;
-        let result = inner.join(join, mailbox).await;
+        let result = inner.join(join, mailbox, followed).await;
         result.map_err(|why| {
             tracing::warn!(error = %why, "a channel cannot be joined");
             inner.leave(&join.key, mailbox);
@@ -174,16 +181,18 @@ impl Hub {
 }
 
 impl Inner {
-    async fn join(
+    async fn join<G>(
         self: &Arc<Self>,
         join: &Join,
         mailbox: &Arc<Mailbox>,
+        followed: impl FnOnce() -> G,
     ) -> Result<Joined, JoinError> {
         let channel = self.channel(&join.key).await?;
         let Some(standing) = channel.add(mailbox, join.delta) else {
             let again = FetchError::Unavailable("the channel is being started again".to_owned());
             return Err(again.into());
         };
+        let _followed = followed();
         let recovery = match &join.since {
             None => Recovery::None,
             Some(since) => recovery::recover(self, &channel, join, since, &standing).await?,

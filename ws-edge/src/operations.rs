@@ -41,11 +41,11 @@ async fn carry_out(node: Arc<Node>, mailbox: Arc<Mailbox>, operation: Operation)
                 let (hub, mailbox) = (&node.hub, &mailbox);
                 let joins = &node.limits.joins;
                 async move {
-                    let Some(_place) = joins.enter().await else {
+                    let Some(place) = joins.enter().await else {
                         metrics::limited("joins");
                         return (join.ticket, Err(error::TOO_MANY_REQUESTS));
                     };
-                    let joined = hub.join(&join, mailbox).await;
+                    let joined = hub.join(&join, mailbox, || joins.step_aside(place)).await;
                     (join.ticket, joined)
                 }
             };

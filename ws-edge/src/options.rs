@@ -48,6 +48,8 @@ pub struct EdgeOptions {
     pub personal_channel: PersonalChannelOptions,
     /// Services that decide who connects and who stays.
     pub proxy: ProxyOptions,
+    /// The service that takes one-way messages (`send`) of clients; without one they close the connection (3508).
+    pub send: ProxyTarget,
     /// Time between two pings to a client.
     pub ping_interval_ms: u64,
     /// How long a client may take to answer a ping.
@@ -142,6 +144,7 @@ impl Default for EdgeOptions {
             inbox_channel: true,
             personal_channel: PersonalChannelOptions::default(),
             proxy: ProxyOptions::default(),
+            send: ProxyTarget::default(),
             ping_interval_ms: 25_000,
             pong_timeout_ms: 10_000,
             connect_timeout_ms: 10_000,
@@ -164,7 +167,7 @@ impl Default for EdgeOptions {
             recovery_cache_bytes_max: 64 * 1024 * 1024,
             wildcards_per_client_max: 8,
             dense_channels_max: 1_000,
-            read_buffer_bytes: 4_096,
+            read_buffer_bytes: 1_024,
             write_buffer_bytes: 4_096,
             interest: Interest::Namespace,
             linger_ms: 5_000,

@@ -231,7 +231,7 @@ impl Session {
                 self.connect(command.id, request, now, out)
             }
             (State::Connected, _) if pong => self.pong(now, out),
-            (State::Connected, Request::Send(_)) => self.close(disconnect::NOT_AVAILABLE, out),
+            (State::Connected, request @ Request::Send(_)) => self.command(0, request, now, out),
             (State::Connected, Request::Connect(_)) => self.close(disconnect::BAD_REQUEST, out),
             (State::Connected, request)
                 if command.id > 0 && self.waits_for_key(request.token()) =>
@@ -255,7 +255,11 @@ impl Session {
                 Denial::Reply(error) => {
                     let limit = metrics::limit_of(method, error).filter(|_| is_spent);
                     out.extend(limit.map(|limit| Effect::Report(Report::Limited(limit))));
-                    self.refuse(id, error, out)
+                    match id {
+                        // An answer to a one-way message would be a ping.
+                        0 => self.close(disconnect::TOO_MANY_REQUESTS, out),
+                        id => self.refuse(id, error, out),
+                    }
                 }
                 Denial::Close(why) => self.close(why, out),
             }
@@ -277,6 +281,7 @@ impl Session {
             Request::Refresh(token) => self.refresh(id, &token, now, out),
             Request::SubRefresh(request) => self.sub_refresh(id, &request, now, out),
             Request::Rpc(request) => self.rpc(id, request, out),
+            Request::Send(data) => self.send(data, out),
             Request::Presence(channel) => self.presence(id, &channel, false, out),
             Request::PresenceStats(channel) => self.presence(id, &channel, true, out),
             Request::Ping => {
@@ -285,7 +290,7 @@ impl Session {
             }
             Request::None => Err(error::METHOD_NOT_FOUND.into()),
             // Answered before by closing the connection.
-            Request::Connect(_) | Request::Send(_) => Err(Denial::Close(disconnect::BAD_REQUEST)),
+            Request::Connect(_) => Err(Denial::Close(disconnect::BAD_REQUEST)),
         }
     }
 

@@ -21,8 +21,8 @@ commands_burst = 40
 queue_bytes_max = 65_536
 message_bytes_max = 8_192
 write_timeout_ms = 300_000
-ping_interval_ms = 1_000
-pong_timeout_ms = 900
+ping_interval_ms = 10_000
+pong_timeout_ms = 9_900
 drain_delay_ms = 2_000
 [[edge.namespaces]]
 name = "room"
@@ -168,16 +168,19 @@ async fn fall_asleep(edges: &Edges) -> Result<()> {
 async fn what_clients_do_can_be_read_from_the_metrics() {
     let mut edges = Edges::start(1, CONFIGURATION).await.unwrap();
     let mut alice = talk(&edges).await;
-    recover(&edges).await;
-    overdo(&edges).await;
-    fall_asleep(&edges).await.unwrap();
-    // Reads until the server's ping was answered.
+    // Reads all the time, so that the server's pings are answered.
     let pinged = async {
         loop {
-            let _ = alice.next(Duration::from_millis(200)).await;
+            if let Ok(Event::Closed(code, _)) = alice.next(Duration::from_millis(200)).await {
+                panic!("alice was sent away with {code}");
+            }
+            tokio::task::yield_now().await;
         }
     };
     let counted = async {
+        recover(&edges).await;
+        overdo(&edges).await;
+        fall_asleep(&edges).await.unwrap();
         for (series, least) in [
             ("campana_edge_connections{transport=\"websocket\"}", 1.0),
             ("campana_edge_connects_total{transport=\"websocket\",protocol=\"json\"}", 7.0),

@@ -33,7 +33,7 @@ async fn wrong_options_are_refused() {
         (&["--set", "nats.embeded.port=1"], &["unknown option nats.embeded.port", "flag"]),
         (&["--set", "gateway.rate_burst=many"], &["gateway.rate_burst", "flag"]),
         (&["--set", "nats.durability=hope"], &["nats.durability"]),
-        (&["--set", "auth.token_secret=short"], &["auth.token_secret", "32 bytes"]),
+        (&["--set", "auth.token_secret=short"], &["auth.token_secret", "32 random bytes"]),
         (&["--config", "/nowhere.toml"], &["/nowhere.toml does not exist"]),
         (
             &["--set", "nats.embedded.free_bytes_min=9000000000000000"],

@@ -12,7 +12,7 @@ use super::channel::{Channel, Recall, Standing};
 use super::evidence::{Position, Verdict, judge};
 use super::pattern::Pattern;
 use super::source::{Purpose, Snapshot};
-use super::{Inner, POSITION_AGE_MAX, recent};
+use super::{Inner, POSITION_AGE_MAX, recent, sweep};
 use crate::proto::Since;
 use crate::publication::{ChannelKey, Published};
 use crate::session::{Join, LostReason, Page, Recovery};
@@ -63,14 +63,17 @@ fn take(
 
 /// One page of a channel's messages after a position.
 pub(super) async fn page(
-    inner: &Inner,
+    inner: &Arc<Inner>,
     key: &Arc<ChannelKey>,
     after: u64,
     purpose: Purpose,
 ) -> Result<Read, FetchError> {
     let pattern = Pattern::of(key);
     let limit = inner.options.recovery_page_messages;
-    let found = inner.source.after(key, after, limit, purpose).await?;
+    let found = match pattern.is_none() && !key.is_dense() {
+        true => sweep::after(inner, key, after, limit, purpose).await?,
+        false => inner.source.after(key, after, limit, purpose).await?,
+    };
     let count = found.messages.len() as u64;
     let mut read = Read {
         publications: Vec::with_capacity(found.messages.len()),
@@ -95,7 +98,7 @@ pub(super) async fn page(
 /// One page; if it is the last one, everything up to `at_least` was looked at. `None` if the stream no longer has
 /// that.
 async fn next_page(
-    inner: &Inner,
+    inner: &Arc<Inner>,
     key: &Arc<ChannelKey>,
     after: u64,
     at_least: u64,
@@ -128,7 +131,7 @@ async fn next_page(
 
 /// The next page of a recovery that began.
 pub(super) async fn more(
-    inner: &Inner,
+    inner: &Arc<Inner>,
     channel: Option<&Arc<Channel>>,
     key: &Arc<ChannelKey>,
     after: u64,
@@ -235,7 +238,7 @@ async fn nothing_missed(
 }
 
 /// Reads everything after `from` up to what is kept already, and keeps it.
-async fn fill(inner: &Inner, channel: &Arc<Channel>, from: u64) -> Result<(), FetchError> {
+async fn fill(inner: &Arc<Inner>, channel: &Arc<Channel>, from: u64) -> Result<(), FetchError> {
     let Some(upto) = channel.kept_from() else { return Ok(()) };
     if from >= upto {
         return Ok(());
@@ -270,7 +273,7 @@ async fn fill(inner: &Inner, channel: &Arc<Channel>, from: u64) -> Result<(), Fe
 
 /// Reads the first page for one client alone: it was away too long for what is kept.
 async fn alone(
-    inner: &Inner,
+    inner: &Arc<Inner>,
     channel: &Arc<Channel>,
     offset: u64,
     standing: &Standing,

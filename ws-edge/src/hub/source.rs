@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use campana_bus::Bus;
 use campana_bus::clock;
-use campana_bus::fetch::{FetchError, Page, StoredMessage, StreamPosition};
+use campana_bus::fetch::{FetchError, Page, Scan, StoredMessage, StreamPosition};
 use campana_bus::subjects;
 use campana_bus::topology::{CHANNELS, HISTORY_MARKS, HISTORY_STATE};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
@@ -18,6 +18,10 @@ use crate::publication::ChannelKey;
 
 /// Questions to the stream at the same time, per node; further ones wait.
 const IN_FLIGHT_MAX: usize = 256;
+/// Messages of one part of the stream that is looked through.
+const SCANNED_MAX: usize = 5_000;
+/// Bytes of such a part.
+const SCANNED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What a question is for, as a metric's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,10 +36,13 @@ pub(super) enum Purpose {
     History,
     /// Nothing looks wrong.
     Check,
+    /// Many wait for messages that lie mixed.
+    Sweep,
 }
 
 impl Purpose {
-    pub(super) const LABELS: [&str; 5] = ["follow", "recover", "repair", "history", "check"];
+    pub(super) const LABELS: [&str; 6] =
+        ["follow", "recover", "repair", "history", "check", "sweep"];
 
     pub(super) const fn label(self) -> &'static str {
         match self {
@@ -44,6 +51,7 @@ impl Purpose {
             Self::Repair => "repair",
             Self::History => "history",
             Self::Check => "check",
+            Self::Sweep => "sweep",
         }
     }
 }
@@ -63,6 +71,8 @@ pub(super) struct Source {
     places: Semaphore,
     /// The shared stream, and when the question for it was asked.
     known: tokio::sync::Mutex<Option<(Instant, Arc<Snapshot>)>>,
+    /// The last sequence when the shared stream was asked last.
+    last: AtomicU64,
     seen: Mutex<Option<Seen>>,
     remembered: OnceCell<()>,
     asked: AtomicU64,
@@ -74,6 +84,7 @@ impl Source {
             bus,
             places: Semaphore::new(IN_FLIGHT_MAX),
             known: tokio::sync::Mutex::default(),
+            last: AtomicU64::new(0),
             seen: Mutex::default(),
             remembered: OnceCell::new(),
             asked: AtomicU64::new(0),
@@ -124,6 +135,27 @@ impl Source {
         Ok(page.pending.saturating_add(page.messages.len() as u64))
     }
 
+    /// The shared stream after a sequence: a part of it, and the messages of these subjects in it.
+    pub(super) async fn scan(
+        &self,
+        after: u64,
+        wanted: impl FnMut(&str) -> bool + Send,
+    ) -> Result<Scan, FetchError> {
+        let _place = self.place(Purpose::Sweep).await?;
+        self.bus.scan_after(CHANNELS, after, SCANNED_MAX, SCANNED_BYTES_MAX, wanted).await
+    }
+
+    /// The last sequence of a channel of the shared stream, never an old one.
+    pub(super) async fn newest(&self, key: &ChannelKey) -> Result<u64, FetchError> {
+        let _place = self.place(Purpose::Sweep).await?;
+        self.bus.last_of_leader(CHANNELS, &key.subject).await
+    }
+
+    /// About where the shared stream ends.
+    pub(super) fn about_last(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
+    }
+
     /// Up to where messages of a channel (or of a pattern's namespace) were removed on purpose.
     pub(super) async fn mark(&self, key: &ChannelKey, epoch: &str) -> Result<u64, FetchError> {
         let _place = self.place(Purpose::Recover).await?;
@@ -157,6 +189,7 @@ impl Source {
             Err(error) => return Err(error),
         };
         let stream = stream?;
+        self.last.store(stream.last, Ordering::Relaxed);
         // Behind the stream: what is seen to be gone was announced before.
         let announced = match marks {
             true => campana_bus::history::announced(&self.bus, &stream.epoch).await?,

@@ -20,6 +20,7 @@ mod gone;
 mod patterns;
 mod questions;
 mod storm;
+mod sweeps;
 
 use crate::proto::Since;
 use crate::session::LostReason;
@@ -60,7 +61,7 @@ impl Fixture {
         let mailbox = Arc::new(Mailbox::new(1 << 20));
         let since = since.map(|offset| Since { offset, epoch: String::new() });
         let join = Join { ticket: 1, key: Arc::clone(key), since, reach: usize::MAX, delta: false };
-        let joined = self.hub.join(&join, &mailbox).await.unwrap();
+        let joined = self.hub.join(&join, &mailbox, || ()).await.unwrap();
         (mailbox, joined)
     }
 
@@ -116,7 +117,7 @@ async fn back(hub: &Hub, key: &Arc<ChannelKey>, offset: u64, epoch: &str) -> Opt
     let since = Some(Since { offset, epoch: epoch.to_owned() });
     let join = Join { ticket: 1, key: Arc::clone(key), since, reach: usize::MAX, delta: false };
     let mailbox = Arc::new(Mailbox::new(1 << 20));
-    let joined = hub.join(&join, &mailbox).await.unwrap();
+    let joined = hub.join(&join, &mailbox, || ()).await.unwrap();
     hub.leave(key, &mailbox);
     page_of(&joined)
 }
@@ -196,13 +197,13 @@ async fn what_was_missed_is_found_or_known_to_be_gone() {
     let mailbox = Arc::new(Mailbox::new(1 << 20));
     let since = Some(Since { offset: 1, epoch: "_".to_owned() });
     let join = Join { ticket: 1, key: Arc::clone(&room), since, reach: usize::MAX, delta: false };
-    let joined = fixture.hub.join(&join, &mailbox).await.unwrap();
+    let joined = fixture.hub.join(&join, &mailbox, || ()).await.unwrap();
     assert!(matches!(joined.recovery, Recovery::Lost(LostReason::Epoch)));
     // Who missed more than the namespace lets clients read back has lost its position.
     for (reach, lost) in [(20, false), (19, true)] {
         let since = Some(Since { offset: stored[4], epoch: String::new() });
         let join = Join { ticket: 1, key: Arc::clone(&room), since, reach, delta: false };
-        let joined = fixture.hub.join(&join, &mailbox).await.unwrap();
+        let joined = fixture.hub.join(&join, &mailbox, || ()).await.unwrap();
         assert_eq!(matches!(joined.recovery, Recovery::Lost(LostReason::Gap)), lost, "{reach}");
     }
     // The stream forgets the oldest messages of a channel beyond its limit.

@@ -13,12 +13,21 @@ pub(crate) struct Joins {
 }
 
 /// Somebody in the row; also who gives up leaves it.
+#[derive(Debug)]
 struct Waits<'a>(&'a AtomicUsize);
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Who gave its place to the next one but is not done: it counts as one that waits.
+#[derive(Debug)]
+pub(crate) struct Aside<'a> {
+    _waits: Waits<'a>,
+    /// Kept if too many wait already.
+    _place: Option<SemaphorePermit<'a>>,
 }
 
 impl Joins {
@@ -41,6 +50,13 @@ impl Joins {
             return None;
         }
         self.places.acquire().await.ok()
+    }
+
+    /// Lets the next one in while this one waits for something that many wait for together.
+    pub(crate) fn step_aside<'a>(&'a self, place: SemaphorePermit<'a>) -> Aside<'a> {
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let waits = Waits(&self.waiting);
+        Aside { _waits: waits, _place: (before >= self.waiting_max).then_some(place) }
     }
 
     /// How many wait.
@@ -73,6 +89,17 @@ mod tests {
         assert_eq!(joins.waiting(), 1);
         drop(place);
         assert!(second.await.is_some());
+        assert_eq!((joins.waiting(), joins.free()), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn who_steps_aside_lets_the_next_one_in_unless_the_row_is_full() {
+        let joins = Joins::new(1, 1);
+        let first = joins.step_aside(joins.enter().await.unwrap());
+        assert_eq!((joins.waiting(), joins.free()), (1, 1));
+        let second = joins.step_aside(joins.enter().await.unwrap());
+        assert_eq!((joins.waiting(), joins.free()), (2, 0));
+        drop((first, second));
         assert_eq!((joins.waiting(), joins.free()), (0, 1));
     }
 }

@@ -68,6 +68,7 @@ impl EdgeOptions {
     pub(super) fn check_proxies(&self) -> Result<(), String> {
         self.proxy.connect.check("proxy.connect")?;
         self.proxy.refresh.check("proxy.refresh")?;
+        self.send.check("send")?;
         for one in &self.namespaces {
             let name = |proxy: &str| format!("namespace {:?}: {proxy}", one.name);
             one.subscribe_proxy.check(&name("subscribe_proxy"))?;

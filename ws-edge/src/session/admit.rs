@@ -60,7 +60,7 @@ impl Session {
                 out.push(Effect::Report(Report::Token(why.code())));
                 match why {
                     TokenFault::Expired => {
-                        self.refuse_connect(id, Denial::Reply(error::TOKEN_EXPIRED), out);
+                        self.refuse_connect(id, Denial::Reply(error::TOKEN_EXPIRED), now, out);
                     }
                     _ => self.close(disconnect::INVALID_TOKEN, out),
                 }
@@ -96,7 +96,7 @@ impl Session {
                 self.operations += 1;
                 out.push(Effect::Run(Operation::Join(joins)));
             }
-            Err(denial) => self.refuse_connect(id, denial, out),
+            Err(denial) => self.refuse_connect(id, denial, now, out),
         }
     }
 
@@ -138,13 +138,14 @@ impl Session {
     }
 
     /// The service does not let the client in, with an answer of its own.
-    pub(super) fn turn_away(&mut self, id: u32, why: CallFailure, out: &mut Vec<Effect>) {
+    pub(super) fn turn_away(&mut self, id: u32, why: CallFailure, now: Now, out: &mut Vec<Effect>) {
         if self.mode.unidirectional {
             let end =
                 if why.is_temporary() { disconnect::SERVER_ERROR } else { disconnect::BAD_REQUEST };
             return self.close(end, out);
         }
         self.state = State::Refused;
+        self.timers.refused(&self.rules.options, now);
         self.refuse_call(id, why, out);
     }
 

@@ -116,7 +116,7 @@ impl Session {
             Verdict::Nothing | Verdict::Out(_) => (None, None),
         };
         match (about, refusal) {
-            (About::Connect { command, .. }, Some(why)) => self.turn_away(command, why, out),
+            (About::Connect { command, .. }, Some(why)) => self.turn_away(command, why, now, out),
             (About::Connect { command, subs }, None) => {
                 if let Err(why) = self.introduced(command, &subs, result, now, out) {
                     self.close(disconnect::SERVER_ERROR, out);

@@ -104,11 +104,7 @@ impl Session {
             return Err(Denial::Close(disconnect::BAD_REQUEST));
         };
         let target = self.rules.rpc(&request.method)?;
-        if self.calls >= self.rules.options.rpc_calls_per_client_max {
-            return Err(error::TOO_MANY_REQUESTS.into());
-        }
-        self.calls += 1;
-        out.push(Effect::Call(Call {
+        let call = Call {
             command: id,
             service: target.service.clone(),
             endpoint: target.endpoint.clone(),
@@ -117,7 +113,37 @@ impl Session {
             info: self.client_info(who, None),
             data: request.data,
             built_in: None,
-        }));
+        };
+        self.begin(call, out)
+    }
+
+    /// A one-way message: the service's answer goes nowhere, and so does its refusal.
+    pub(super) fn send(&mut self, data: Bytes, out: &mut Vec<Effect>) -> Result<(), Denial> {
+        let (Some(who), target) = (&self.who, &self.rules.options.send) else {
+            return Err(Denial::Close(disconnect::BAD_REQUEST));
+        };
+        if !target.is_on() {
+            return Err(Denial::Close(disconnect::NOT_AVAILABLE));
+        }
+        let call = Call {
+            command: 0,
+            service: target.service.clone(),
+            endpoint: target.endpoint.clone(),
+            timeout: target.timeout(),
+            tenant: who.tenant.as_str().to_owned(),
+            info: self.client_info(who, None),
+            data,
+            built_in: None,
+        };
+        self.begin(call, out)
+    }
+
+    fn begin(&mut self, call: Call, out: &mut Vec<Effect>) -> Result<(), Denial> {
+        if self.calls >= self.rules.options.rpc_calls_per_client_max {
+            return Err(error::TOO_MANY_REQUESTS.into());
+        }
+        self.calls += 1;
+        out.push(Effect::Call(call));
         Ok(())
     }
 
@@ -129,7 +155,9 @@ impl Session {
         out: &mut Vec<Effect>,
     ) {
         self.calls = self.calls.saturating_sub(1);
-        self.reply_to_call(id, result, out);
+        if id > 0 {
+            self.reply_to_call(id, result, out);
+        }
     }
 
     /// The same for a call that did not count.

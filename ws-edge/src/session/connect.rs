@@ -18,11 +18,18 @@ use crate::rules::Denial;
 
 impl Session {
     /// An error answer to connect leaves the session unusable: the client has to come again.
-    pub(super) fn refuse_connect(&mut self, id: u32, denial: Denial, out: &mut Vec<Effect>) {
+    pub(super) fn refuse_connect(
+        &mut self,
+        id: u32,
+        denial: Denial,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) {
         match denial {
             Denial::Reply(error) if self.mode.unidirectional => self.close(end_for(error), out),
             Denial::Reply(error) => {
                 self.state = State::Refused;
+                self.timers.refused(&self.rules.options, now);
                 self.refuse(id, error, out);
             }
             Denial::Close(why) => self.close(why, out),
@@ -103,7 +110,7 @@ impl Session {
         match results.iter().find_map(|(_, result)| result.as_ref().err()) {
             Some(&error::TOO_MANY_REQUESTS) => {
                 let busy = Denial::Reply(error::TOO_MANY_REQUESTS);
-                return self.refuse_connect(command, busy, out);
+                return self.refuse_connect(command, busy, now, out);
             }
             Some(_) => return self.close(disconnect::SERVER_ERROR, out),
             None => {}

@@ -85,6 +85,8 @@ impl Session {
         }
         subscription.asking = target.is_some();
         let join = Join { ticket: subscription.ticket, key, since, reach, delta };
+        // Most clients have one or two: growing by doubling would leave room for four.
+        self.subscriptions.reserve_exact(1);
         self.subscriptions.push(subscription);
         self.ends(self.subscriptions.len() - 1, ends, now);
         if uses != 0 {

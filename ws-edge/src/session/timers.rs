@@ -39,6 +39,11 @@ impl Timers {
         self.connect_by = NEVER;
     }
 
+    /// The client was turned away and should leave; one that stays silent does not stay for ever.
+    pub(super) fn refused(&mut self, options: &EdgeOptions, now: Now) {
+        self.connect_by = now.ms.saturating_add(options.connect_timeout_ms);
+    }
+
     pub(super) fn connected(&mut self, now: Now) {
         self.connect_by = NEVER;
         self.ping_at = now.ms.saturating_add(self.first_ping_ms);

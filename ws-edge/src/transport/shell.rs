@@ -29,9 +29,6 @@ use crate::session::{Done, Effect, Mode, Operation, Session};
 use crate::trace::Who;
 use crate::{metrics, operations};
 
-/// Buffers up to this many entries are kept.
-const KEPT_ENTRIES_MAX: usize = 16;
-
 /// How a connection begins.
 pub(crate) struct Opening {
     protocol: Protocol,
@@ -54,43 +51,26 @@ impl Opening {
     }
 }
 
-/// Serves one connection until it ends.
-pub(crate) async fn run<T: Transport>(transport: T, node: Arc<Node>, opening: Opening) {
-    let Opening { protocol, mode, number, handshake } = opening;
-    let kind = transport.kind();
-    let handshake = handshake.over(kind.label());
-    let mailbox =
-        Arc::new(Mailbox::counted(node.rules.options.queue_bytes_max, &node.limits.backlog));
-    node.register(number, &mailbox);
-    metrics::opened(kind);
-    let client = ClientId::fresh().to_string();
-    let first_ping = first_ping_ms(&client, node.rules.options.ping_interval_ms);
-    let rules = Arc::clone(&node.rules);
-    let session =
-        Session::new(rules, protocol, &client, node.now(), first_ping, handshake).with_mode(mode);
-    let mut shell = Shell {
-        transport,
-        session,
-        mailbox,
-        node,
-        number,
-        queue: VecDeque::new(),
-        calls: None,
-        effects: Vec::new(),
-        gone: false,
-        finish_by: None,
-    };
-    let end = shell.serve().await;
-    if shell.node.tracer.is_on() {
-        shell.node.tracer.closed(shell.who(), end);
-    }
-    let gone = shell.gone;
-    shell.leave();
-    metrics::closed(kind, end);
-    shell.node.unregister(number);
-    let Shell { transport, .. } = shell;
-    if !gone {
-        transport.goodbye(end).await;
+/// Serves one connection until it ends. All of it is on the heap before the first wait: a future holds what it is
+/// given once more for each place in which it waits, and an idle connection must cost little.
+pub(crate) fn run<T: Transport>(
+    transport: T,
+    node: Arc<Node>,
+    opening: Opening,
+) -> impl Future<Output = ()> {
+    let mut shell = Box::new(Shell::new(transport, node, opening));
+    async move {
+        let end = shell.serve().await;
+        if shell.node.tracer.is_on() {
+            shell.node.tracer.closed(shell.who(), end);
+        }
+        shell.leave();
+        metrics::closed(shell.transport.kind(), end);
+        shell.node.unregister(shell.number);
+        let Shell { transport, gone, .. } = *shell;
+        if !gone {
+            Box::pin(transport.goodbye(end)).await;
+        }
     }
 }
 
@@ -124,6 +104,33 @@ struct Shell<T> {
 }
 
 impl<T: Transport> Shell<T> {
+    fn new(transport: T, node: Arc<Node>, opening: Opening) -> Self {
+        let Opening { protocol, mode, number, handshake } = opening;
+        let kind = transport.kind();
+        let handshake = handshake.over(kind.label());
+        let mailbox =
+            Arc::new(Mailbox::counted(node.rules.options.queue_bytes_max, &node.limits.backlog));
+        node.register(number, &mailbox);
+        metrics::opened(kind);
+        let client = ClientId::fresh().to_string();
+        let first_ping = first_ping_ms(&client, node.rules.options.ping_interval_ms);
+        let rules = Arc::clone(&node.rules);
+        let session = Session::new(rules, protocol, &client, node.now(), first_ping, handshake)
+            .with_mode(mode);
+        Self {
+            transport,
+            session,
+            mailbox,
+            node,
+            number,
+            queue: VecDeque::new(),
+            calls: None,
+            effects: Vec::new(),
+            gone: false,
+            finish_by: None,
+        }
+    }
+
     async fn serve(&mut self) -> Disconnect {
         let mut current: Option<BoxFuture<'static, Done>> = None;
         let mut pushes = VecDeque::new();
@@ -174,7 +181,11 @@ impl<T: Transport> Shell<T> {
     /// Starts the next operation; leaving a channel takes no time and is done at once.
     fn next_operation(&mut self) -> Option<BoxFuture<'static, Done>> {
         loop {
-            match self.queue.pop_front()? {
+            let Some(next) = self.queue.pop_front() else {
+                self.queue = VecDeque::new();
+                return None;
+            };
+            match next {
                 Operation::Leave(key) => self.node.hub.leave(&key, &self.mailbox),
                 operation => {
                     let (node, mailbox) = (Arc::clone(&self.node), Arc::clone(&self.mailbox));
@@ -279,9 +290,8 @@ impl<T: Transport> Shell<T> {
                 Effect::Close(why) => end = Some(why),
             }
         }
-        if self.effects.capacity() > KEPT_ENTRIES_MAX {
-            self.effects = Vec::new();
-        }
+        // Idle connections keep no buffers.
+        self.effects = Vec::new();
         if (lines.is_empty() && !ping) || end == Some(disconnect::SLOW) {
             return end;
         }

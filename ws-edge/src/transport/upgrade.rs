@@ -90,11 +90,14 @@ fn accept(
         .max_frame_size(options.message_bytes_max)
         .on_upgrade({
             let node = Arc::clone(&node);
-            move |socket| async move {
-                let _held = (task, admission);
-                tokio::select! {
-                    () = shell::run(Ws::new(socket, kind, first), node, opening) => {}
-                    () = hard.cancelled() => {}
+            move |socket| {
+                let serving = shell::run(Ws::new(socket, kind, first), node, opening);
+                async move {
+                    let _held = (task, admission);
+                    tokio::select! {
+                        () = serving => {}
+                        () = hard.cancelled() => {}
+                    }
                 }
             }
         })

@@ -39,7 +39,8 @@ pub(super) fn order(kind: u8, rest: &[u8], now: Now) -> Order {
 impl Player {
     /// The end of the oldest operation.
     pub(super) fn done(&mut self, well: bool, how: u8, body: &[u8]) -> Option<Done> {
-        let failure = if how % 2 == 0 { error::INTERNAL } else { error::TOO_MANY_REQUESTS };
+        let failure =
+            if how.is_multiple_of(2) { error::INTERNAL } else { error::TOO_MANY_REQUESTS };
         Some(match self.operations.pop_front()? {
             Operation::Join(joins) => Done::Joined(
                 joins

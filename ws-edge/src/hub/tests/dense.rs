@@ -87,7 +87,7 @@ async fn streams_of_their_own_are_few_and_go_when_nobody_uses_them() {
         fixture.publish_dense(doc, 1).await;
     }
     let join = Join { ticket: 1, key: Arc::clone(&docs[3]), since: None, reach: 9, delta: false };
-    let refused = fixture.hub.join(&join, &mailbox).await;
+    let refused = fixture.hub.join(&join, &mailbox, || ()).await;
     assert_eq!(refused.err(), Some(error::LIMIT_EXCEEDED));
     let message = Outgoing::new(docs[3].subject.as_str(), "m", Bytes::from_static(b"1"));
     assert_eq!(fixture.hub.publish_dense(&docs[3], message).await, Err(PublishError::TooLarge));

@@ -101,3 +101,32 @@ fn answers_that_a_client_cannot_take_are_errors() {
     let mut world = calling(Protocol::Protobuf);
     assert_eq!(answered(&mut world, Ok(&[0xff]))["rpc"]["data"], json!([0xff]));
 }
+
+#[test]
+fn a_one_way_message_goes_to_its_service_and_is_never_answered() {
+    for protocol in [Protocol::Json, Protocol::Protobuf] {
+        let mut options = options();
+        options.send.service = "chat".to_owned();
+        options.send.endpoint = "typing".to_owned();
+        options.rpc_calls_per_client_max = 2;
+        let mut world = World::speaking(protocol, options);
+        world.say(&json!({"id": 1, "connect": {"token": token(60)}}));
+        world.answer();
+        world.sent.clear();
+        world.say(&json!({"send": {"data": {"typing": true}}}));
+        let call = world.calls.pop().unwrap();
+        assert_eq!((call.service.as_str(), call.endpoint.as_str()), ("chat", "typing"));
+        assert_eq!((call.command, call.data.as_ref()), (0, &br#"{"typing":true}"#[..]));
+        for result in [Ok(Bytes::from_static(b"1")), Err(CallError::Timeout.into())] {
+            world.say(&json!({"send": {"data": 1}}));
+            world.done(Done::Called(0, result));
+        }
+        assert_eq!((world.sent.len(), world.closed), (0, None));
+        world.say(&json!({"send": {"data": 2}}));
+        world.say(&json!({"send": {"data": 3}}));
+        assert_eq!((world.sent.len(), world.closed), (0, Some(3013)));
+    }
+    let mut world = World::connected();
+    world.say(&json!({"send": {"data": 1}}));
+    assert_eq!(world.closed, Some(3508));
+}

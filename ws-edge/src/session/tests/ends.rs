@@ -22,6 +22,20 @@ fn pings_are_answered_or_the_connection_ends() {
 }
 
 #[test]
+fn who_is_turned_away_and_stays_is_cut() {
+    let mut world = World::new(options());
+    world.now.unix += 60;
+    world.say(&json!({"id": 1, "connect": {"token": token(5)}}));
+    assert_eq!((&world.sent[0]["error"]["code"], world.closed), (&json!(109), None));
+    let timeout = EdgeOptions::default().connect_timeout_ms;
+    assert_eq!(world.session.next_timer_ms(), NOW.ms + timeout);
+    world.at(NOW.ms + timeout);
+    assert_eq!(world.closed, Some(3502));
+    // Nothing follows.
+    world.at(NOW.ms + 10 * timeout);
+}
+
+#[test]
 fn a_token_must_be_refreshed_in_time_by_the_same_user() {
     let expire = |world: &mut World| {
         for at in [16_000, 41_000, 66_000, 85_000] {

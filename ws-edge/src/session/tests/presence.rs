@@ -124,6 +124,8 @@ fn the_edge_answers_its_own_methods() {
     world.say(&list);
     let call = world.calls.pop().unwrap();
     assert!(matches!(call.built_in.as_deref(), Some(BuiltIn::Receipts(_))));
+    // They are not among the calls of services, of which only some may wait.
+    assert_eq!(world.session.calls, 0);
     let unknown = json!({"id": 5, "rpc": {"method": "campana.other", "data": {}}});
     assert_eq!(world.error(&unknown), 108);
 }

@@ -332,6 +332,33 @@ fn a_service_says_whether_a_connection_stays() {
 }
 
 #[test]
+fn a_service_that_names_an_end_in_the_past_is_not_asked_without_a_pause() {
+    let mut world = expiring(NOW.unix + 10);
+    world.at(NOW.ms + 10_000);
+    world.decide(&json!({"result": {"expire_at": NOW.unix - 1}}).to_string());
+    assert_eq!((world.closed, world.session.next_timer_ms()), (None, NOW.ms + 15_000));
+    world.at(NOW.ms + 14_999);
+    assert!(world.asks.is_empty());
+    world.at(NOW.ms + 15_000);
+    assert_eq!(world.asks.len(), 1);
+}
+
+#[test]
+fn nobody_is_asked_about_a_client_that_was_turned_away() {
+    let mut options = proxied();
+    options.proxy.refresh = target("refresh");
+    let mut world = World::new(options);
+    world.say(&json!({"id": 1, "connect": {}}));
+    let mut result = alice();
+    (result["expire_at"], result["channels"]) = ((NOW.unix - 1).into(), json!(["nowhere:x"]));
+    world.decide(&json!({"result": result}).to_string());
+    assert_eq!(world.sent[0]["error"]["code"], 102);
+    // A timer that is due again at once would keep the connection's task busy.
+    world.at(NOW.ms + 1);
+    assert!(world.session.next_timer_ms() > NOW.ms + 1 && world.asks.is_empty());
+}
+
+#[test]
 fn a_service_that_is_away_is_asked_again_until_the_grace_is_over() {
     let mut world = expiring(NOW.unix + 10);
     let mut asked = 0;

@@ -111,6 +111,8 @@ impl Rig {
                 ..NamespaceOptions::default()
             }],
             connections_max: defaults.connections_max.max(connections + 16),
+            // Each connection has the channel of the measurement and no other.
+            inbox_channel: false,
             ..defaults
         }
     }
