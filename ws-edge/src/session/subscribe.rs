@@ -59,11 +59,7 @@ impl Session {
         let recovers = namespace.recovers() && standing.recover;
         let reach = namespace.history_size;
         let since = recovers.then_some(Since { offset: standing.offset, epoch: standing.epoch });
-        // In Protobuf, SDKs for JavaScript read numbers of 64 bits as objects, compare them by identity and lose
-        // every publication; they offer it all the same.
-        let compact = namespace.compaction
-            && request.flag & COMPACTION != 0
-            && self.protocol == Protocol::Json;
+        let compact = namespace.compaction && self.offers_compaction(request.flag);
         let delta = namespace.delta && request.delta == "fossil";
         self.reserve()?;
         let mut subscription = Subscription::new(Arc::clone(&key), self.ticket());
@@ -100,6 +96,12 @@ impl Session {
             _ => Effect::Run(Operation::Join(vec![join])),
         });
         Ok(())
+    }
+
+    /// Whether pushes may name the channel by a number. In Protobuf, SDKs for JavaScript read numbers of 64 bits as
+    /// objects, compare them by identity and lose every publication; they offer it all the same.
+    fn offers_compaction(&self, flag: i64) -> bool {
+        flag & COMPACTION != 0 && self.protocol == Protocol::Json
     }
 
     /// Whether the client has as many patterns as it may.
