@@ -198,7 +198,8 @@ impl Inner {
             Some(since) => recovery::recover(self, &channel, join, since, &standing).await?,
         };
         let top = standing.position.max(standing.floor);
-        Ok(Joined { top, epoch: standing.epoch, recovery, number: channel.key.number })
+        let known = Some(Arc::clone(&channel.key));
+        Ok(Joined { top, epoch: standing.epoch, recovery, known })
     }
 
     /// The channel, followed. Holding it keeps it from being swept away before the subscriber is in.

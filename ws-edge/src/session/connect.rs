@@ -125,6 +125,12 @@ impl Session {
         let ttl = (expires != super::timers::NEVER && !asks)
             .then(|| i64::try_from(expires.saturating_sub(now.ms) / 1_000).unwrap_or(i64::MAX));
         let greeting = self.who.as_mut().and_then(|who| who.greeting.take());
+        for (ticket, one) in &joined {
+            self.subscriptions
+                .iter_mut()
+                .filter(|sub| sub.ticket == *ticket)
+                .for_each(|sub| sub.know(one));
+        }
         let mut subs = Vec::with_capacity(joined.len());
         for (ticket, one) in &joined {
             if let Some(at) = self.subscriptions.iter().position(|one| one.ticket == *ticket) {

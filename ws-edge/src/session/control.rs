@@ -131,6 +131,7 @@ impl Session {
             return control.refuse();
         };
         let ticket = self.subscriptions[at].ticket;
+        self.subscriptions[at].know(&joined);
         let result = self.result(at, &joined, out);
         let name = self.subscriptions[at].key.name.as_str();
         let told = encode::subscribe_push(self.protocol, name, &result);

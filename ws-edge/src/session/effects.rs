@@ -145,8 +145,8 @@ pub struct Joined {
     pub epoch: Arc<str>,
     /// What became of the recovery, if one was asked for.
     pub recovery: Recovery,
-    /// What pushes may call the channel.
-    pub number: u64,
+    /// The channel as the node knows it, with the number that pushes may call it by.
+    pub known: Option<Arc<ChannelKey>>,
 }
 
 /// What became of a recovery.

@@ -153,6 +153,7 @@ impl Session {
                 Ok(joined) => {
                     let got_some = matches!(&joined.recovery,
                         Recovery::Page { page, .. } if !page.publications.is_empty());
+                    self.subscriptions[at].know(&joined);
                     let reply = self.result(at, &joined, out).reply(self.protocol, id);
                     if got_some {
                         // The client has the last of them now.
@@ -195,7 +196,7 @@ impl Session {
             ttl: subscription.ttl,
             data: subscription.data.as_deref(),
             delta: subscription.delta != Delta::Off,
-            number: if subscription.compact { joined.number } else { 0 },
+            number: if subscription.compact { subscription.key.number } else { 0 },
             ..SubscribeResult::default()
         };
         out.push(Effect::Report(Report::Subscribed(Arc::clone(&subscription.key))));

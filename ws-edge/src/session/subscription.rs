@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use campana_identity::{Overrides, SubscriptionClaims};
 
+use super::Joined;
 use super::timers::NEVER;
 use crate::control::Control;
 use crate::publication::{ChannelKey, Form, Published};
@@ -114,6 +115,14 @@ impl Subscription {
     /// What a token or service sets otherwise than the namespace for this subscription.
     pub(super) const fn overrides(&self) -> Overrides {
         self.overrides
+    }
+
+    /// The channel is joined: its name is kept once for all its subscribers.
+    pub(super) fn know(&mut self, joined: &Joined) {
+        if let Some(known) = joined.known.as_ref().filter(|known| known.subject == self.key.subject)
+        {
+            self.key = Arc::clone(known);
+        }
     }
 
     /// Whether the client was told that it is subscribed.

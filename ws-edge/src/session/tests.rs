@@ -208,7 +208,7 @@ impl World {
 }
 
 fn fresh() -> Joined {
-    Joined { top: 10, epoch: "e".into(), recovery: Recovery::None, number: 7 }
+    Joined { top: 10, epoch: "e".into(), recovery: Recovery::None, known: None }
 }
 
 fn publication(channel: &str, offset: u64) -> Arc<Published> {

@@ -167,7 +167,11 @@ impl<T: Transport> Shell<T> {
             }
             let busy = current.is_some() || !self.queue.is_empty() || self.is_calling();
             self.finish(busy);
-            if let Some(end) = self.settle().await {
+            if self.effects.is_empty() {
+                continue;
+            }
+            // Boxed: while the connection idles, what settling needs takes no room.
+            if let Some(end) = Box::pin(self.settle()).await {
                 return end;
             }
         }
@@ -253,9 +257,6 @@ impl<T: Transport> Shell<T> {
 
     /// Does what the session asked for; gives the reason if the connection ends.
     async fn settle(&mut self) -> Option<Disconnect> {
-        if self.effects.is_empty() {
-            return None;
-        }
         let mut lines = Vec::with_capacity(self.effects.len());
         let (mut end, mut ping, mut mark) = (None, false, None);
         for effect in self.effects.drain(..) {

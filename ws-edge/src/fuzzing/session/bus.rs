@@ -96,7 +96,8 @@ impl Player {
                 Recovery::Page { from, page }
             }
         };
-        Joined { top, epoch: "e".into(), recovery, number: u64::from(how >> 4) }
+        let known = Some(Arc::new(join.key.numbered(u64::from(how >> 4))));
+        Joined { top, epoch: "e".into(), recovery, known }
     }
 
     /// A service answers the oldest question, or else the oldest call.

@@ -20,7 +20,8 @@ fn subscribed(protocol: Protocol, request: &Value, joined: Joined) -> World {
     world.sent.clear();
     world.say(&json!({"id": 2, "subscribe": request}));
     let Some(Operation::Join(joins)) = world.waiting.pop() else { panic!() };
-    world.done(Done::Joined(vec![(joins[0].ticket, Ok(joined))]));
+    let known = Some(Arc::new(joins[0].key.numbered(7)));
+    world.done(Done::Joined(vec![(joins[0].ticket, Ok(Joined { known, ..joined }))]));
     world
 }
 

@@ -61,7 +61,7 @@ fn answer_from_stream(
                             Recovery::Page { from: since.offset, page: after(name, since.offset) }
                         }
                     };
-                    (join.ticket, Ok(Joined { top, epoch: "e".into(), recovery, number: 0 }))
+                    (join.ticket, Ok(Joined { top, epoch: "e".into(), recovery, known: None }))
                 })
                 .collect(),
         ),

@@ -15,7 +15,7 @@ fn scenario(protocol: Protocol) -> (Vec<Value>, Option<u16>) {
     let Some(Operation::Join(joins)) = world.waiting.pop() else { panic!("{:?}", world.waiting) };
     assert_eq!(joins[0].since, Some(Since { offset: 3, epoch: "e".to_owned() }));
     let recovery = Recovery::Page { from: 3, page: page("inbox:#alice", &[4, 6], false) };
-    let joined = Joined { top: 10, epoch: "e".into(), recovery, number: 0 };
+    let joined = Joined { top: 10, epoch: "e".into(), recovery, known: None };
     world.done(Done::Joined(vec![(joins[0].ticket, Ok(joined))]));
     for command in [
         json!({"id": 2, "subscribe": {"channel": "room:a", "recover": true, "offset": 7, "flag": 2}}),
@@ -173,8 +173,12 @@ fn bytes_in_an_answer_end_a_json_connection_too() {
     world.say(&json!({"id": 2, "subscribe": {"channel": "room:a", "recover": true, "offset": 3}}));
     let Some(Operation::Join(joins)) = world.waiting.pop() else { panic!() };
     let page = Page { publications: bad(), more: true };
-    let joined =
-        Joined { top: 9, epoch: "e".into(), recovery: Recovery::Page { from: 3, page }, number: 0 };
+    let joined = Joined {
+        top: 9,
+        epoch: "e".into(),
+        recovery: Recovery::Page { from: 3, page },
+        known: None,
+    };
     world.done(Done::Joined(vec![(joins[0].ticket, Ok(joined))]));
     assert_eq!((world.closed, world.waiting.len()), (Some(3506), 0));
     let mut world = World::connected();

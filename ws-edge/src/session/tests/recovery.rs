@@ -15,7 +15,7 @@ fn recovery_sends_pages_then_what_waited_each_once() {
     let first = Recovery::Page { from: 3, page: page("room:a", &[4, 5], true) };
     world.done(Done::Joined(vec![(
         ticket,
-        Ok(Joined { top: 10, epoch: "e".into(), recovery: first, number: 0 }),
+        Ok(Joined { top: 10, epoch: "e".into(), recovery: first, known: None }),
     )]));
     let reply = &world.sent[0]["subscribe"];
     assert_eq!(
@@ -42,7 +42,7 @@ fn a_lost_position_is_said_or_refused() {
         let recovery = Recovery::Lost(LostReason::Gap);
         world.done(Done::Joined(vec![(
             joins[0].ticket,
-            Ok(Joined { top: 10, epoch: "e".into(), recovery, number: 0 }),
+            Ok(Joined { top: 10, epoch: "e".into(), recovery, known: None }),
         )]));
         assert_eq!(world.sent[0]["subscribe"]["recovered"], expected);
         if flag == 2 {
@@ -68,7 +68,7 @@ fn too_much_waiting_is_read_again_instead_of_kept() {
     let recovery = Recovery::Page { from: 0, page: page("room:a", &[10], false) };
     world.done(Done::Joined(vec![(
         ticket,
-        Ok(Joined { top: 10, epoch: "e".into(), recovery, number: 0 }),
+        Ok(Joined { top: 10, epoch: "e".into(), recovery, known: None }),
     )]));
     let Some(Operation::More(more)) = world.waiting.pop() else { panic!("{:?}", world.sent) };
     assert!(more.at_least > 10 && more.after == 10);
