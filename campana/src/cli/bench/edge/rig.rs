@@ -202,7 +202,7 @@ mod tests {
         assert!(differences(&EdgeOptions::default()).unwrap().is_empty());
         let told = differences(&Rig::options(100_000)).unwrap();
         let names: Vec<&str> = told.keys().map(String::as_str).collect();
-        assert_eq!(names, ["connections_max", "limits", "namespaces"]);
+        assert_eq!(names, ["connections_max", "inbox_channel", "limits", "namespaces"]);
         let limits = told["limits"].as_table().unwrap();
         assert_eq!((limits.len(), limits["accepts_per_second"].as_integer()), (1, Some(0)));
     }
