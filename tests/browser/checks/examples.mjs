@@ -69,7 +69,7 @@ async function onPhone({ newContext, platform }) {
     check(box.x >= 0 && box.x + box.width <= PHONE.width + 0.5, `the panel of "${name}" is on the screen: ${JSON.stringify(box)}`);
     check(box.y >= 0 && box.y + box.height <= PHONE.height + 0.5, `the panel of "${name}" is on the screen: ${JSON.stringify(box)}`);
     // A finger cannot hover: what a row can do is there.
-    same(await bell.row(0).getByTestId("bell-archive").evaluate((node) => getComputedStyle(node).opacity), "1", "the archive button");
+    await becomes(() => bell.row(0).getByTestId("bell-archive").evaluate((node) => getComputedStyle(node).opacity), "1", "the archive button");
     same(await bell.host.evaluate(smallTargets), [], `controls of "${name}" smaller than 24 px`);
     await bell.close();
   }
