@@ -115,6 +115,9 @@ pub async fn settled(bus: &Bus, within: Duration) -> Result<()> {
     .await
 }
 
+/// How long a replica may take to have what the others have.
+const WHOLE_WITHIN: Duration = Duration::from_secs(60);
+
 /// Collects what became of the entries.
 ///
 /// # Errors
@@ -127,7 +130,14 @@ pub async fn outcome(bus: &Bus, effects: &Path) -> Result<Outcome> {
     let everything = subjects::dead_letter_filter(None, None);
     let mut after = 0;
     loop {
-        let page = bus.fetch_after(topology::DLQ, &everything, after, 256).await?;
+        // Any replica answers, also one that was just started again and does not have everything yet.
+        let page = eventually("a replica with every dead letter", WHOLE_WITHIN, async || {
+            let page = bus.fetch_after(topology::DLQ, &everything, after, 256).await?;
+            let last = bus.position(topology::DLQ).await?.last;
+            ensure!(!page.messages.is_empty() || last <= after, "it ends before {last}");
+            Ok(Some(page))
+        })
+        .await?;
         let Some(last) = page.messages.last() else {
             return Ok(outcome);
         };
