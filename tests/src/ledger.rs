@@ -115,6 +115,19 @@ pub async fn settled(bus: &Bus, within: Duration) -> Result<()> {
     .await
 }
 
+/// Waits until the worker has its consumer: who kills a server before that tests how a service starts.
+///
+/// # Errors
+/// If that takes too long.
+pub async fn begun(bus: &Bus, within: Duration) -> Result<()> {
+    eventually("the worker to have its consumer", within, async || {
+        let _: async_nats::jetstream::consumer::PullConsumer =
+            bus.jetstream().get_consumer_from_stream(DURABLE, topology::EVENTS).await?;
+        Ok(Some(()))
+    })
+    .await
+}
+
 /// How long a replica may take to have what the others have.
 const WHOLE_WITHIN: Duration = Duration::from_secs(60);
 

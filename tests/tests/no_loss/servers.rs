@@ -51,6 +51,7 @@ async fn a_killed_server_loses_nothing_alone() {
     let bus = nats.bus_with_topology("ledger").await.unwrap();
     let world = World::new();
     let mut worker = world.worker(&nats.url(), false);
+    ledger::begun(&bus, SETTLED_WITHIN).await.unwrap();
     in_parts(&bus, KILLS, &mut random, async |_| nats.restart().unwrap()).await;
     check(&bus, &world).await;
     worker.must_run().unwrap();
@@ -63,6 +64,7 @@ async fn a_cluster_that_loses_its_leader_loses_nothing_alone() {
     let bus = cluster.bus("ledger").await.unwrap();
     let world = World::new();
     let mut worker = world.worker(&cluster.url(), false);
+    ledger::begun(&bus, SETTLED_WITHIN).await.unwrap();
     in_parts(&bus, LEADER_KILLS, &mut random, async |_| {
         cluster.whole(&bus, topology::EVENTS).await.unwrap();
         let leader = cluster.leader(&bus, topology::EVENTS).await.unwrap();
