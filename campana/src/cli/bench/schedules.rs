@@ -17,6 +17,7 @@ use clap::Args;
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
+use super::edge::proc::rss_kib;
 use crate::cli::{Global, output};
 
 /// Schedules on their way at the same time.
@@ -75,7 +76,7 @@ pub async fn run(global: &Global, arguments: SchedulesArgs) -> anyhow::Result<()
     let body = Bytes::from(vec![b'x'; bytes]);
     let mut report = Report { schedules: count, bytes, ..Report::default() };
     report.durability = durability.as_str();
-    report.rss_idle_mib = rss_mib(server.pid())?;
+    report.rss_idle_mib = rss_kib(server.pid())? / 1024.0;
 
     // A few first: how fast this machine stores and replaces says when the rest may be due.
     let probe = count.min(PROBE);
@@ -91,10 +92,10 @@ pub async fn run(global: &Global, arguments: SchedulesArgs) -> anyhow::Result<()
     let due = |n: usize| Micros(first_due.0 + (n as f64 * step) as i64);
     let took = store(&bus, count, &body, due).await?;
     report.store_per_second = count as f64 / took.as_secs_f64();
-    report.rss_pending_mib = rss_mib(server.pid())?;
+    report.rss_pending_mib = rss_kib(server.pid())? / 1024.0;
     let (server, ready) = restart(server).await?;
     report.restart_seconds = ready.as_secs_f64();
-    report.rss_restarted_mib = rss_mib(server.pid())?;
+    report.rss_restarted_mib = rss_kib(server.pid())? / 1024.0;
     report.rss_bytes_per_schedule =
         (report.rss_restarted_mib - report.rss_idle_mib) * 1_048_576.0 / count as f64;
     let waiting = schedule::count(&bus, EVENTS).await?;
@@ -170,15 +171,6 @@ async fn fired(bus: &Bus, report: &mut Report) -> anyhow::Result<()> {
     (report.lateness_p50_ms, report.lateness_p99_ms, report.lateness_max_ms) =
         (at(0.5), at(0.99), at(1.0));
     Ok(())
-}
-
-/// Resident memory of a process; Linux only.
-fn rss_mib(pid: u32) -> anyhow::Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
-        .context("the memory of another process can be read on Linux only")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
-    Ok(kib.context("no VmRSS in /proc")? / 1024.0)
 }
 
 fn print(global: &Global, report: &Report) -> anyhow::Result<()> {
