@@ -173,7 +173,7 @@ impl Published {
 
     fn protobuf_push(&self) -> &(Bytes, usize) {
         self.protobuf.get_or_init(|| {
-            encode::publication(self.key.name.as_str(), 0, &self.to_wire(self.body.clone(), false))
+            encode::publication(self.key.name.as_str(), &self.to_wire(self.body.clone(), false))
         })
     }
 

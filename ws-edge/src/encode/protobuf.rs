@@ -17,8 +17,6 @@ pub(super) const PING: &[u8] = &[0];
 
 /// Field 4 of a reply: the push.
 const REPLY_PUSH: u8 = 4 << 3 | 2;
-/// Field 1 of a push: the channel's number.
-const PUSH_ID: u8 = 1 << 3;
 /// Field 2 of a push: the channel.
 const PUSH_CHANNEL: u8 = 2 << 3 | 2;
 /// Field 4 of a push: the publication.
@@ -28,34 +26,19 @@ fn reply(reply: &wire::Reply) -> Encoded {
     Encoded::Binary(reply.encode_length_delimited_to_vec().into())
 }
 
-/// A whole push with a publication, and where in it the publication alone begins; it ends with the push. The
-/// channel goes by its name or, if that is empty, by its number.
-pub(crate) fn publication(
-    channel: &str,
-    number: u64,
-    publication: &wire::Publication,
-) -> (Bytes, usize) {
+/// A whole push with a publication, and where in it the publication alone begins; it ends with the push.
+pub(crate) fn publication(channel: &str, publication: &wire::Publication) -> (Bytes, usize) {
     let field = |bytes: usize| 1 + prost::length_delimiter_len(bytes) + bytes;
     let object = publication.encoded_len();
-    let number = usize::try_from(number).unwrap_or_default();
-    let head = match channel {
-        "" => 1 + prost::length_delimiter_len(number),
-        channel => field(channel.len()),
-    };
-    let push = head + field(object);
+    let push = field(channel.len()) + field(object);
     let whole = field(push);
     let mut out = BytesMut::with_capacity(prost::length_delimiter_len(whole) + whole);
     varint(&mut out, whole);
     out.put_u8(REPLY_PUSH);
     varint(&mut out, push);
-    if channel.is_empty() {
-        out.put_u8(PUSH_ID);
-        varint(&mut out, number);
-    } else {
-        out.put_u8(PUSH_CHANNEL);
-        varint(&mut out, channel.len());
-        out.put_slice(channel.as_bytes());
-    }
+    out.put_u8(PUSH_CHANNEL);
+    varint(&mut out, channel.len());
+    out.put_slice(channel.as_bytes());
     out.put_u8(PUSH_PUBLICATION);
     varint(&mut out, object);
     let begins = out.len();
@@ -117,7 +100,8 @@ fn subscribe_result(result: &SubscribeResult<'_>) -> wire::SubscribeResult {
         data: result.data.map(|json| Bytes::copy_from_slice(json.as_bytes())).unwrap_or_default(),
         was_recovering: result.recovered.is_some(),
         delta: result.delta,
-        id: i64::try_from(result.number).unwrap_or_default(),
+        // Names only: see docs/adr/0031-differences-instead-of-deflate.md.
+        id: 0,
     }
 }
 

@@ -52,7 +52,7 @@ pub struct NamespaceOptions {
     /// Whether subscribers that ask for it get differences to the publication before (`fossil`) instead of whole
     /// payloads, wherever that is shorter.
     pub delta: bool,
-    /// Whether pushes to clients that offer it name the channel by a number.
+    /// Whether pushes to JSON clients that offer it name the channel by a number.
     pub compaction: bool,
     /// What clients get that come back.
     pub recovery_mode: RecoveryMode,

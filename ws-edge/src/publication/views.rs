@@ -36,7 +36,7 @@ pub struct View {
     pub protocol: Protocol,
     /// What stands for the payload.
     pub form: Form,
-    /// Whether the channel's number stands for its name.
+    /// Whether the channel's number stands for its name; in JSON only.
     pub compact: bool,
 }
 
@@ -60,7 +60,7 @@ impl Published {
     /// The push for clients with this view; `None` if the body cannot be said in their protocol.
     #[must_use]
     pub fn push(&self, view: View) -> Option<Encoded> {
-        let compact = view.compact && self.key.number > 0;
+        let compact = view.compact && view.protocol == Protocol::Json && self.key.number > 0;
         let form = match (view.protocol, view.form) {
             (Protocol::Protobuf, Form::Whole) => Form::Plain,
             (Protocol::Protobuf, Form::Patch) if self.protobuf_patch().is_none() => Form::Plain,
@@ -132,10 +132,8 @@ impl Published {
                     Form::Plain | Form::Whole => (self.body.clone(), false),
                     Form::Patch => (self.protobuf_patch()?.clone(), true),
                 };
-                let publication = self.to_wire(data, delta);
-                let (name, number) =
-                    if compact { ("", self.key.number) } else { (self.key.name.as_str(), 0) };
-                Some(Encoded::Binary(encode::publication(name, number, &publication).0))
+                let (name, publication) = (self.key.name.as_str(), self.to_wire(data, delta));
+                Some(Encoded::Binary(encode::publication(name, &publication).0))
             }
         }
     }
