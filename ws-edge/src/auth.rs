@@ -1,10 +1,8 @@
 //! Who connects, by what, and for how long: everything around tokens that a session cannot know by itself.
-//! Reads: requests, JWKS documents, revocations, answers of services. Writes: revocations, questions.
+//! Reads: requests, revocations, answers of services. Writes: revocations, questions.
 //! Never: decides for a session; it hands over what the session decides by.
 
 pub(crate) mod handshake;
-pub(crate) mod jwks;
-pub(crate) mod keys;
 pub(crate) mod origin;
 pub(crate) mod proxy;
 pub(crate) mod revocations;

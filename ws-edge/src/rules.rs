@@ -10,8 +10,8 @@ use campana_identity::{
     Action, Capability, Channel, KeySet, SubscriptionClaims, Tenant, TokenFault, Verifier, Who,
     allowed,
 };
+use campana_jwks::LiveKeys;
 
-use crate::auth::keys::Keys;
 use crate::auth::revoked::{Known, TokenMark};
 use crate::codes::{Disconnect, ReplyError, disconnect, error};
 use crate::options::{EdgeOptions, NamespaceOptions, RpcOptions};
@@ -20,7 +20,7 @@ use crate::publication::ChannelKey;
 /// Everything that a session decides by; shared by all sessions of a node.
 #[derive(Debug)]
 pub struct Rules {
-    pub(crate) keys: Keys,
+    pub(crate) keys: Arc<LiveKeys>,
     pub(crate) revoked: Known,
     pub(crate) options: EdgeOptions,
     /// What the connect reply calls the server.
@@ -70,7 +70,7 @@ impl Rules {
         let namespaces = options.all_namespaces();
         let version = format!("campana {}", env!("CARGO_PKG_VERSION"));
         let permissions = options.permissions();
-        let keys = Keys::new(keys, &options.tokens);
+        let keys = Arc::new(LiveKeys::new(keys, &options.tokens));
         Self { keys, revoked: Known::default(), options, version, namespaces, permissions }
     }
 

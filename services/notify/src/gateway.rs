@@ -24,6 +24,7 @@ mod rate;
 mod recipients;
 mod router;
 mod server;
+mod stamps;
 mod state;
 mod status;
 mod templates;
@@ -48,7 +49,7 @@ pub async fn run(
     lifecycle: Lifecycle,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
-    let app = state::App::new(options, deps, lifecycle.clone());
+    let app = state::App::new(options, deps, lifecycle.clone())?;
     lookup::listen(&app, &lifecycle).await;
     lifecycle.spawn("gateway admission", admission::watch(app.clone()));
     tracing::info!(%address, "gateway listens");

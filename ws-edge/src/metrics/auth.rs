@@ -1,16 +1,10 @@
-//! Metrics of keys, tokens, revocations and of the services that decide.
+//! Metrics of tokens, revocations and of the services that decide.
 //! Reads: nothing. Writes: the metrics recorder. Never: puts anything that a token says into a label.
 
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-/// Attempts to fetch a JWKS document, by result.
-pub const JWKS_FETCHES: &str = "campana_edge_jwks_fetches_total";
-/// Age of the oldest JWKS document in use.
-pub const JWKS_AGE: &str = "campana_edge_jwks_age_seconds";
-/// Keys that tokens are checked with.
-pub const TOKEN_KEYS: &str = "campana_edge_token_keys";
 /// Connection tokens that were refused, by reason.
 pub const TOKENS_REFUSED: &str = "campana_edge_tokens_refused_total";
 /// Revocations that this node knows.
@@ -23,32 +17,13 @@ pub const PROXY_SECONDS: &str = "campana_edge_proxy_duration_seconds";
 /// Questions to services.
 pub(crate) const QUESTIONS: [&str; 5] =
     ["connect", "refresh", "subscribe", "publish", "sub_refresh"];
-const FETCH_RESULTS: [&str; 3] = ["ok", "unavailable", "malformed"];
 
 pub(super) fn initialise() {
-    describe_counter!(JWKS_FETCHES, "Attempts to fetch a JWKS document");
-    describe_gauge!(JWKS_AGE, "Age of the oldest JWKS document in use");
-    describe_gauge!(TOKEN_KEYS, "Keys that tokens are checked with");
     describe_counter!(TOKENS_REFUSED, "Connection tokens that were refused");
     describe_gauge!(REVOCATIONS, "Revocations that this node knows");
     describe_counter!(PROXY_ANSWERS, "Answers of services that decide instead of the edge");
     describe_histogram!(PROXY_SECONDS, "How long services take to decide");
-    for result in FETCH_RESULTS {
-        counter!(JWKS_FETCHES, "result" => result).absolute(0);
-    }
     gauge!(REVOCATIONS).set(0.0);
-}
-
-/// A fetch ended.
-pub(crate) fn jwks_fetched(result: &'static str) {
-    debug_assert!(FETCH_RESULTS.contains(&result));
-    counter!(JWKS_FETCHES, "result" => result).increment(1);
-}
-
-/// What is in use now.
-pub(crate) fn token_keys(keys: usize, age_seconds: i64) {
-    gauge!(TOKEN_KEYS).set(keys as f64);
-    gauge!(JWKS_AGE).set(age_seconds as f64);
 }
 
 /// A token was refused; the reason is [`campana_identity::TokenFault::code`] or `revoked`.

@@ -152,16 +152,24 @@ async fn told(
     kind: Kind,
 ) -> Result<Mark, Problem> {
     let at = clock::now();
-    let claims = app
-        .deps
-        .token_keys
-        .verify_connection(bearer(headers)?, at.0.div_euclid(1_000_000), &app.deps.token_policy)
-        .map_err(|error| Problem::new(Code::Unauthorized, error.to_string()))?;
+    let claims = claims(app, bearer(headers)?, at).await?;
     let json = body::json_bytes(headers, body, app.options.body_bytes_max, &app.options).await?;
     let ids = check_ids(&body::decode::<MarkIn>(&json, "")?.ids)?;
     let mark = Mark { claims, ids, at };
     tell_tabs(app, &mark, kind, trace).await?;
     Ok(mark)
+}
+
+/// Who the token is for: whatever lets a browser in at the edge is good here.
+async fn claims(app: &App, token: &str, at: Micros) -> Result<ConnectionClaims, Problem> {
+    if app.token_keys.verifier().misses_key(token) && app.fetcher.ask().await.is_err() {
+        let detail = "the keys of tokens cannot be fetched at the moment; try again";
+        return Err(Problem::new(Code::Unavailable, detail).retry_after(1));
+    }
+    app.token_keys
+        .verifier()
+        .connection(token, at.0.div_euclid(1_000_000))
+        .map_err(|error| Problem::new(Code::Unauthorized, error.to_string()))
 }
 
 fn check_ids(ids: &[String]) -> Result<BTreeSet<DeliveryId>, Problem> {

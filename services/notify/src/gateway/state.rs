@@ -7,7 +7,8 @@ use std::sync::Arc;
 use campana_bus::Bus;
 use campana_bus::lifecycle::Lifecycle;
 use campana_bus::publish::{EnvelopePublisher, GroupPublisher};
-use campana_identity::{TokenKeys, TokenPolicy};
+use campana_identity::{KeySet, TokenKeys, TokenOptions};
+use campana_jwks::{Fetcher, LiveKeys};
 use secrecy::SecretString;
 use tokio::sync::Semaphore;
 
@@ -32,10 +33,12 @@ pub struct GatewayDeps {
     pub channels: GroupPublisher,
     /// Publishes on `OUTCOMES`.
     pub outcomes: GroupPublisher,
-    /// Signs and checks connection tokens.
+    /// Signs connection tokens.
     pub token_keys: TokenKeys,
-    /// What a connection token must say; tokens are minted to fit it.
-    pub token_policy: TokenPolicy,
+    /// Checks connection tokens, with the keys of [`GatewayDeps::tokens`]; those of JWKS documents are fetched.
+    pub verifying: KeySet,
+    /// What a connection token must say, as for the edge; tokens are minted to fit it.
+    pub tokens: TokenOptions,
     /// Where browsers connect to the edge, for example `ws://127.0.0.1:8000/connection/websocket`.
     pub ws_url: String,
     /// The demo page's session, if the demo is on.
@@ -71,22 +74,36 @@ pub(super) struct Inner {
     pub(super) idempotency: Idempotency,
     pub(super) metrics: Metrics,
     pub(super) status_waiters: Semaphore,
+    /// The keys of connection tokens.
+    pub(super) token_keys: Arc<LiveKeys>,
+    /// Fetches those that are not there yet.
+    pub(super) fetcher: Fetcher,
     pub(super) lifecycle: Lifecycle,
 }
 
 impl App {
-    pub(super) fn new(options: GatewayOptions, deps: GatewayDeps, lifecycle: Lifecycle) -> Self {
-        Self(Arc::new(Inner {
+    /// # Errors
+    /// If keys of connection tokens cannot be fetched on this machine at all.
+    pub(super) fn new(
+        options: GatewayOptions,
+        deps: GatewayDeps,
+        lifecycle: Lifecycle,
+    ) -> anyhow::Result<Self> {
+        let token_keys = Arc::new(LiveKeys::new(deps.verifying.clone(), &deps.tokens));
+        let fetcher = campana_jwks::start(&token_keys, &lifecycle)?;
+        Ok(Self(Arc::new(Inner {
             keys: KeyCache::new(&options),
             lookups: Lookups::new(&options),
             admission: Admission::new(&options),
             idempotency: Idempotency::new(deps.bus.clone(), &options),
             metrics: Metrics::new(),
             status_waiters: Semaphore::new(options.status_waiters_max),
+            token_keys,
+            fetcher,
             options,
             deps,
             lifecycle,
-        }))
+        })))
     }
 }
 

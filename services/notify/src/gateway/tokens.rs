@@ -80,7 +80,7 @@ pub(super) fn mint(
 ) -> Result<TokenOut, Problem> {
     let now = clock::now();
     let ttl = i64::try_from(ttl_seconds).unwrap_or(i64::MAX);
-    let policy = &app.deps.token_policy;
+    let policy = &app.deps.tokens.claim_rules().policy;
     let spec = ConnectionSpec {
         audience: policy.audience.clone(),
         issuer: policy.issuer.clone(),

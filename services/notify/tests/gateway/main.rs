@@ -8,6 +8,7 @@
 mod bad_input;
 mod dead_letters;
 mod idempotency;
+mod issuers;
 mod seen;
 mod status;
 #[path = "../support/gateway.rs"]

@@ -9,7 +9,7 @@ use campana_bus::lifecycle::Lifecycle;
 use campana_bus::publish::{EnvelopePublisher, GroupPublisher, decode_parts};
 use campana_bus::testing::NatsServer;
 use campana_bus::{Bus, topology};
-use campana_identity::{ApiKey, ConnectionSpec, Role, TokenKeys, TokenPolicy};
+use campana_identity::{ApiKey, ConnectionSpec, Role, TokenKeys, TokenOptions};
 use campana_notify::contracts::{NotificationRequest, Outcome};
 use campana_notify::gateway::{self, DemoOptions, GatewayDeps, GatewayOptions};
 use campana_notify::store::{KeyRow, Recipient, Store};
@@ -76,6 +76,11 @@ impl Platform {
 
     /// Another gateway on the same bus and store.
     pub async fn gateway(&self) -> Gateway {
+        self.gateway_that_believes(TokenOptions::default()).await
+    }
+
+    /// One that also takes connection tokens of others.
+    pub async fn gateway_that_believes(&self, tokens: TokenOptions) -> Gateway {
         let lifecycle = Lifecycle::new();
         let bus = self.nats.bus("gateway").await.unwrap();
         let deps = GatewayDeps {
@@ -85,7 +90,8 @@ impl Platform {
             outcomes: GroupPublisher::start(&bus, "outcomes", &lifecycle),
             bus,
             token_keys: self.token_keys.clone(),
-            token_policy: TokenPolicy::default(),
+            verifying: self.token_keys.key_set().clone(),
+            tokens,
             ws_url: "ws://127.0.0.1:8000/connection/websocket".to_owned(),
             demo: Some(DemoOptions {
                 api_key: SecretString::from(self.keys[1].expose().to_owned()),

@@ -1,10 +1,10 @@
 //! Fetches JWKS documents and keeps the keys that tokens are checked with fresh.
-//! Reads: addresses that the operator configured, over HTTP. Writes: the keys of [`Rules`].
+//! Reads: addresses that the operator configured, over HTTP. Writes: the keys in use.
 //! Never: follows a redirect, reads more than a document may have, or fetches because a stranger wants it more
 //! often than [`campana_identity::RefreshOptions`] allows.
 //!
-//! One task of a node does it all. Sessions whose client brought a token of an unknown key ask it and wait; all
-//! that ask during one fetch share the next answer.
+//! One task does it all. Whoever holds a token of an unknown key asks it and waits; all that ask during one fetch
+//! share the next answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,14 +18,13 @@ use http::{HeaderMap, StatusCode, header};
 use reqwest::Client;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::metrics;
-use crate::rules::Rules;
+use crate::{LiveKeys, metrics};
 
 /// How long a source may take, from the first packet to the last byte.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection to it may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Sessions that may wait for keys at once; more are told that there are none now.
+/// How many may wait for keys at once; more are told that there are none now.
 const WAITING_MAX: usize = 4_096;
 /// How often the age of keys is looked at.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
@@ -34,12 +33,15 @@ type Waiting = oneshot::Sender<Result<(), ()>>;
 
 /// Asks the task for keys; cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Fetcher(Option<mpsc::Sender<Waiting>>);
+pub struct Fetcher(Option<mpsc::Sender<Waiting>>);
 
 impl Fetcher {
     /// Until the sources were asked, or need not be asked again so soon. An error means that one of them does not
     /// answer, so that a missing key says nothing.
-    pub(crate) async fn ask(&self) -> Result<(), ()> {
+    ///
+    /// # Errors
+    /// Nothing but that: the sources were asked and one did not answer, or too many wait.
+    pub async fn ask(&self) -> Result<(), ()> {
         let Some(task) = &self.0 else { return Ok(()) };
         let (waiting, answer) = oneshot::channel();
         task.try_send(waiting).map_err(|_| ())?;
@@ -51,10 +53,11 @@ impl Fetcher {
 ///
 /// # Errors
 /// If there can be no HTTP client.
-pub(crate) fn start(rules: &Arc<Rules>, lifecycle: &Lifecycle) -> anyhow::Result<Fetcher> {
-    let sources = &rules.options.tokens.jwks;
+pub fn start(live: &Arc<LiveKeys>, lifecycle: &Lifecycle) -> anyhow::Result<Fetcher> {
+    metrics::initialise();
+    let sources = live.sources();
     if sources.is_empty() {
-        metrics::token_keys(rules.verifier().keys().len(), 0);
+        metrics::keys(live.verifier().keys().len(), 0);
         return Ok(Fetcher(None));
     }
     let client = Client::builder()
@@ -68,9 +71,9 @@ pub(crate) fn start(rules: &Arc<Rules>, lifecycle: &Lifecycle) -> anyhow::Result
     let seed = u64::try_from(clock::now().0).unwrap_or(0);
     let sources = sources.iter().map(|one| Source::new(one, seed)).collect();
     let (task, asked) = mpsc::channel(WAITING_MAX);
-    let keeper = Keeper { rules: Arc::clone(rules), client, sources };
+    let keeper = Keeper { live: Arc::clone(live), client, sources };
     let soft = lifecycle.soft.clone();
-    lifecycle.spawn("edge keys", async move {
+    lifecycle.spawn("token keys", async move {
         tokio::select! {
             () = soft.cancelled() => {}
             () = keeper.run(asked) => {}
@@ -96,7 +99,7 @@ impl Source {
 
     fn take(&mut self, fetched: Result<(KeySet, Option<i64>), Failure>, now: i64) {
         self.answers = fetched.is_ok();
-        metrics::jwks_fetched(match &fetched {
+        metrics::fetched(match &fetched {
             Ok(_) => "ok",
             Err(Failure::Unavailable(_)) => "unavailable",
             Err(Failure::Malformed(_)) => "malformed",
@@ -128,7 +131,7 @@ impl Source {
 }
 
 struct Keeper {
-    rules: Arc<Rules>,
+    live: Arc<LiveKeys>,
     client: Client,
     sources: Vec<Source>,
 }
@@ -148,7 +151,7 @@ impl Keeper {
                     self.fetch(|refresh, now| refresh.unknown_key(now)).await;
                     let answer = if self.sources.iter().all(|one| one.answers) { Ok(()) } else { Err(()) };
                     for one in waiting {
-                        // The session may be gone.
+                        // Who asked may be gone.
                         let _ = one.send(answer);
                     }
                 }
@@ -180,10 +183,10 @@ impl Keeper {
     fn put_to_use(&self, now: i64) {
         let usable: Vec<(&KeySet, i64)> =
             self.sources.iter().filter_map(|source| source.usable(now)).collect();
-        match self.rules.keys.replace(usable.iter().map(|(keys, _)| *keys)) {
+        match self.live.replace(usable.iter().map(|(keys, _)| *keys)) {
             Ok(keys) => {
                 let age = usable.iter().map(|(_, age)| *age).max().unwrap_or(0);
-                metrics::token_keys(keys, age);
+                metrics::keys(keys, age);
             }
             Err(why) => tracing::error!(error = %why, "fetched keys cannot be used together"),
         }
@@ -251,7 +254,7 @@ fn max_age(headers: &HeaderMap) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use campana_identity::{RefreshOptions, TokenKeys, VerifyKey};
+    use campana_identity::{RefreshOptions, TokenKeys, TokenOptions, VerifyKey};
 
     use super::*;
 
@@ -289,8 +292,8 @@ mod tests {
     #[tokio::test]
     async fn without_sources_nobody_waits() {
         let keys = TokenKeys::new(&[7; 32], None).unwrap().key_set().clone();
-        let rules = Arc::new(Rules::new(crate::EdgeOptions::default(), keys));
-        let fetcher = start(&rules, &Lifecycle::new()).unwrap();
+        let live = Arc::new(LiveKeys::new(keys, &TokenOptions::default()));
+        let fetcher = start(&live, &Lifecycle::new()).unwrap();
         assert_eq!(fetcher.ask().await, Ok(()));
     }
 }

@@ -4,35 +4,47 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use campana_identity::{ClaimRules, KeyFault, KeySet, TokenOptions, Verifier};
+use campana_identity::{ClaimRules, JwksOptions, KeyFault, KeySet, TokenOptions, Verifier};
 
-/// The keys of a node.
+/// The keys of a process.
 #[derive(Debug)]
-pub(crate) struct Keys {
+pub struct LiveKeys {
+    sources: Vec<JwksOptions>,
     configured: KeySet,
     rules: ClaimRules,
     current: RwLock<Arc<Verifier>>,
 }
 
-impl Keys {
+impl LiveKeys {
     /// The configured keys alone; what JWKS sources bring is awaited.
-    pub(crate) fn new(configured: KeySet, options: &TokenOptions) -> Self {
+    #[must_use]
+    pub fn new(configured: KeySet, options: &TokenOptions) -> Self {
         let expecting = |set: KeySet, algorithms: &Vec<_>| set.expecting(algorithms);
         let configured =
             options.jwks.iter().map(|source| &source.algorithms).fold(configured, expecting);
         let rules = options.claim_rules();
         let current = RwLock::new(Arc::new(Verifier::new(configured.clone(), rules.clone())));
-        Self { configured, rules, current }
+        Self { sources: options.jwks.clone(), configured, rules, current }
+    }
+
+    /// The documents that bring keys.
+    #[must_use]
+    pub fn sources(&self) -> &[JwksOptions] {
+        &self.sources
     }
 
     /// The verifier of this moment.
-    pub(crate) fn verifier(&self) -> Arc<Verifier> {
+    #[must_use]
+    pub fn verifier(&self) -> Arc<Verifier> {
         // Nothing panics while the lock is held, so a poisoned one still guards a whole verifier.
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// From now on the configured keys and these, and no others; gives how many there are.
-    pub(crate) fn replace<'a>(
+    ///
+    /// # Errors
+    /// If there are too many keys, or two have one id.
+    pub fn replace<'a>(
         &self,
         fetched: impl IntoIterator<Item = &'a KeySet>,
     ) -> Result<usize, KeyFault> {
