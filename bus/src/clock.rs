@@ -1,9 +1,12 @@
 //! The one place that reads the wall clock.
-//! Reads: the operating system's clock. Writes: nothing. Never: decides anything.
-//! Pure code takes the time as a parameter; only thin shells call [`now`].
+//! Reads: the operating system's clocks. Writes: nothing. Never: decides anything.
+//! Pure code takes the time as a parameter; only thin shells call [`now`] and [`tick`].
 
+use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -68,9 +71,53 @@ pub fn monotonic() -> Instant {
     Instant::now()
 }
 
+/// Where Linux tells one start of a machine from every other.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// One reading of the machine's monotonic clock, which other processes of the same machine can compare with theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// Which start of which machine: the first four bytes of the SHA-256 of `/proc/sys/kernel/random/boot_id` as
+    /// it is, so that `sha256sum` gives its first eight digits; 0 where there is no such file.
+    pub boot: u32,
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    pub ns: u64,
+}
+
+/// The machine's monotonic clock now, for times that leave the process.
+#[must_use]
+pub fn tick() -> Tick {
+    Tick { boot: boot(), ns: monotonic_ns() }
+}
+
+/// Nanoseconds of `CLOCK_MONOTONIC`.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let part = |number: i64| u64::try_from(number).unwrap_or(0);
+    part(now.tv_sec).saturating_mul(1_000_000_000).saturating_add(part(now.tv_nsec))
+}
+
+/// See [`Tick::boot`]; it cannot change while this process lives.
+#[must_use]
+pub fn boot() -> u32 {
+    static BOOT: OnceLock<u32> = OnceLock::new();
+    *BOOT.get_or_init(|| {
+        let Ok(id) = std::fs::read(BOOT_ID) else { return 0 };
+        let hash = Sha256::digest(&id);
+        hash.first_chunk().map_or(0, |first| u32::from_be_bytes(*first))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ticks_of_one_machine_only_go_forward() {
+        let (before, after) = (tick(), tick());
+        assert!(before.boot == after.boot && 0 < before.ns && before.ns <= after.ns);
+    }
 
     #[test]
     fn rfc3339_round_trips_to_the_microsecond() {

@@ -132,6 +132,7 @@ impl Bus {
     /// # Errors
     /// If the server cannot be reached or the credentials cannot be read.
     pub async fn connect(options: BusOptions) -> Result<Self, ConnectError> {
+        telemetry::start_connection();
         let (changed, events) = watch::channel(());
         let mut connect = async_nats::ConnectOptions::new()
             .name(&options.name)

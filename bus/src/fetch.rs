@@ -75,6 +75,10 @@ pub struct StreamPosition {
     pub removes_singly: bool,
     /// Copies in a cluster.
     pub replicas: usize,
+    /// How long a message is kept; zero for ever.
+    pub max_age: Duration,
+    /// Whether more than half of what it may hold is used, so that size may be what takes its oldest messages.
+    pub filling: bool,
 }
 
 impl StreamPosition {
@@ -311,6 +315,16 @@ impl Bus {
         Ok(last.unwrap_or(0))
     }
 
+    /// Sequence of the oldest message of any subject after a sequence, as the stream's leader has it; 0 if there is
+    /// none.
+    ///
+    /// # Errors
+    /// If the stream is unknown or does not answer in time.
+    pub async fn next_of_leader(&self, stream: &str, after: u64) -> Result<u64, FetchError> {
+        let request = json!({"seq": after.saturating_add(1), "next_by_subj": ">"});
+        Ok(self.first_of_leader(stream, &request).await?.unwrap_or(0))
+    }
+
     /// Where a stream stands now.
     ///
     /// # Errors
@@ -335,8 +349,16 @@ impl Bus {
             bytes: info.state.bytes,
             replicas: info.config.num_replicas,
             removes_singly: info.config.allow_message_ttl || info.config.allow_rollup,
+            max_age: info.config.max_age,
+            filling: filling(info.state.messages, info.config.max_messages)
+                || filling(info.state.bytes, info.config.max_bytes),
         })
     }
+}
+
+/// Whether more than half is used; a limit below 1 is none.
+fn filling(used: u64, limit: i64) -> bool {
+    u64::try_from(limit).is_ok_and(|limit| limit > 0 && used > limit / 2)
 }
 
 fn direct_get(stream: &str) -> String {

@@ -67,6 +67,8 @@ pub const SCHEDULE_ID: &str = "Campana-Schedule-Id";
 pub const SCHEDULE_DUE: &str = "Campana-Schedule-Due";
 /// How a recurring schedule repeats: `@every 30s` or a cron expression, then a time zone if there is one.
 pub const SCHEDULE_RECURS: &str = "Campana-Schedule-Recurs";
+/// When the message reached each stage of its way; see [`crate::stamps`].
+pub const STAMPS: &str = "Campana-Stamps";
 /// Until when the caller of a service waits for the answer, RFC 3339.
 pub const DEADLINE: &str = "Campana-Deadline";
 

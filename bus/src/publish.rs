@@ -160,6 +160,19 @@ impl Bus {
     }
 }
 
+impl Bus {
+    /// Stores all messages or none, in their order and without another one between them; gives the sequence of the
+    /// last. At most 1,000 (the server's limit). Not repeated: after [`PublishError::Unavailable`] they may be stored
+    /// or not, so let one of them say what it expects to come after.
+    ///
+    /// # Errors
+    /// If the stream refuses or does not answer in time.
+    pub async fn publish_all(&self, messages: &[Outgoing]) -> Result<u64, PublishError> {
+        let all: Vec<&Outgoing> = messages.iter().collect();
+        atomic::publish(self, &all).await
+    }
+}
+
 pub(crate) fn label<T>(result: &Result<T, PublishError>) -> &'static str {
     match result {
         Ok(_) => "",

@@ -7,6 +7,7 @@
 //! never meet on one subject.
 
 mod addresses;
+mod advisories;
 mod channels;
 mod control;
 mod presence;
@@ -15,7 +16,10 @@ mod traces;
 
 use std::fmt;
 
+use sha2::{Digest as _, Sha256};
+
 pub use addresses::*;
+pub use advisories::*;
 pub use channels::*;
 pub use control::*;
 pub use presence::*;
@@ -326,11 +330,6 @@ pub fn parse_dead_letter(subject: &str) -> Option<(String, String, u64)> {
     Some((unescape(stream)?, unescape(consumer)?, sequence.parse().ok()?))
 }
 
-/// Advisories about messages that reached their consumer's `max_deliver`.
-pub const ADVISORIES_MAX_DELIVERIES: &str = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>";
-/// Advisories about messages that were terminated, or removed while a consumer still had them.
-pub const ADVISORIES_TERMINATED: &str = "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>";
-
 /// Where the value of a key of a bucket is stored (NATS ADR-8).
 #[must_use]
 pub fn bucket_key(bucket: &str, key: &str) -> String {
@@ -457,6 +456,18 @@ pub fn service_discovery(verb: &str, name: Option<&str>, id: Option<&str>) -> St
         subject.push_str(part);
     }
     subject
+}
+
+/// All notes on channels' last messages, and how far they go.
+pub const HISTORY_NOTES_FILTER: &str = "$KV.history_notes.>";
+/// How far notes on channels' last messages go.
+pub const HISTORY_NOTED: &str = "$KV.history_notes.noted";
+
+/// Where it is noted which message of the channel stored under `subject` was the last one. A digest, because a channel's
+/// name, escaped, can be longer than a key may be.
+#[must_use]
+pub fn history_note(subject: &str) -> String {
+    format!("$KV.history_notes.channel.{}", hex::encode(&Sha256::digest(subject.as_bytes())[..16]))
 }
 
 /// `$KV.{bucket}.{key}`: where the bucket's stream keeps one key (NATS ADR-8).

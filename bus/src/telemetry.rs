@@ -82,6 +82,32 @@ pub const REPLIES_WAITING: &str = "campana_nats_replies_waiting";
 /// Events of the connection to NATS.
 pub const CONNECTION_EVENTS: &str = "campana_nats_connection_events_total";
 
+/// What a keeper may count, with 0: the first failure shall be seen as an increase.
+pub(crate) fn start_keeper() {
+    for result in ["ok", "failed", "claimed"] {
+        counter!(REDRIVES, "result" => result).increment(0);
+    }
+    for state in ["done", "canceled", "stopped", "failed"] {
+        counter!(REDRIVE_JOBS, "state" => state).increment(0);
+    }
+}
+
+/// Zeros of everything that a connection may tell.
+pub(crate) fn start_connection() {
+    for event in [
+        "connected",
+        "disconnected",
+        "lame_duck",
+        "draining",
+        "closed",
+        "slow_consumer",
+        "server_error",
+        "client_error",
+    ] {
+        counter!(CONNECTION_EVENTS, "event" => event).increment(0);
+    }
+}
+
 /// Counts what the client says about its connection.
 pub(crate) fn connection_event(event: &async_nats::Event) {
     let kind = match event {

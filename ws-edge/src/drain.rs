@@ -110,8 +110,10 @@ pub(crate) async fn run(node: &Node) {
         }
     };
     tokio::select! {
+        // Nobody is told anything any more.
+        biased;
+        () = node.lifecycle.hard.cancelled() => node.cut(),
         () = paced => {}
-        () = node.lifecycle.hard.cancelled() => {}
     }
     metrics::remaining(node.tasks.len());
     tracing::info!(
@@ -160,6 +162,15 @@ fn plan(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_door_that_is_closed_stays_closed_for_everybody() {
+        let drain = Drain::default();
+        assert!(!drain.is_closed() && !drain.closed().is_cancelled());
+        let early = drain.closed();
+        drain.close();
+        assert!(drain.is_closed() && early.is_cancelled() && drain.closed().is_cancelled());
+    }
 
     #[test]
     fn few_clients_do_not_wait_for_the_window() {

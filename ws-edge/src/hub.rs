@@ -14,6 +14,8 @@ mod feed;
 mod history;
 mod kinds;
 mod maintain;
+mod noter;
+mod notes;
 mod pattern;
 mod recent;
 mod recovery;
@@ -52,7 +54,7 @@ use sweep::Row;
 const POSITION_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// What the stream is asked for messages for.
-pub(crate) const PURPOSES: [&str; 6] = Purpose::LABELS;
+pub(crate) const PURPOSES: [&str; 7] = Purpose::LABELS;
 
 /// All channels of a node; cheap to clone.
 #[derive(Clone)]
@@ -97,6 +99,7 @@ impl Hub {
         });
         lifecycle.spawn("edge hub", maintain::run(Arc::clone(&inner)));
         lifecycle.spawn("edge idle streams", dense::run(Arc::clone(&inner)));
+        lifecycle.spawn("edge notes", noter::run(Arc::clone(&inner)));
         Self(inner)
     }
 

@@ -147,6 +147,12 @@ impl Mailbox {
         self.ended.notify_one();
     }
 
+    /// Has the connection look up, whatever it waits for.
+    pub(crate) fn wake(&self) {
+        self.arrived.notify_one();
+        self.ended.notify_one();
+    }
+
     /// Takes what waits.
     pub(crate) fn take(&self, into: &mut VecDeque<Push>) -> Option<Disconnect> {
         if into.capacity() > KEPT_ENTRIES_MAX {
@@ -210,12 +216,15 @@ pub(crate) mod tests {
     fn a_full_mailbox_ends_its_connection_and_forgets() {
         let mailbox = Mailbox::new(10_000);
         let mut taken = VecDeque::new();
-        for _ in 0..9 {
-            mailbox.push(publication(1_000));
+        // What was taken does not count any more, however often that happens.
+        for _ in 0..3 {
+            for _ in 0..9 {
+                mailbox.push(publication(1_000));
+            }
+            assert_eq!(mailbox.take(&mut taken), None);
+            assert_eq!((taken.len(), mailbox.queued()), (9, 0));
+            taken.clear();
         }
-        assert_eq!(mailbox.take(&mut taken), None);
-        assert_eq!(taken.len(), 9);
-        taken.clear();
         for _ in 0..12 {
             mailbox.push(publication(1_000));
         }

@@ -90,6 +90,8 @@ pub struct EdgeOptions {
     pub history_messages_max: usize,
     /// Bytes kept of recent publications, for many clients that come back to the same channels at once.
     pub recovery_cache_bytes_max: usize,
+    /// Whether this node notes which message of each channel was the last one before age takes it.
+    pub history_notes: bool,
     /// Subscriptions of one connection that stand for many channels.
     pub wildcards_per_client_max: usize,
     /// Channels with a stream of their own that a tenant may have.
@@ -165,6 +167,7 @@ impl Default for EdgeOptions {
             recovery_page_messages: 300,
             history_messages_max: 300,
             recovery_cache_bytes_max: 64 * 1024 * 1024,
+            history_notes: true,
             wildcards_per_client_max: 8,
             dense_channels_max: 1_000,
             read_buffer_bytes: 1_024,

@@ -2,6 +2,7 @@
 //! Reads: the headers and body of stored messages. Writes: nothing.
 //! Never: passes on a body that is not JSON as if it were; it would break every message in the same frame.
 
+mod stamped;
 mod views;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use axum::extract::ws::Utf8Bytes;
 use bytes::Bytes;
 use campana_bus::clock::Micros;
+use campana_bus::stamps;
 use campana_bus::subjects::{self, ChannelName};
 use campana_bus::trace::TraceParent;
 use campana_bus::{HeaderMap, headers};
@@ -19,6 +21,7 @@ use serde_json::value::RawValue;
 use crate::encode::{self, Encoded};
 use crate::proto::Protocol;
 use crate::proto::protobuf::replies as wire;
+use stamped::Stamped;
 use views::Rare;
 pub use views::{Form, View};
 
@@ -90,6 +93,8 @@ pub struct Published {
     channel: Option<Box<str>>,
     /// A JSON object of texts.
     tags: Option<Box<str>>,
+    /// When it reached the stages of its way, if its sender asked and it comes live.
+    stamped: Option<Box<Stamped>>,
     /// The whole push, one line; `None` if the body has no form in JSON.
     json: OnceLock<Option<Utf8Bytes>>,
     /// The whole push behind its length, and where the publication alone begins in it.
@@ -129,6 +134,7 @@ impl Published {
             info,
             channel: None,
             tags: head.and_then(|head| headers::get(head, headers::TAGS)).map(Into::into),
+            stamped: None,
             json: OnceLock::new(),
             protobuf: OnceLock::new(),
             base: OnceLock::new(),
@@ -145,7 +151,7 @@ impl Published {
     /// The publication alone, as it stands in the list of a JSON reply.
     pub(crate) fn json_object(&self, form: Form) -> Option<Utf8Bytes> {
         let view = View { protocol: Protocol::Json, form, compact: false };
-        let Encoded::Text(push) = self.push(view)? else {
+        let Encoded::Text(push) = self.shared(view)? else {
             return None;
         };
         let end = push.as_str().len().saturating_sub(PUSH_SUFFIX.len());
@@ -164,34 +170,39 @@ impl Published {
     pub fn bytes(&self) -> usize {
         let info = self.info.as_deref().map_or(0, str::len);
         let tags = self.tags.as_deref().map_or(0, str::len);
+        let tags = tags + self.stamped.as_deref().map_or(0, |_| stamped::TEXT_BYTES);
         self.key.push_prefix.len() + self.body.len() + info + tags + PUSH_OVERHEAD / 2
     }
 
     fn json_push(&self) -> Option<&Utf8Bytes> {
-        self.json.get_or_init(|| self.encode_json(Form::Plain, false)).as_ref()
+        self.json.get_or_init(|| self.encode_json(Form::Plain, false, None)).as_ref()
     }
 
     fn protobuf_push(&self) -> &(Bytes, usize) {
         self.protobuf.get_or_init(|| {
-            encode::publication(self.key.name.as_str(), &self.to_wire(self.body.clone(), false))
+            encode::publication(
+                self.key.name.as_str(),
+                &self.to_wire(self.body.clone(), false, None),
+            )
         })
     }
 
-    /// What the publisher added, and the trace; nothing of what is damaged.
-    fn tags(&self) -> BTreeMap<String, String> {
+    /// What the publisher added, the trace and stamps; nothing of what is damaged.
+    fn tags(&self, stamps: Option<&str>) -> BTreeMap<String, String> {
         let tags = self.tags.as_deref().and_then(|tags| serde_json::from_str(tags).ok());
         let mut tags: BTreeMap<String, String> = tags.unwrap_or_default();
         tags.extend(self.trace.map(|trace| ("traceparent".to_owned(), trace.to_string())));
+        tags.extend(stamps.map(|stamps| (stamps::TAG.to_owned(), stamps.to_owned())));
         tags
     }
 
-    fn to_wire(&self, data: Bytes, delta: bool) -> wire::Publication {
+    fn to_wire(&self, data: Bytes, delta: bool, stamps: Option<&str>) -> wire::Publication {
         wire::Publication {
             data,
             info: self.info.as_deref().and_then(client_info),
             offset: self.offset,
             channel: self.channel.as_deref().unwrap_or_default().to_owned(),
-            tags: self.tags(),
+            tags: self.tags(stamps),
             delta,
         }
     }

@@ -3,7 +3,8 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -23,8 +24,8 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::api;
+use crate::auth;
 use crate::auth::origin;
-use crate::auth::{self, jwks};
 use crate::codes::disconnect;
 use crate::control::Plane;
 use crate::drain::{self, Drain};
@@ -54,7 +55,7 @@ pub(crate) struct Node {
     pub(crate) id: String,
     pub(crate) registry: Arc<Registry>,
     /// Fetches keys that tokens name.
-    pub(crate) keys: jwks::Fetcher,
+    pub(crate) keys: campana_jwks::Fetcher,
     pub(crate) control: Plane,
     pub(crate) api_keys: api::Keys,
     pub(crate) api_slots: Semaphore,
@@ -66,7 +67,18 @@ pub(crate) struct Node {
     pub(crate) tasks: TaskTracker,
     next_number: AtomicU64,
     started: Instant,
+    /// Set when nobody serves any more; see [`Node::until_cut`].
+    cut: AtomicBool,
     pub(crate) lifecycle: Lifecycle,
+}
+
+/// Ends what is left of the connections with the role itself, however that ends.
+struct CutAtEnd(Arc<Node>);
+
+impl Drop for CutAtEnd {
+    fn drop(&mut self) {
+        self.0.cut();
+    }
 }
 
 impl Node {
@@ -98,6 +110,23 @@ impl Node {
     pub(crate) fn unregister(&self, number: u64) {
         self.registry.unregister(number);
     }
+
+    /// Drops all connections where they are.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        self.registry.mailboxes().iter().for_each(|mailbox| mailbox.wake());
+    }
+
+    /// A connection's work, until it ends or the role does. A flag that all read costs nothing at each wake of ten
+    /// thousand connections; a cancellation token is a lock that all of them take.
+    pub(crate) async fn until_cut(&self, serving: impl Future<Output = ()>) {
+        let mut serving = std::pin::pin!(serving);
+        let working = std::future::poll_fn(|context| match self.cut.load(Ordering::Acquire) {
+            true => Poll::Ready(()),
+            false => serving.as_mut().poll(context),
+        });
+        working.await;
+    }
 }
 
 /// Serves until the soft stop and the end of all connections, or until the hard stop.
@@ -117,7 +146,7 @@ pub async fn run(
     let id = me.to_string();
     let hub = Hub::start(bus.clone(), &lifecycle, &options);
     let rules = Arc::new(Rules::new(options.clone(), keys));
-    let keys = jwks::start(&rules, &lifecycle)?;
+    let keys = campana_jwks::start(&rules.keys, &lifecycle)?;
     let registry = Arc::new(Registry::default());
     let port = listener.local_addr().map_or(0, |address| address.port());
     let control = Plane::start(me, port, &bus, &lifecycle, &options.control, &registry)
@@ -141,10 +170,12 @@ pub async fn run(
         drain: Drain::default(),
         tasks: TaskTracker::new(),
         next_number: AtomicU64::new(1),
+        cut: AtomicBool::new(false),
         started: clock::monotonic(),
         lifecycle: lifecycle.clone(),
         rules,
     });
+    let _cut = CutAtEnd(Arc::clone(&node));
     auth::start(&node, &lifecycle).await?;
     relieve(&node);
     metrics::node(&node.id);

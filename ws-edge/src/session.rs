@@ -302,7 +302,7 @@ impl Session {
         }
     }
 
-    /// Sends a publication, likewise.
+    /// Sends a live publication, likewise.
     fn push(
         &mut self,
         publication: Arc<Published>,
@@ -310,10 +310,33 @@ impl Session {
         compact: bool,
         out: &mut Vec<Effect>,
     ) {
-        if self.is_closed() {
-            return;
+        if !self.is_closed() {
+            let push = publication.push(View { protocol: self.protocol, form, compact });
+            self.pushed(publication, push, out);
         }
-        match publication.push(View { protocol: self.protocol, form, compact }) {
+    }
+
+    /// Sends one that is read again: without the stamps it may have had when it came live.
+    fn push_again(
+        &mut self,
+        publication: Arc<Published>,
+        form: Form,
+        compact: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        if !self.is_closed() {
+            let push = publication.shared(View { protocol: self.protocol, form, compact });
+            self.pushed(publication, push, out);
+        }
+    }
+
+    fn pushed(
+        &mut self,
+        publication: Arc<Published>,
+        push: Option<Encoded>,
+        out: &mut Vec<Effect>,
+    ) {
+        match push {
             Some(encoded) => {
                 self.mark(&publication.key, publication.offset, out);
                 out.push(Effect::Push(publication, encoded));

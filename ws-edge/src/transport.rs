@@ -104,9 +104,9 @@ pub(crate) trait Transport: Send + Sized {
     /// What the client sends next; waits for ever if nothing comes. Dropping the future loses nothing.
     fn receive(&mut self) -> impl Future<Output = Incoming> + Send;
 
-    /// Writes all messages and lets none wait for more. Dropping the future leaves the connection unusable but
-    /// for [`goodbye`](Self::goodbye).
-    fn write(&mut self, lines: &[Line]) -> impl Future<Output = Result<(), NotWritten>> + Send;
+    /// Writes all messages and lets none wait for more; what they held may be gone from them afterwards. Dropping
+    /// the future leaves the connection unusable but for [`goodbye`](Self::goodbye).
+    fn write(&mut self, lines: &mut [Line]) -> impl Future<Output = Result<(), NotWritten>> + Send;
 
     /// Sends a ping frame, where the transport has such.
     fn ping(&mut self) -> impl Future<Output = Result<(), NotWritten>> + Send {

@@ -10,6 +10,7 @@ use super::{backstop, stats};
 use crate::connect::Bus;
 use crate::consume::ConsumeError;
 use crate::lifecycle::Lifecycle;
+use crate::telemetry;
 
 /// How the keeper works.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,7 @@ pub async fn run(
     options: KeeperOptions,
     lifecycle: Lifecycle,
 ) -> Result<(), ConsumeError> {
+    telemetry::start_keeper();
     let mine = lifecycle.child();
     let others = async {
         tokio::join!(

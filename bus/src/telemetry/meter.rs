@@ -6,12 +6,18 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, histogram};
 
-use super::{ATTEMPTS, CONSUMED, OPERATION_SECONDS, PROCESS_SECONDS, SETTLED};
+use super::{
+    ATTEMPTS, CONSUMED, DEAD_LETTERS, OPERATION_SECONDS, PARK_FAILURES, PROCESS_SECONDS, SETTLED,
+};
 use crate::subjects::template;
 
 /// How a message can be settled: `schedule` is a stored copy and an acknowledgement, `ack_lost` an answer that
 /// could not be sent, so that the message comes again.
 const RESULTS: [&str; 5] = ["ack", "nak", "term", "schedule", "ack_lost"];
+/// Why a message is given up by its own consumer.
+const CLASSES: [&str; 4] = ["permanent", "max_deliver", "poison", "expired"];
+/// Why it could not be filed.
+const PARK_ERRORS: [&str; 4] = ["full", "unreachable", "too_large", "refused"];
 /// What is told to the server.
 const OPERATIONS: [&str; 3] = ["ack", "nak", "term"];
 /// How a call of a handler can end.
@@ -59,6 +65,12 @@ impl ConsumerMeter {
             unanswered: OPERATIONS.map(|name| operation(name, "closed")),
         };
         meter.settled.iter().chain([&meter.consumed]).for_each(|counter| counter.increment(0));
+        for (name, reasons) in [(DEAD_LETTERS, CLASSES), (PARK_FAILURES, PARK_ERRORS)] {
+            for reason in reasons {
+                counter!(name, "stream" => stream.to_owned(), "consumer" => consumer.to_owned(), "reason" => reason)
+                    .increment(0);
+            }
+        }
         meter
     }
 

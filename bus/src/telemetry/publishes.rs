@@ -10,6 +10,9 @@ use metrics::{Counter, Histogram, counter, histogram};
 use super::{OPERATION_SECONDS, SENT};
 use crate::clock;
 
+/// How a publish can end badly.
+const ERRORS: [&str; 4] = ["refused", "wrong_last_sequence", "too_large", "unavailable"];
+
 /// After this a handle is looked up again.
 const HANDLE_AGE_MAX: Duration = Duration::from_secs(5);
 
@@ -48,6 +51,10 @@ pub(super) fn count(template: &'static str, result: &'static str, count: u64, to
         let found = table.iter().position(|one| one.template == template && one.result == result);
         let at = found.unwrap_or_else(|| {
             table.push(Handles::look_up(template, result, now));
+            // The first error of a template shall be seen as an increase.
+            ERRORS
+                .iter()
+                .for_each(|error| Handles::look_up(template, error, now).sent.increment(0));
             table.len() - 1
         });
         if now.duration_since(table[at].looked_up) > HANDLE_AGE_MAX {

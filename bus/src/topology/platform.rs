@@ -36,6 +36,10 @@ pub const REVOCATIONS: &str = "revocations";
 pub const HISTORY_MARKS: &str = "history_marks";
 /// Bucket of what edges saw of the channels' stream last, so that a removal while none ran is noticed.
 pub const HISTORY_STATE: &str = "history_state";
+/// The stream of the bucket that says what a channel's last message was, for channels of which nothing is left.
+pub const HISTORY_NOTES: &str = "KV_history_notes";
+/// Bucket of leases: which process does what only one may do.
+pub const LEASES: &str = "leases";
 
 /// Publishers repeat an unknown answer within this window; it also outlives a dispatcher's restart.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(10 * 60);
@@ -50,6 +54,8 @@ pub struct TopologyOptions {
     pub channel_history: i64,
     /// How long channel messages and outcomes are kept.
     pub channel_age: Duration,
+    /// How long it is known afterwards which message of a channel was the last one; zero for ever.
+    pub channel_meta_age: Duration,
     /// Dead letters kept; -1 for no limit. A full stream refuses, and messages stay where they are.
     pub dlq_messages: i64,
     /// Bytes of dead letters kept; -1 for no limit.
@@ -62,6 +68,7 @@ impl Default for TopologyOptions {
             replicas: 1,
             channel_history: 10_000,
             channel_age: 30 * DAY,
+            channel_meta_age: 90 * DAY,
             dlq_messages: -1,
             dlq_bytes: -1,
         }
@@ -159,6 +166,12 @@ fn people(options: TopologyOptions) -> Vec<StreamSpec> {
     vec![
         bucket(PRESENCE, subjects::PRESENCE_FILTER, 0, present),
         bucket(RECEIPTS, subjects::RECEIPTS_FILTER, age, "up to where people have seen a channel"),
+        bucket(
+            HISTORY_NOTES,
+            subjects::HISTORY_NOTES_FILTER,
+            options.channel_meta_age.as_secs(),
+            "which message of a channel was the last one, from half of its age on",
+        ),
     ]
 }
 
@@ -187,6 +200,10 @@ fn buckets(options: TopologyOptions) -> Vec<BucketSpec> {
             ..bucket(REVOCATIONS, 0, "tokens that were revoked, until they would have ended")
         },
         bucket(HISTORY_STATE, 0, "what edges saw of the channels' stream last"),
+        BucketSpec {
+            key_ttl: true,
+            ..bucket(LEASES, 0, "which process does what only one of them may do")
+        },
     ]
 }
 

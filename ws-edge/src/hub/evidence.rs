@@ -143,6 +143,8 @@ mod tests {
             bytes: 0,
             removes_singly: false,
             replicas: 1,
+            max_age: std::time::Duration::ZERO,
+            filling: false,
         }
     }
 

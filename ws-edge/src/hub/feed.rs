@@ -4,7 +4,7 @@
 use std::sync::{Arc, Weak};
 
 use async_nats::Message;
-use campana_bus::clock::Micros;
+use campana_bus::clock::{self, Micros};
 use campana_bus::fetch::FetchError;
 use campana_bus::{headers, history, subjects};
 use futures::StreamExt as _;
@@ -82,7 +82,8 @@ async fn dispatch(inner: &Arc<Inner>, message: &Message) {
     let previous = headers::get_number::<u64>(head, "Nats-Last-Sequence").unwrap_or(0);
     let stored_at = headers::get(head, "Nats-Time-Stamp").and_then(Micros::from_rfc3339);
     let publication =
-        Arc::new(Published::new(&channel.key, sequence, Some(head), &message.payload, stored_at));
+        Published::new(&channel.key, sequence, Some(head), &message.payload, stored_at);
+    let publication = Arc::new(publication.live(head, clock::tick));
     if let Some(trace) = headers::trace(head) {
         tracing::debug!(
             trace_id = trace.trace_id(),

@@ -12,7 +12,7 @@ use super::channel::{Channel, Recall, Standing};
 use super::evidence::{Position, Verdict, judge};
 use super::pattern::Pattern;
 use super::source::{Purpose, Snapshot};
-use super::{Inner, POSITION_AGE_MAX, recent, sweep};
+use super::{Inner, POSITION_AGE_MAX, noter, recent, sweep};
 use crate::proto::Since;
 use crate::publication::{ChannelKey, Published};
 use crate::session::{Join, LostReason, Page, Recovery};
@@ -315,9 +315,14 @@ pub(super) async fn whole(
         Verdict::Whole => Ok(true),
         Verdict::Lost => Ok(false),
         Verdict::Ask { by_oldest } => {
-            let by_oldest = by_oldest && Pattern::of(key).is_none();
-            Ok((by_oldest && has_older(inner, key, offset).await?)
-                || has_all(inner, key, offset, &snapshot).await?)
+            if by_oldest && Pattern::of(key).is_none() {
+                let proved = has_older(inner, key, offset).await?
+                    || noter::proves(inner, key, position, &stream.epoch).await;
+                if proved {
+                    return Ok(true);
+                }
+            }
+            has_all(inner, key, offset, &snapshot).await
         }
     }
 }

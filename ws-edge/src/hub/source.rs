@@ -10,10 +10,11 @@ use campana_bus::Bus;
 use campana_bus::clock;
 use campana_bus::fetch::{FetchError, Page, Scan, StoredMessage, StreamPosition};
 use campana_bus::subjects;
-use campana_bus::topology::{CHANNELS, HISTORY_MARKS, HISTORY_STATE};
+use campana_bus::topology::{CHANNELS, HISTORY_MARKS, HISTORY_NOTES, HISTORY_STATE};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::evidence::Seen;
+use super::notes::Noted;
 use crate::publication::ChannelKey;
 
 /// Questions to the stream at the same time, per node; further ones wait.
@@ -38,11 +39,13 @@ pub(super) enum Purpose {
     Check,
     /// Many wait for messages that lie mixed.
     Sweep,
+    /// Messages grow old, or nothing of a channel is left.
+    Note,
 }
 
 impl Purpose {
-    pub(super) const LABELS: [&str; 6] =
-        ["follow", "recover", "repair", "history", "check", "sweep"];
+    pub(super) const LABELS: [&str; 7] =
+        ["follow", "recover", "repair", "history", "check", "sweep", "note"];
 
     pub(super) const fn label(self) -> &'static str {
         match self {
@@ -52,6 +55,7 @@ impl Purpose {
             Self::History => "history",
             Self::Check => "check",
             Self::Sweep => "sweep",
+            Self::Note => "note",
         }
     }
 }
@@ -66,6 +70,16 @@ pub(super) struct Snapshot {
     pub(super) suspected: u64,
 }
 
+/// How far notes on channels' last messages go.
+#[derive(Debug, Clone)]
+pub(super) struct Word {
+    pub(super) noted: Option<Noted>,
+    /// Its sequence; 0 if there is none.
+    pub(super) revision: u64,
+    /// How long notes are kept, in microseconds; 0 for ever.
+    pub(super) ttl: i64,
+}
+
 pub(super) struct Source {
     bus: Bus,
     places: Semaphore,
@@ -75,6 +89,8 @@ pub(super) struct Source {
     last: AtomicU64,
     seen: Mutex<Option<Seen>>,
     remembered: OnceCell<()>,
+    /// How far notes go, and when that was asked for.
+    noted: tokio::sync::Mutex<Option<(Instant, Word)>>,
     asked: AtomicU64,
 }
 
@@ -87,11 +103,12 @@ impl Source {
             last: AtomicU64::new(0),
             seen: Mutex::default(),
             remembered: OnceCell::new(),
+            noted: tokio::sync::Mutex::default(),
             asked: AtomicU64::new(0),
         }
     }
 
-    /// Direct gets so far.
+    /// Direct gets so far, without those for notes.
     #[cfg(test)]
     pub(super) fn asked(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
@@ -99,7 +116,9 @@ impl Source {
 
     async fn place(&self, purpose: Purpose) -> Result<SemaphorePermit<'_>, FetchError> {
         let place = self.places.acquire().await;
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        if purpose != Purpose::Note {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+        }
         crate::metrics::direct_get(purpose.label());
         place.map_err(|_| FetchError::Unavailable("the edge stops".to_owned()))
     }
@@ -161,6 +180,57 @@ impl Source {
         let _place = self.place(Purpose::Recover).await?;
         let filter = subjects::stored_filter(&key.subject);
         campana_bus::history::marked(&self.bus, &filter, epoch).await
+    }
+
+    /// Messages of any channel after a sequence. Nothing if a replica answered from which other ones are gone than from
+    /// the leader.
+    pub(super) async fn part(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Option<Vec<StoredMessage>>, FetchError> {
+        let _place = self.place(Purpose::Note).await?;
+        let found =
+            self.bus.scan_after(CHANNELS, after, limit, SCANNED_BYTES_MAX, |_| true).await?;
+        let next = self.bus.next_of_leader(CHANNELS, after).await?;
+        let first = found.messages.first().map_or(0, |first| first.sequence);
+        Ok((first == next).then_some(found.messages))
+    }
+
+    /// How far notes on channels' last messages go.
+    pub(super) async fn noted(&self) -> Result<Word, FetchError> {
+        let _place = self.place(Purpose::Note).await?;
+        let bucket = self.bus.position(HISTORY_NOTES).await?;
+        let found = self.bus.last(HISTORY_NOTES, subjects::HISTORY_NOTED).await?;
+        let revision = found.as_ref().map_or(0, |found| found.sequence);
+        let noted = found.and_then(|found| serde_json::from_slice(&found.payload).ok());
+        let ttl = i64::try_from(bucket.max_age.as_micros()).unwrap_or(i64::MAX);
+        Ok(Word { noted, revision, ttl })
+    }
+
+    /// The same, asked for at most `age_max` ago: an older word is as true, it only says less.
+    pub(super) async fn recently_noted(&self, age_max: Duration) -> Result<Word, FetchError> {
+        let mut known = self.noted.lock().await;
+        if let Some((at, word)) = &*known
+            && at.elapsed() <= age_max
+        {
+            return Ok(word.clone());
+        }
+        let asked_at = clock::monotonic();
+        let word = self.noted().await?;
+        *known = Some((asked_at, word.clone()));
+        Ok(word)
+    }
+
+    /// The last message of a channel that was noted, 0 for none; nothing if a replica that is behind answered.
+    pub(super) async fn note(&self, key: &ChannelKey) -> Result<Option<u64>, FetchError> {
+        let _place = self.place(Purpose::Note).await?;
+        let subject = subjects::history_note(&key.subject);
+        let found = self.bus.last(HISTORY_NOTES, &subject).await?;
+        let newest = self.bus.last_of_leader(HISTORY_NOTES, &subject).await?;
+        let Some(found) = found else { return Ok((newest == 0).then_some(0)) };
+        let last = std::str::from_utf8(&found.payload).ok().and_then(|text| text.parse().ok());
+        Ok(last.filter(|_| found.sequence == newest))
     }
 
     /// The shared stream, asked for at most `age_max` ago.

@@ -17,6 +17,7 @@ use crate::options::{Interest, NamespaceOptions};
 
 mod dense;
 mod gone;
+mod notes;
 mod patterns;
 mod questions;
 mod storm;

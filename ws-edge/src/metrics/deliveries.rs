@@ -14,6 +14,8 @@ use crate::transport::Kind;
 
 /// After this a handle is looked up again.
 const HANDLE_AGE_MAX: Duration = Duration::from_secs(5);
+/// Uses between two looks at the clock.
+const USES_PER_LOOK: u32 = 64;
 
 struct Transport {
     kind: Kind,
@@ -29,8 +31,20 @@ struct Namespace {
 /// The handles of one thread; transports and namespaces are few.
 struct Handles {
     looked_up: Instant,
+    uses: u32,
     transports: Vec<Transport>,
     namespaces: Vec<Namespace>,
+}
+
+impl Handles {
+    /// Looks at the clock now and then, because that is a share of what a delivery costs.
+    fn is_old(&mut self) -> bool {
+        self.uses = self.uses.wrapping_add(1);
+        if self.uses > USES_PER_LOOK && !self.uses.is_multiple_of(USES_PER_LOOK) {
+            return false;
+        }
+        clock::monotonic().duration_since(self.looked_up) > HANDLE_AGE_MAX
+    }
 }
 
 thread_local! {
@@ -40,13 +54,12 @@ thread_local! {
 
 fn with<R>(use_it: impl FnOnce(&mut Handles) -> R) -> R {
     HANDLES.with_borrow_mut(|kept| {
-        let now = clock::monotonic();
-        let old = |one: &Handles| now.duration_since(one.looked_up) > HANDLE_AGE_MAX;
-        if kept.as_ref().is_some_and(old) {
+        if kept.as_mut().is_some_and(Handles::is_old) {
             *kept = None;
         }
         use_it(kept.get_or_insert_with(|| Handles {
-            looked_up: now,
+            looked_up: clock::monotonic(),
+            uses: 0,
             transports: Vec::new(),
             namespaces: Vec::new(),
         }))

@@ -57,16 +57,19 @@ pub(super) struct Rare {
 }
 
 impl Published {
-    /// The push for clients with this view; `None` if the body cannot be said in their protocol.
+    /// The push for a client with this view, as it comes live; `None` if the body cannot be said in its protocol.
     #[must_use]
     pub fn push(&self, view: View) -> Option<Encoded> {
-        let compact = view.compact && view.protocol == Protocol::Json && self.key.number > 0;
-        let form = match (view.protocol, view.form) {
-            (Protocol::Protobuf, Form::Whole) => Form::Plain,
-            (Protocol::Protobuf, Form::Patch) if self.protobuf_patch().is_none() => Form::Plain,
-            (Protocol::Json, Form::Patch) if self.json_patch().is_none() => Form::Whole,
-            (_, form) => form,
+        let Some(stamped) = &self.stamped else {
+            return self.shared(view);
         };
+        let (form, compact) = self.possible(view);
+        self.encode(view.protocol, form, compact, Some(&stamped.text()))
+    }
+
+    /// The push for all clients with this view, without stamps.
+    pub(crate) fn shared(&self, view: View) -> Option<Encoded> {
+        let (form, compact) = self.possible(view);
         match (view.protocol, form, compact) {
             (Protocol::Json, Form::Plain, false) => self.json_push().cloned().map(Encoded::Text),
             (Protocol::Protobuf, Form::Plain, false) => {
@@ -75,9 +78,21 @@ impl Published {
             (protocol, form, compact) => {
                 let at = (protocol as usize) * 6 + (form as usize) * 2 + usize::from(compact);
                 let slot = self.rare().pushes.get(at)?;
-                slot.get_or_init(|| self.encode(protocol, form, compact)).clone()
+                slot.get_or_init(|| self.encode(protocol, form, compact, None)).clone()
             }
         }
+    }
+
+    /// What of a view this publication can have.
+    fn possible(&self, view: View) -> (Form, bool) {
+        let compact = view.compact && view.protocol == Protocol::Json && self.key.number > 0;
+        let form = match (view.protocol, view.form) {
+            (Protocol::Protobuf, Form::Whole) => Form::Plain,
+            (Protocol::Protobuf, Form::Patch) if self.protobuf_patch().is_none() => Form::Plain,
+            (Protocol::Json, Form::Patch) if self.json_patch().is_none() => Form::Whole,
+            (_, form) => form,
+        };
+        (form, compact)
     }
 
     /// Says which publication was the one before this in its channel.
@@ -124,21 +139,33 @@ impl Published {
         patch.as_ref()
     }
 
-    fn encode(&self, protocol: Protocol, form: Form, compact: bool) -> Option<Encoded> {
+    fn encode(
+        &self,
+        protocol: Protocol,
+        form: Form,
+        compact: bool,
+        stamps: Option<&str>,
+    ) -> Option<Encoded> {
         match protocol {
-            Protocol::Json => self.encode_json(form, compact).map(Encoded::Text),
+            Protocol::Json => self.encode_json(form, compact, stamps).map(Encoded::Text),
             Protocol::Protobuf => {
                 let (data, delta) = match form {
                     Form::Plain | Form::Whole => (self.body.clone(), false),
                     Form::Patch => (self.protobuf_patch()?.clone(), true),
                 };
-                let (name, publication) = (self.key.name.as_str(), self.to_wire(data, delta));
+                let (name, publication) =
+                    (self.key.name.as_str(), self.to_wire(data, delta, stamps));
                 Some(Encoded::Binary(encode::publication(name, &publication).0))
             }
         }
     }
 
-    pub(super) fn encode_json(&self, form: Form, compact: bool) -> Option<Utf8Bytes> {
+    pub(super) fn encode_json(
+        &self,
+        form: Form,
+        compact: bool,
+        stamps: Option<&str>,
+    ) -> Option<Utf8Bytes> {
         let body = encode::payload(&self.body).ok()?;
         let data = match form {
             Form::Plain => body,
@@ -162,8 +189,8 @@ impl Published {
         if let Some(channel) = &self.channel {
             push.push_str(&format!(",\"channel\":{}", encode::string(channel)));
         }
-        if self.trace.is_some() || self.tags.is_some() {
-            let tags = serde_json::to_string(&self.tags()).ok()?;
+        if self.trace.is_some() || self.tags.is_some() || stamps.is_some() {
+            let tags = serde_json::to_string(&self.tags(stamps)).ok()?;
             push.push_str(&format!(",\"tags\":{tags}"));
         }
         if form == Form::Patch {

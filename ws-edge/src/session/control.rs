@@ -140,7 +140,7 @@ impl Session {
         if let Recovery::Page { page, .. } = joined.recovery {
             for publication in page.publications {
                 let form = self.subscriptions[at].whole();
-                self.push(publication, form, false, out);
+                self.push_again(publication, form, false, out);
             }
         }
         self.release(ticket, cursor, more, out);

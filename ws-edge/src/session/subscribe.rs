@@ -261,7 +261,7 @@ impl Session {
             if publication.offset > cursor {
                 cursor = publication.offset;
                 let form = self.subscriptions[at].whole();
-                self.push(publication, form, compact, out);
+                self.push_again(publication, form, compact, out);
             }
         }
         self.release(ticket, cursor, page.more, out);

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use campana_bus::ids::ClientId;
@@ -137,6 +138,7 @@ impl<T: Transport> Shell<T> {
         let timer = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(timer);
         let mut armed = 0;
+        let mut pushed = false;
         loop {
             if current.is_none() {
                 current = self.next_operation();
@@ -146,13 +148,17 @@ impl<T: Transport> Shell<T> {
                 timer.as_mut().reset(self.node.moment(due));
                 armed = due;
             }
+            let after_push = std::mem::take(&mut pushed);
             tokio::select! {
-                incoming = self.transport.receive() => {
-                    if let Some(end) = self.on_incoming(incoming) {
+                came = next(&mut self.transport, &self.mailbox, after_push) => match came {
+                    Some(incoming) => if let Some(end) = self.on_incoming(incoming) {
                         return end;
+                    },
+                    None => {
+                        pushed = true;
+                        self.on_pushes(&mut pushes);
                     }
-                }
-                () = self.mailbox.arrived() => self.on_pushes(&mut pushes),
+                },
                 done = finished(&mut current) => {
                     current = None;
                     self.session.on_done(done, self.node.now(), &mut self.effects);
@@ -298,18 +304,18 @@ impl<T: Transport> Shell<T> {
         }
         let spans = spans(&lines);
         let limit = Duration::from_millis(self.node.rules.options.write_timeout_ms);
-        let written = tokio::select! {
-            biased;
-            result = write(&mut self.transport, &lines, ping) => result.map_err(|_| disconnect::WRITE_ERROR),
-            why = self.mailbox.ended(), if end.is_none() && self.finish_by.is_none() => Err(why),
-            () = tokio::time::sleep(limit) => Err(disconnect::WRITE_ERROR),
-        };
+        let cut = end.is_none() && self.finish_by.is_none();
+        let mailbox = cut.then_some(&*self.mailbox);
+        let bytes = lines.iter().map(Line::bytes).sum();
+        let watched = self.node.tracer.is_on();
+        let watched: Vec<_> =
+            lines.iter().filter(|_| watched).map(|line| line.encoded.clone()).collect();
+        let written = write_within(&mut self.transport, &mut lines, ping, mailbox, limit).await;
         match written {
             Ok(()) => {
-                count(self.transport.kind(), &lines);
-                if self.node.tracer.is_on() {
-                    let messages = lines.iter().map(|line| &line.encoded);
-                    self.node.tracer.written(self.who(), messages);
+                count(self.transport.kind(), bytes, &lines);
+                if !watched.is_empty() {
+                    self.node.tracer.written(self.who(), watched.iter());
                 }
             }
             Err(why) => {
@@ -360,7 +366,59 @@ impl<T: Transport> Shell<T> {
     }
 }
 
-async fn write<T: Transport>(to: &mut T, lines: &[Line], ping: bool) -> Result<(), NotWritten> {
+/// The next thing that the client said, or nothing if something waits for it. Most wakes are pushes, and to look at
+/// the socket first would cost more than they do; right after one the client comes first, so that a flood of
+/// pushes does not silence it.
+async fn next<T: Transport>(
+    transport: &mut T,
+    mailbox: &Mailbox,
+    client_first: bool,
+) -> Option<Incoming> {
+    let mut incoming = std::pin::pin!(transport.receive());
+    let mut arrived = std::pin::pin!(mailbox.arrived());
+    let either = std::future::poll_fn(|context| {
+        if !client_first && arrived.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(incoming) = incoming.as_mut().poll(context) {
+            return Poll::Ready(Some(incoming));
+        }
+        if client_first && arrived.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    });
+    either.await
+}
+
+/// Writes within a time. A client that is not fast enough is cut as soon as its mailbox, if given, says so.
+async fn write_within<T: Transport>(
+    to: &mut T,
+    lines: &mut [Line],
+    ping: bool,
+    mailbox: Option<&Mailbox>,
+    limit: Duration,
+) -> Result<(), Disconnect> {
+    let mut writing = std::pin::pin!(write(to, lines, ping));
+    // Only a client that does not read at once needs a clock.
+    if let Poll::Ready(result) = futures::poll!(writing.as_mut()) {
+        return result.map_err(|_| disconnect::WRITE_ERROR);
+    }
+    let ended = async {
+        match mailbox {
+            Some(mailbox) => mailbox.ended().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        result = writing => result.map_err(|_| disconnect::WRITE_ERROR),
+        why = ended => Err(why),
+        () = tokio::time::sleep(limit) => Err(disconnect::WRITE_ERROR),
+    }
+}
+
+async fn write<T: Transport>(to: &mut T, lines: &mut [Line], ping: bool) -> Result<(), NotWritten> {
     if ping {
         to.ping().await?;
     }
@@ -413,8 +471,8 @@ fn spans(lines: &[Line]) -> Vec<tracing::Span> {
     lines.iter().filter_map(span).collect()
 }
 
-fn count(kind: Kind, lines: &[Line]) {
-    metrics::sent(kind, lines.len(), lines.iter().map(Line::bytes).sum());
+fn count(kind: Kind, bytes: usize, lines: &[Line]) {
+    metrics::sent(kind, lines.len(), bytes);
     let now = clock::now();
     for publication in lines.iter().filter_map(|line| line.publication.as_ref()) {
         metrics::pushed(publication, now);

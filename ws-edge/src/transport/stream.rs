@@ -103,7 +103,7 @@ impl Transport for Stream {
         }
     }
 
-    async fn write(&mut self, lines: &[Line]) -> Result<(), NotWritten> {
+    async fn write(&mut self, lines: &mut [Line]) -> Result<(), NotWritten> {
         let chunk = self.framing.frame(lines, self.alone());
         self.body.send(chunk).await.map_err(|_| NotWritten)
     }

@@ -80,7 +80,7 @@ fn accept(
         Protocol::Protobuf => "centrifuge-protobuf",
     };
     // The token counts the connection among the tasks from now on, also while it is still being upgraded.
-    let (task, hard) = (node.tasks.token(), node.lifecycle.hard.clone());
+    let task = node.tasks.token();
     upgrade
         // Named back only to who asked for it: some clients refuse a name that they did not offer.
         .protocols([subprotocol])
@@ -91,13 +91,10 @@ fn accept(
         .on_upgrade({
             let node = Arc::clone(&node);
             move |socket| {
-                let serving = shell::run(Ws::new(socket, kind, first), node, opening);
+                let serving = shell::run(Ws::new(socket, kind, first), Arc::clone(&node), opening);
                 async move {
                     let _held = (task, admission);
-                    tokio::select! {
-                        () = serving => {}
-                        () = hard.cancelled() => {}
-                    }
+                    node.until_cut(serving).await;
                 }
             }
         })

@@ -65,7 +65,7 @@ impl Transport for Ws {
         }
     }
 
-    async fn write(&mut self, lines: &[Line]) -> Result<(), NotWritten> {
+    async fn write(&mut self, lines: &mut [Line]) -> Result<(), NotWritten> {
         write(&mut self.socket, lines, self.alone).await.map_err(|_| NotWritten)
     }
 
@@ -80,12 +80,12 @@ impl Transport for Ws {
             return self.close().await;
         }
         let last = encode::disconnect_push(Protocol::Json, end);
-        let last = [Line { encoded: last, publication: None, mark: None }];
+        let mut last = [Line { encoded: last, publication: None, mark: None }];
         let frame = CloseFrame { code: end.code, reason: end.reason.into() };
         let closing = async {
             // A slow client has more to read already than it does.
             if self.alone && end != disconnect::SLOW {
-                write(&mut self.socket, &last, true).await?;
+                write(&mut self.socket, &mut last, true).await?;
             }
             self.socket.send(Message::Close(Some(frame))).await?;
             while let Some(Ok(_)) = self.socket.recv().await {}
@@ -109,34 +109,36 @@ fn broken(error: axum::Error) -> Option<Disconnect> {
 }
 
 /// Writes all messages, several to a frame, and flushes once.
-async fn write(socket: &mut WebSocket, lines: &[Line], alone: bool) -> Result<(), axum::Error> {
+async fn write(socket: &mut WebSocket, lines: &mut [Line], alone: bool) -> Result<(), axum::Error> {
     let mut rest = lines;
     let most = if alone { 1 } else { FRAME_MESSAGES_MAX };
-    while let [first, tail @ ..] = rest {
+    while let [first, tail @ ..] = &*rest {
         let mut bytes = first.bytes();
         let joined = tail.iter().take(most - 1).take_while(|line| {
             bytes += line.bytes() + 1;
             bytes <= JOIN_BYTES_MAX
         });
         let count = 1 + joined.count();
-        let frame = match (&rest[..count], alone) {
+        let (now, later) = rest.split_at_mut(count);
+        let frame = match (&*now, alone) {
             ([Line { encoded: Encoded::Text(one), .. }], true) => {
                 Message::Text(bare(one.as_str()).into())
             }
-            (lines, _) => frame(lines),
+            _ => frame(now),
         };
         socket.feed(frame).await?;
-        rest = &rest[count..];
+        rest = later;
     }
     socket.flush().await
 }
 
-/// One frame; a single message is shared, not copied. All messages of a client are of one kind.
-fn frame(lines: &[Line]) -> Message {
+/// One frame; a single message is handed on, because to share one with ten thousand others is a count that all cores
+/// fight for. All messages of a client are of one kind.
+fn frame(lines: &mut [Line]) -> Message {
     let bytes = lines.iter().map(|line| line.bytes() + 1).sum();
     match lines {
-        [Line { encoded: Encoded::Text(one), .. }] => Message::Text(one.clone()),
-        [Line { encoded: Encoded::Binary(one), .. }] => Message::Binary(one.clone()),
+        [Line { encoded: Encoded::Text(one), .. }] => Message::Text(std::mem::take(one)),
+        [Line { encoded: Encoded::Binary(one), .. }] => Message::Binary(std::mem::take(one)),
         [Line { encoded: Encoded::Binary(_), .. }, ..] => {
             let mut joined = BytesMut::with_capacity(bytes);
             for line in lines {

@@ -56,6 +56,7 @@ async fn the_furthest_offset_of_all_nodes_counts() {
     assert_eq!(ack(&mut here, 6, offsets[0]).await["rpc"]["data"], reached);
     // What cannot have been seen, and what makes no sense.
     for (data, code) in [
+        (json!({"channel": "room:x", "offset": offsets[3] + 1}), 107),
         (json!({"channel": "room:x", "offset": offsets[3] + 1_000}), 107),
         (json!({"channel": "room:x", "offset": 0}), 107),
         (json!({"channel": "room:x", "offset": 1, "epoch": "another"}), 112),

@@ -146,3 +146,20 @@ fn an_end_that_is_moved_counts() {
     world.order(Order::Refresh { expires_at: Some(NOW.unix) });
     assert_eq!(world.closed, Some(3005));
 }
+
+#[test]
+fn a_subscription_that_was_ordered_for_a_time_ends_the_connection_with_it() {
+    let mut world = World::connected();
+    let wanted = Subscribe {
+        channel: "room:a".into(),
+        expires_at: Some(NOW.unix + 60),
+        ..Subscribe::default()
+    };
+    world.order(Order::Subscribe(wanted));
+    world.answer();
+    let end = NOW.ms + 60_000 + EdgeOptions::default().expiry_grace_ms;
+    assert!(world.session.next_timer_ms() <= end);
+    // The client cannot be told to get a new token for it: it must come back.
+    world.at(end);
+    assert_eq!(world.closed, Some(3006));
+}

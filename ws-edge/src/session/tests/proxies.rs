@@ -428,3 +428,18 @@ fn anonymous_clients_are_asked_about_like_others() {
     world.decide(r#"{"result":{}}"#);
     assert_eq!(world.waiting.len(), 1);
 }
+
+#[test]
+fn nothing_is_acknowledged_in_a_channel_before_its_service_says_yes() {
+    let mut world = inside();
+    world.say(&json!({"id": 2, "subscribe": {"channel": "desk:x"}}));
+    assert_eq!(world.asks.len(), 1);
+    let ack = json!({"id": 3, "rpc": {"method": "campana.ack",
+        "data": {"channel": "desk:x", "offset": 7}}});
+    assert_eq!(world.error(&ack), 103);
+    assert!(world.calls.is_empty());
+    world.decide(r#"{"result":{}}"#);
+    world.answer();
+    world.say(&ack);
+    assert_eq!(world.calls.len(), 1);
+}
