@@ -185,6 +185,10 @@ pub struct NotificationRequest {
     /// The caller's own labels, passed through.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// When the notification reached each stage so far, if its sender asked for that: what its messages carry in
+    /// the header `Campana-Stamps`. A text that cannot be read counts as none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamps: Option<String>,
     /// The trace of the HTTP request.
     pub trace: TraceParent,
 }

@@ -84,6 +84,7 @@ pub async fn run(
     deps: DispatcherDeps,
     lifecycle: Lifecycle,
 ) -> Result<(), ConsumeError> {
+    crate::telemetry::start_dispatcher();
     let directory = Arc::new(Directory::new(
         deps.store.clone(),
         DirectoryOptions {

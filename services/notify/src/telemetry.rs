@@ -12,8 +12,8 @@ use crate::contracts::Channel;
 pub const STAGE_SECONDS: &str = "campana_stage_duration_seconds";
 /// Requests that were put off until their time.
 pub const SCHEDULED: &str = "campana_scheduled_total";
-/// How much later than its time a scheduled request was dispatched.
-pub const SCHEDULE_LATENESS: &str = "campana_schedule_lateness_seconds";
+/// How much later than its time a scheduled request was dispatched; how late its message was is the bus's to tell.
+pub const DISPATCH_LATENESS: &str = "campana_scheduled_dispatch_lateness_seconds";
 /// Requests to providers, by outcome.
 pub const PROVIDER_REQUESTS: &str = "campana_provider_requests_total";
 /// Time of a request to a provider.
@@ -44,12 +44,40 @@ pub(crate) fn send_stage(channel: Channel, took: Duration) {
         .record(took.as_secs_f64());
 }
 
+/// What a worker of a channel may count, with 0: the first failure shall be seen as an increase. A channel with
+/// a circuit for each host has no gauge of circuits.
+pub(crate) fn start_worker(channel: Channel, provider: &'static str, has_circuit: bool) {
+    for outcome in ["ok", "retryable", "permanent", "timeout", "rate_limited"] {
+        counter!(PROVIDER_REQUESTS, "provider" => provider, "outcome" => outcome).increment(0);
+    }
+    for name in [POSSIBLE_DUPLICATES, REPEATS_DROPPED, SUPPRESS_SIGNALS] {
+        counter!(name, "channel" => channel.as_str()).increment(0);
+    }
+    if has_circuit {
+        gauge!(PROVIDER_CIRCUIT, "provider" => provider).increment(0.0);
+    }
+    match channel {
+        Channel::Email => {
+            for event in ["opened", "stale"] {
+                counter!(SMTP_CONNECTIONS, "event" => event).increment(0);
+            }
+        }
+        Channel::Sms => counter!(SMS_SEGMENTS, "provider" => provider).increment(0),
+        Channel::InApp | Channel::Whatsapp | Channel::Webhook => {}
+    }
+}
+
+/// What a dispatcher may count, with 0.
+pub(crate) fn start_dispatcher() {
+    counter!(SCHEDULED).increment(0);
+}
+
 pub(crate) fn scheduled() {
     counter!(SCHEDULED).increment(1);
 }
 
-pub(crate) fn schedule_lateness(micros: i64) {
-    histogram!(SCHEDULE_LATENESS).record(seconds(micros));
+pub(crate) fn dispatch_lateness(micros: i64) {
+    histogram!(DISPATCH_LATENESS).record(seconds(micros));
 }
 
 pub(crate) fn provider_request(provider: &'static str, outcome: &'static str, took: Duration) {

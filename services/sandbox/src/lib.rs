@@ -12,6 +12,7 @@ mod mail;
 mod mailbox;
 mod metrics;
 mod options;
+mod receipts;
 mod smtp;
 mod stamp;
 mod state;

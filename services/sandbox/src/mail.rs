@@ -2,14 +2,21 @@
 //!
 //! Parsing is mail-parser's and never fails hard: a mail that is no MIME at all is shown raw.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use campana_bus::headers::STAMPS;
 use mail_parser::{Address, Message as Parsed, MessageParser, MimeHeaders, PartType};
 use serde::Serialize;
 
-use crate::mailbox::{Channel, Content, Draft, Email, preview};
+use crate::mailbox::{Channel, Content, Draft, Email, Message, preview};
+use crate::receipts::Receipt;
 use crate::smtp::Envelope;
 use crate::stamp::Stamp;
+use crate::state::Shared;
 
+/// What a sender is told when its mail is kept.
+pub const KEPT: u16 = 250;
 /// Attachments that the detail lists.
 const MAX_ATTACHMENTS: usize = 50;
 
@@ -35,25 +42,40 @@ pub struct Attachment {
     pub size: usize,
 }
 
-/// Makes the kept form of a mail that was just received.
-pub fn draft(
-    helo: &str,
-    auth_user: Option<String>,
+/// Keeps a mail that was just received, and a receipt for each recipient.
+pub fn keep(
+    shared: &Shared,
+    (helo, auth_user): (&str, Option<String>),
     envelope: Envelope,
     raw: Vec<u8>,
     received: Stamp,
-) -> Draft {
+) -> Arc<Message> {
     let parsed = MessageParser::default().parse(&raw);
     let parsed = parsed.as_ref();
     let from = parsed.and_then(|mail| mail.from()).map(addresses).filter(|from| !from.is_empty());
-    let body = parsed.and_then(|mail| mail.body_text(0)).map(|text| preview(&text));
+    let body = parsed.and_then(|mail| mail.body_text(0)).unwrap_or_default();
     let subject = parsed.and_then(|mail| mail.subject()).unwrap_or_default().to_owned();
-    Draft {
+    // Lines of a mail end as the protocol wants, not as the author wrote.
+    let lines = body.replace("\r\n", "\n");
+    let stamps = parsed.and_then(|mail| mail.header(STAMPS)).and_then(|value| value.as_text());
+    for recipient in &envelope.to {
+        shared.receipts.add(&Receipt {
+            channel: Channel::Email,
+            received,
+            recipient,
+            title: &subject,
+            body: lines.trim_end_matches('\n'),
+            stamps,
+            answered: KEPT,
+            reference: parsed.and_then(|mail| mail.message_id()),
+        });
+    }
+    shared.mailbox.add(Draft {
         channel: Channel::Email,
         from: from.unwrap_or_else(|| envelope.from.clone()),
         to: envelope.to,
         subject,
-        preview: body.unwrap_or_default(),
+        preview: preview(&body),
         received,
         content: Content::Email(Email {
             helo: helo.to_owned(),
@@ -61,7 +83,7 @@ pub fn draft(
             auth_user,
             raw: Bytes::from(raw),
         }),
-    }
+    })
 }
 
 pub fn view(email: &Email, to: &[String]) -> MailView {

@@ -33,6 +33,10 @@ pub struct SandboxOptions {
     pub keep: usize,
     /// How many bytes of messages are kept, whatever their number.
     pub keep_bytes: usize,
+    /// How many receipts are kept for readers of the feed; the oldest goes first.
+    pub keep_receipts: usize,
+    /// How many bytes of receipts are kept, whatever their number.
+    pub keep_receipt_bytes: usize,
     pub smtp: SmtpLimits,
     pub web: WebLimits,
     pub callbacks: CallbackOptions,
@@ -47,6 +51,8 @@ impl Default for SandboxOptions {
             webhook_secrets: Vec::new(),
             keep: 2_000,
             keep_bytes: 128 * 1024 * 1024,
+            keep_receipts: 200_000,
+            keep_receipt_bytes: 32 * 1024 * 1024,
             smtp: SmtpLimits::default(),
             web: WebLimits::default(),
             callbacks: CallbackOptions::default(),

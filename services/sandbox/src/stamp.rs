@@ -4,7 +4,6 @@
 //! other processes on the same machine read too: a load test compares its own stamps with it.
 
 use campana_bus::clock::{self, Micros};
-use rustix::time::{ClockId, clock_gettime};
 
 /// One moment on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,12 +14,6 @@ pub struct Stamp {
 
 impl Stamp {
     pub fn now() -> Self {
-        let monotonic = clock_gettime(ClockId::Monotonic);
-        let seconds = u64::try_from(monotonic.tv_sec).unwrap_or(0);
-        let nanos = u64::try_from(monotonic.tv_nsec).unwrap_or(0);
-        Self {
-            at: clock::now(),
-            monotonic_ns: seconds.saturating_mul(1_000_000_000).saturating_add(nanos),
-        }
+        Self { at: clock::now(), monotonic_ns: clock::monotonic_ns() }
     }
 }

@@ -1,4 +1,4 @@
-//! What all receivers share: options, mailbox, fault book, counters, registered secrets.
+//! What all receivers share: options, mailbox, receipts, fault book, counters, registered secrets.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,12 +8,14 @@ use crate::faults::{FaultBook, GreylistMemory};
 use crate::mailbox::Mailbox;
 use crate::metrics::Stats;
 use crate::options::SandboxOptions;
+use crate::receipts::Receipts;
 use crate::stamp::Stamp;
 
 #[derive(Debug)]
 pub struct Shared {
     pub options: SandboxOptions,
     pub mailbox: Mailbox,
+    pub receipts: Receipts,
     pub faults: FaultBook,
     pub stats: Arc<Stats>,
     pub started: Stamp,
@@ -28,6 +30,7 @@ impl Shared {
         let secrets = options.webhook_secrets.iter().cloned().collect();
         Self {
             mailbox: Mailbox::new(options.keep, options.keep_bytes),
+            receipts: Receipts::new(options.keep_receipts, options.keep_receipt_bytes),
             faults: FaultBook::new(Arc::clone(&stats)),
             stats,
             started: Stamp::now(),

@@ -52,17 +52,21 @@ impl EmailSender {
         Ok(Self { pool: Pool::new(connector, options), from })
     }
 
-    /// Sends one delivery.
+    /// Sends one delivery, with its stage stamps as a header if it has any.
     ///
     /// # Errors
     /// Says what the relay answered, or that it did not.
-    pub async fn send(&self, delivery: &Delivery) -> Result<Accepted, Refusal> {
+    pub async fn send(
+        &self,
+        delivery: &Delivery,
+        stamps: Option<&str>,
+    ) -> Result<Accepted, Refusal> {
         let to: Address =
             delivery.address.trim().parse().map_err(|_| {
                 Refusal::new(Signal::Refused("bad_address"), "not an e-mail address")
             })?;
         let now = campana_bus::clock::now();
-        let body = message::compose(delivery, &self.from, to.clone(), now)
+        let body = message::compose(delivery, &self.from, to.clone(), now, stamps)
             .map_err(|error| Refusal::new(Signal::Refused("bad_message"), error))?;
         let envelope = Envelope { from: self.from.email.clone(), to };
         match self.pool.send(&envelope, &body).await {

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use campana_bus::clock::Micros;
-use reqwest::Response;
+use campana_bus::headers::STAMPS;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{RequestBuilder, Response};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
@@ -14,6 +15,14 @@ use super::reply::Refusal;
 
 /// Bytes of an answer that are read; the rest is dropped with the connection.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// The request with its stage stamps, if it has any.
+pub(super) fn stamped(request: RequestBuilder, stamps: Option<&str>) -> RequestBuilder {
+    match stamps {
+        Some(stamps) => request.header(STAMPS, stamps),
+        None => request,
+    }
+}
 
 /// The beginning of the body.
 pub(super) async fn read_capped(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {

@@ -55,16 +55,17 @@ impl Sender {
         !matches!(self, Self::Webhook(_))
     }
 
-    /// `generation` counts the redrives of this delivery; callbacks carry it.
+    /// `generation` counts the redrives of this delivery; callbacks carry it. `stamps` go out as a header.
     pub(super) async fn send(
         &self,
         delivery: &Delivery,
         generation: u32,
+        stamps: Option<&str>,
     ) -> Result<Accepted, Refusal> {
         match self {
-            Self::Email(sender) => Box::pin(sender.send(delivery)).await,
-            Self::Twilio(sender) => Box::pin(sender.send(delivery, generation)).await,
-            Self::Webhook(sender) => Box::pin(sender.send(delivery)).await,
+            Self::Email(sender) => Box::pin(sender.send(delivery, stamps)).await,
+            Self::Twilio(sender) => Box::pin(sender.send(delivery, generation, stamps)).await,
+            Self::Webhook(sender) => Box::pin(sender.send(delivery, stamps)).await,
         }
     }
 }

@@ -99,11 +99,16 @@ impl TwilioSender {
         Ok(Self { client, url, callback, account, token, channel, from })
     }
 
-    /// Sends one delivery.
+    /// Sends one delivery, with its stage stamps as a header if it has any.
     ///
     /// # Errors
     /// Says what the API answered, or that it did not.
-    pub async fn send(&self, delivery: &Delivery, generation: u32) -> Result<Accepted, Refusal> {
+    pub async fn send(
+        &self,
+        delivery: &Delivery,
+        generation: u32,
+        stamps: Option<&str>,
+    ) -> Result<Accepted, Refusal> {
         let text = text(delivery);
         if text.is_empty() {
             return Err(Refusal::new(Signal::Refused("empty_text"), "the message has no text"));
@@ -120,7 +125,10 @@ impl TwilioSender {
             .post(self.url.clone())
             .basic_auth(&self.account, Some(self.token.expose_secret()))
             .form(&form);
-        let response = request.send().await.map_err(|error| http::lost(self.protocol(), &error))?;
+        let response = http::stamped(request, stamps)
+            .send()
+            .await
+            .map_err(|error| http::lost(self.protocol(), &error))?;
         let status = response.status();
         let retry_after = http::retry_after(response.headers(), clock::now());
         let body = http::read_capped(response).await;

@@ -107,11 +107,15 @@ impl WebhookSender {
         })
     }
 
-    /// Sends one delivery.
+    /// Sends one delivery, with its stage stamps as a header, which is not signed, if it has any.
     ///
     /// # Errors
     /// Says what the receiver answered, or that it did not.
-    pub async fn send(&self, delivery: &Delivery) -> Result<Accepted, Refusal> {
+    pub async fn send(
+        &self,
+        delivery: &Delivery,
+        stamps: Option<&str>,
+    ) -> Result<Accepted, Refusal> {
         let endpoint = Endpoint::parse(&delivery.address, &self.filter)
             .map_err(|error| Refusal::new(Signal::Refused(error.reason()), error.to_string()))?;
         let _place = self.place(&sender::webhook_host(&delivery.address))?;
@@ -132,7 +136,8 @@ impl WebhookSender {
             .header(HEADER_WEBHOOK_SIGNATURE, signature)
             .header("traceparent", observe::outgoing(delivery.trace).to_string())
             .body(body);
-        let response = request.send().await.map_err(|error| failed(&error))?;
+        let response =
+            http::stamped(request, stamps).send().await.map_err(|error| failed(&error))?;
         let status = response.status().as_u16();
         let retry_after = http::retry_after(response.headers(), clock::now());
         // The body is read so that the connection can be reused, and not kept: it is a stranger's text.

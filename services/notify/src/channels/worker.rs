@@ -10,6 +10,7 @@ use campana_bus::clock::{self, Micros};
 use campana_bus::consume::{Failure, Handler, Meta};
 use campana_bus::ids::DeliveryId;
 use campana_bus::publish::{GroupPublisher, Outgoing, StoredAt};
+use campana_bus::stamps::{Stage, Stamps};
 use campana_bus::{Bus, subjects};
 use dashmap::DashSet;
 use tokio_util::sync::CancellationToken;
@@ -81,9 +82,11 @@ impl ChannelWorker {
             Channel::InApp | Channel::Sms | Channel::Whatsapp => &options.twilio.retry_seconds,
             Channel::Webhook => &options.webhook.retry_seconds,
         };
+        let sender = Sender::new(channel, options, deps)?;
+        telemetry::start_worker(channel, sender.provider(), sender.waits_in_place());
         Ok(Self {
             channel,
-            sender: Sender::new(channel, options, deps)?,
+            sender,
             bus: deps.bus.clone(),
             outcomes: deps.outcomes.clone(),
             retry_seconds: retry_seconds.clone(),
@@ -103,6 +106,8 @@ impl Handler<Delivery> for ChannelWorker {
             ));
         }
         let _busy = Busy(Arc::clone(&self.busy), delivery.id);
+        let stamps =
+            Stamps::of(&meta.headers).map(|stamps| stamps.with(Stage::Worker, clock::tick()));
         let mut attempt = Attempt {
             delivery: &delivery,
             meta: &meta,
@@ -134,7 +139,8 @@ impl Handler<Delivery> for ChannelWorker {
         let circuit = self.sender.circuit(&delivery);
         self.admitted(&circuit).await?;
         attempt.started = clock::monotonic();
-        let reply = self.sender.send(&delivery, meta.redrives).await;
+        let stamps = stamps.map(|stamps| stamps.with(Stage::Provider, clock::tick()).to_string());
+        let reply = self.sender.send(&delivery, meta.redrives, stamps.as_deref()).await;
         telemetry::send_stage(self.channel, attempt.started.elapsed());
         match reply {
             Ok(accepted) => {

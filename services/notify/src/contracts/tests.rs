@@ -22,6 +22,9 @@ fn requests_of_version_1_are_read() {
         (smallest.priority, smallest.channels, smallest.send_at),
         (Priority::Normal, None, None)
     );
+    assert_eq!((smallest.stamps, request.stamps), (None, None));
+    let stamped: NotificationRequest = read(include_str!("samples/request.v1.stamped.json"));
+    assert_eq!(stamped.stamps.as_deref(), Some("boot=0badcafe;accepted=81234567890123"));
 }
 
 #[test]
@@ -76,9 +79,13 @@ fn fields_of_a_newer_writer_are_ignored() {
 
 #[test]
 fn what_is_written_today_is_what_was_shipped() {
-    let sample: serde_json::Value = read(include_str!("samples/request.v1.json"));
-    let request: NotificationRequest = serde_json::from_value(sample.clone()).unwrap();
-    assert_eq!(serde_json::to_value(&request).unwrap(), sample);
+    for sample in
+        [include_str!("samples/request.v1.json"), include_str!("samples/request.v1.stamped.json")]
+    {
+        let sample: serde_json::Value = read(sample);
+        let request: NotificationRequest = serde_json::from_value(sample.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&request).unwrap(), sample);
+    }
     let sample: serde_json::Value = read(include_str!("samples/delivery.v1.json"));
     let delivery: Delivery = serde_json::from_value(sample.clone()).unwrap();
     assert_eq!(serde_json::to_value(&delivery).unwrap(), sample);

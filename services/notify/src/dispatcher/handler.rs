@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use campana_bus::clock::{self, Micros};
+use campana_bus::clock::{self, Micros, Tick};
 use campana_bus::consume::{EnvelopeHandler, Failure, Meta};
 use campana_bus::publish::{GroupPublisher, Outgoing, Part, PublishError};
+use campana_bus::stamps::{Stage, Stamps};
 use campana_bus::{headers, subjects};
 use futures::StreamExt;
 use serde::Serialize;
@@ -49,6 +50,8 @@ type Settled = Result<(), Failure>;
 struct Item {
     request: NotificationRequest,
     meta: Meta,
+    /// What its messages carry, if the sender asked for stamps.
+    stamps: Option<String>,
 }
 
 /// What one part wants to publish.
@@ -62,9 +65,9 @@ enum Work {
 impl EnvelopeHandler for Dispatcher {
     async fn handle(&self, parts: Vec<(Part, Meta)>) -> Vec<Settled> {
         let started = clock::monotonic();
-        let now = clock::now();
+        let (now, tick) = (clock::now(), clock::tick());
         let items: Vec<Result<Item, Failure>> =
-            parts.into_iter().map(|(part, meta)| decode(&part, meta)).collect();
+            parts.into_iter().map(|(part, meta)| decode(&part, meta, tick)).collect();
         let snapshot = self.directory.look_up(wanted(items.iter().flatten(), now)).await;
         let work: Vec<Result<(Item, Work), Failure>> = items
             .into_iter()
@@ -90,12 +93,14 @@ impl EnvelopeHandler for Dispatcher {
     }
 }
 
-fn decode(part: &Part, meta: Meta) -> Result<Item, Failure> {
+fn decode(part: &Part, meta: Meta, tick: Tick) -> Result<Item, Failure> {
     match serde_json::from_slice::<NotificationRequest>(&part.body) {
         Ok(mut request) => {
             // What it causes hangs below the span that handles it.
             request.trace = request.trace.continued(meta.trace);
-            Ok(Item { request, meta })
+            let stamps = request.stamps.as_deref().and_then(Stamps::parse);
+            let stamps = stamps.map(|stamps| stamps.with(Stage::Dispatched, tick).to_string());
+            Ok(Item { request, meta, stamps })
         }
         // The position of the error is told, the text is not: it may hold personal data.
         Err(error) => Err(Failure::dead(
@@ -136,7 +141,7 @@ fn decide(item: Item, snapshot: &Snapshot, now: Micros) -> Result<(Item, Work), 
             let wait = Duration::from_micros(u64::try_from(at.since(now)).unwrap_or_default());
             return Ok((item, Work::Hold(wait)));
         }
-        telemetry::schedule_lateness(now.since(at));
+        telemetry::dispatch_lateness(now.since(at));
     }
     telemetry::queue_wait(now.since(request.send_at.unwrap_or(request.accepted_at)));
     let template = match &request.content {
@@ -259,7 +264,7 @@ impl Dispatcher {
     }
 
     async fn report_work(&self, item: Item, work: Work, now: Micros) -> Settled {
-        let Item { request, meta } = item;
+        let Item { request, meta, .. } = item;
         let summary = plan::summary(&request);
         match work {
             Work::Dispatch(plan) => {
@@ -313,18 +318,23 @@ type Message = Result<Outgoing, Failure>;
 
 /// The inbox messages and the deliveries of one plan.
 fn encode(item: &Item, plan: &Plan, now: Micros) -> (Vec<Message>, Vec<Message>) {
-    let Item { request, meta } = item;
+    let Item { request, meta, stamps } = item;
+    let stamped = |message: Outgoing| match stamps {
+        Some(stamps) => message.header(headers::STAMPS, stamps),
+        None => message,
+    };
     let trace = Some(request.trace);
     let inbox = plan.inbox.iter().map(|inbox| {
         let subject = subjects::channel(&request.tenant, &inbox.channel);
         let message = Outgoing::new(subject, inbox.id.to_string(), json(&inbox.message)?);
-        Ok(message.event(INBOX_TYPE, SOURCE, request.accepted_at, trace))
+        Ok(stamped(message.event(INBOX_TYPE, SOURCE, request.accepted_at, trace)))
     });
     let deliveries = plan.deliveries.iter().map(|delivery| {
         let subject = subjects::deliver(delivery.channel.as_str(), &delivery.tenant);
         let message =
             Outgoing::new(subject, message_id(&delivery.id.to_string(), meta), json(delivery)?)
                 .event(DELIVERY_TYPE, SOURCE, now, trace);
+        let message = stamped(message);
         // The first copy may be further than the stream remembers message ids: the worker then looks at
         // the ledger before it sends.
         Ok(if meta.redelivered || meta.attempt > 1 || meta.redrives > 0 {

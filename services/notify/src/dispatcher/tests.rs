@@ -8,6 +8,7 @@ use campana_bus::clock::{self, Micros};
 use campana_bus::headers;
 use campana_bus::ids::NotificationId;
 use campana_bus::publish::{Outgoing, Part, encode_parts};
+use campana_bus::stamps::{Stage, Stamps};
 use campana_bus::subjects::ChannelName;
 use campana_bus::testing::NatsServer;
 use campana_bus::trace::TraceParent;
@@ -79,6 +80,7 @@ fn request(name: &str, recipients: &[&str], channels: &[Channel]) -> Notificatio
         send_at: None,
         expires_at: None,
         metadata: BTreeMap::new(),
+        stamps: None,
         trace: TraceParent::fresh(),
     }
 }
@@ -351,5 +353,50 @@ async fn bells_ring_while_the_store_is_away() {
     bench.publish("one", Priority::Normal, vec![part(&bell)]).await;
     assert_eq!(bench.inbox("alice", 1).await.len(), 1);
     assert_eq!(bench.outcomes(&bell, 1).await.len(), 1);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn stamps_go_on_with_every_message_of_their_request_and_no_other() {
+    let bench = bench().await;
+    let before = clock::tick();
+    let accepted = Stamps::begin(Stage::Accepted, before);
+    let texts = [
+        ("alice", Some(accepted.to_string())),
+        ("bob", None),
+        ("carol", Some("boot=;accepted=1\r\nNats-Rollup: all".to_owned())),
+        ("dave", Some("boot=ffffffff;".repeat(100))),
+    ];
+    let mut requests = Vec::new();
+    for (name, stamps) in texts {
+        bench.store.put_recipient(&person(name, &[])).await.unwrap();
+        let wanted = request(name, &[name], &[Channel::InApp, Channel::Email]);
+        requests.push(NotificationRequest { stamps, ..wanted });
+    }
+    bench.publish("one", Priority::Normal, requests.iter().map(part).collect()).await;
+    for request in &requests {
+        bench.outcomes(request, 1).await;
+    }
+    let mut stamped = Vec::new();
+    let inboxes = subjects::channel("default", &ChannelName::inbox("alice").unwrap());
+    let (inboxes, _) = inboxes.rsplit_once('.').unwrap();
+    for (stream, subject) in [
+        (topology::CHANNELS, format!("{inboxes}.*")),
+        (topology::DELIVERIES, subjects::deliver("email", "default")),
+    ] {
+        let page = bench.bus.fetch_after(stream, &subject, 0, 500).await.unwrap();
+        assert_eq!(page.messages.len(), requests.len(), "{subject}");
+        stamped.extend(page.messages.iter().filter_map(|message| {
+            let stamps = Stamps::of(&message.headers);
+            assert_eq!(stamps.is_some(), message.headers.get(headers::STAMPS).is_some());
+            stamps
+        }));
+    }
+    assert_eq!(stamped.len(), 2, "alice's two messages: {stamped:?}");
+    for stamps in stamped {
+        assert_eq!(stamps.get(Stage::Accepted), Some(before.ns));
+        assert!(stamps.get(Stage::Dispatched).unwrap() >= before.ns, "{stamps}");
+        assert_eq!(Stage::ALL.iter().filter(|stage| stamps.get(**stage).is_some()).count(), 2);
+    }
     bench.stop().await;
 }

@@ -142,6 +142,7 @@ impl Draft {
             send_at: self.send_at,
             expires_at: self.expires_at,
             metadata: self.metadata,
+            stamps: None,
             trace,
         }
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use campana_bus::clock;
 use campana_bus::ids::NotificationId;
 use campana_bus::publish::{Part, PublishError};
+use campana_bus::stamps::Stamps;
 use campana_bus::subjects;
 use campana_bus::trace::TraceParent;
 use futures::future::join_all;
@@ -27,6 +28,7 @@ use super::idempotency::{self, Claim, Ticket};
 use super::lookup;
 use super::notification_in::{Draft, NotificationIn};
 use super::problem::{Code, FieldCode, FieldError, Problem, ProblemDocument};
+use super::stamps;
 use super::state::App;
 use crate::contracts::{Content, Priority};
 
@@ -85,9 +87,19 @@ pub struct BatchResult {
     /// Its id, if it was accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// When it was accepted and stored, if the request asked for stamps: the text of the header
+    /// `Campana-Stamps` of a single notification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stamps: Option<String>,
     /// Why not, if it was rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ProblemDocument>,
+}
+
+/// A notification that is stored.
+struct Stored {
+    accepted: Accepted,
+    stamps: Option<Stamps>,
 }
 
 /// Send a notification
@@ -96,9 +108,14 @@ pub struct BatchResult {
 /// letters. With an `Idempotency-Key` a repeat gets the first answer again.
 #[utoipa::path(
     post, path = "/v1/notifications", tag = "notifications", request_body = NotificationIn,
-    params(("Idempotency-Key" = Option<String>, Header, description = "At most 255 characters; remembered for 24 hours")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "At most 255 characters; remembered for 24 hours"),
+        ("Campana-Stamps" = Option<String>, Header, description = "`1` asks for the times of the stages on the way, on the host's monotonic clock"),
+    ),
     responses(
-        (status = 202, description = "Stored", body = Accepted),
+        (status = 202, description = "Stored", body = Accepted, headers(
+            ("Campana-Stamps" = String, description = "If asked for, and not in a replay: `boot=…;accepted=…;stored=…`, in nanoseconds"),
+        )),
         (status = 400, description = "Not JSON", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 401, description = "No valid API key", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "The role is too weak", body = ProblemDocument, content_type = "application/problem+json"),
@@ -137,10 +154,15 @@ async fn answer_one(
     let input = body::decode::<NotificationIn>(&json, "")?;
     let draft = Draft::check(input, "", &app.options, clock::now())?;
     let tenant = caller.tenant();
+    let stamped = stamps::asked(headers, &app.options);
     let Some(key) = key else {
         check_names(app, tenant, &draft, "").await?;
-        let accepted = store(app, tenant, NotificationId::fresh(), context.trace, draft).await?;
-        return Ok(accepted_response(to_json(&accepted), false));
+        let id = NotificationId::fresh();
+        let stored = store(app, tenant, id, context.trace, draft, stamped).await?;
+        return Ok(stamps::show(
+            accepted_response(to_json(&stored.accepted), false),
+            stored.stamps,
+        ));
     };
     let fingerprint = idempotency::fingerprint("POST", "/v1/notifications", &json);
     let ticket = match app.idempotency.claim(tenant, key, fingerprint).await? {
@@ -156,14 +178,14 @@ async fn answer_one(
     // In a task of its own: a caller who hangs up early must not leave the key in flight.
     let (answer, answered) = oneshot::channel();
     app.lifecycle.spawn("idempotent request", async move {
-        let result = finish_claimed(&this, &tenant, id, trace, draft, ticket).await;
+        let result = finish_claimed(&this, &tenant, id, trace, draft, (ticket, stamped)).await;
         let _ = answer.send(result);
     });
-    let body = answered.await.map_err(|_| {
+    let (body, stamps) = answered.await.map_err(|_| {
         Problem::new(Code::Unavailable, "the gateway is stopping; repeat the request")
             .retry_after(1)
     })??;
-    Ok(accepted_response(body, false))
+    Ok(stamps::show(accepted_response(body, false), stamps))
 }
 
 async fn finish_claimed(
@@ -172,17 +194,17 @@ async fn finish_claimed(
     id: NotificationId,
     trace: TraceParent,
     draft: Draft,
-    ticket: Ticket,
-) -> Result<String, Problem> {
+    (ticket, stamped): (Ticket, bool),
+) -> Result<(String, Option<Stamps>), Problem> {
     let result = match check_names(app, tenant, &draft, "").await {
-        Ok(()) => store(app, tenant, id, trace, draft).await,
+        Ok(()) => store(app, tenant, id, trace, draft, stamped).await,
         Err(problem) => Err(problem),
     };
     match result {
-        Ok(accepted) => {
+        Ok(Stored { accepted, stamps }) => {
             let body = to_json(&accepted);
             app.idempotency.finish(ticket, body.clone()).await;
-            Ok(body)
+            Ok((body, stamps))
         }
         Err(problem) => {
             app.idempotency.release(ticket).await;
@@ -229,15 +251,21 @@ async fn store(
     id: NotificationId,
     trace: TraceParent,
     draft: Draft,
-) -> Result<Accepted, Problem> {
+    stamped: bool,
+) -> Result<Stored, Problem> {
     let (recipients, priority) = (draft.to.len(), draft.priority);
-    let request = draft.into_request(id, tenant, clock::now(), trace);
+    let stamps = stamps::accepted(stamped);
+    let mut request = draft.into_request(id, tenant, clock::now(), trace);
+    request.stamps = stamps.map(|stamps| stamps.to_string());
     let id = id.to_string();
     let body = Bytes::from(to_json(&request));
     publish(app, priority, Part { id: id.clone(), body, trace: Some(trace) }).await?;
+    let stamps = stamps::stored(stamps);
     app.metrics.accepted(priority, 1);
     let links = Links { this: format!("/v1/notifications/{id}") };
-    Ok(Accepted { id, status: "accepted", recipients, trace_id: trace.trace_id(), links })
+    let trace_id = trace.trace_id();
+    let accepted = Accepted { id, status: "accepted", recipients, trace_id, links };
+    Ok(Stored { accepted, stamps })
 }
 
 async fn publish(app: &App, priority: Priority, part: Part) -> Result<(), Problem> {
@@ -279,7 +307,10 @@ fn accepted_response(body: String, replayed: bool) -> Response {
 /// Each is accepted or rejected by itself; the answer has one line for each, in order.
 #[utoipa::path(
     post, path = "/v1/notifications/batch", tag = "notifications", request_body = BatchIn,
-    params(("Idempotency-Key" = Option<String>, Header, description = "At most 255 characters; remembered for 24 hours")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "At most 255 characters; remembered for 24 hours"),
+        ("Campana-Stamps" = Option<String>, Header, description = "`1` asks for the times of the stages on the way, on the host's monotonic clock"),
+    ),
     responses(
         (status = 202, description = "What became of each", body = BatchOut),
         (status = 400, description = "Not JSON", body = ProblemDocument, content_type = "application/problem+json"),
@@ -334,11 +365,12 @@ async fn answer_batch(
             Claim::Fresh(fresh) => ticket = Some(fresh),
         }
     }
+    let stamped = stamps::asked(headers, &app.options);
     let results = join_all(batch.notifications.iter().enumerate().map(|(index, raw)| {
         let id = key.map_or_else(NotificationId::fresh, |key| {
             NotificationId::derived(&[caller.tenant(), key, &index.to_string()])
         });
-        take_item(app, caller.tenant(), context.trace, index, id, raw)
+        take_item(app, caller.tenant(), context.trace, (index, id, raw), stamped)
     }))
     .await;
     let failed_for_now =
@@ -381,10 +413,9 @@ async fn take_item(
     app: &App,
     tenant: &str,
     trace: TraceParent,
-    index: usize,
-    id: NotificationId,
-    raw: &RawValue,
-) -> Result<String, Problem> {
+    (index, id, raw): (usize, NotificationId, &RawValue),
+    stamped: bool,
+) -> Result<Stored, Problem> {
     let prefix = format!("/notifications/{index}");
     let json = raw.get().as_bytes();
     if json.len() > app.options.body_bytes_max {
@@ -399,21 +430,28 @@ async fn take_item(
     let input = body::decode::<NotificationIn>(json, &prefix)?;
     let draft = Draft::check(input, &prefix, &app.options, clock::now())?;
     check_names(app, tenant, &draft, &prefix).await?;
-    Ok(store(app, tenant, id, trace.child(), draft).await?.id)
+    store(app, tenant, id, trace.child(), draft, stamped).await
 }
 
-fn batch_answer(app: &App, results: &[Result<String, Problem>], request_id: &str) -> BatchOut {
+fn batch_answer(app: &App, results: &[Result<Stored, Problem>], request_id: &str) -> BatchOut {
     let lines: Vec<BatchResult> = results
         .iter()
         .enumerate()
         .map(|(index, result)| match result {
-            Ok(id) => BatchResult { index, status: "accepted", id: Some(id.clone()), error: None },
+            Ok(Stored { accepted, stamps }) => BatchResult {
+                index,
+                status: accepted.status,
+                id: Some(accepted.id.clone()),
+                stamps: stamps.map(|stamps| stamps.to_string()),
+                error: None,
+            },
             Err(problem) => {
                 app.metrics.rejected(problem.code, 1);
                 BatchResult {
                     index,
                     status: "rejected",
                     id: None,
+                    stamps: None,
                     error: Some(problem.document(request_id)),
                 }
             }

@@ -55,6 +55,9 @@ pub struct GatewayOptions {
     pub token_ttl_seconds_max: u64,
     /// Origins whose pages may call the API; empty for none but the gateway's own, `*` for all.
     pub cors_origins: Vec<String>,
+    /// Answer and pass on stage stamps, if a sender asks for them with `Campana-Stamps: 1`. They tell the host's
+    /// monotonic clock and nothing else, and only the holder of a sender's key can ask.
+    pub stamps: bool,
     /// The tenant whose admins see the dead letters of all tenants over HTTP; empty for none: each sees its own.
     pub operator_tenant: String,
 }
@@ -85,6 +88,7 @@ impl Default for GatewayOptions {
             token_ttl_seconds: 3_600,
             token_ttl_seconds_max: 24 * 60 * 60,
             cors_origins: Vec::new(),
+            stamps: true,
             operator_tenant: String::new(),
         }
     }

@@ -30,6 +30,7 @@ fn request(to: Vec<Target>, channels: Option<Vec<Channel>>) -> NotificationReque
         send_at: None,
         expires_at: None,
         metadata: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
+        stamps: None,
         trace: TraceParent::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
             .unwrap(),
     }

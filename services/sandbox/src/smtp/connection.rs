@@ -203,14 +203,15 @@ impl Connection<'_> {
         let mut id = String::new();
         if keep {
             let user = self.session.user().map(str::to_owned);
-            let draft = mail::draft(self.session.helo(), user, envelope, content, received);
-            id = self.receiver.shared.mailbox.add(draft).id.to_string();
+            let sender = (self.session.helo(), user);
+            let kept = mail::keep(&self.receiver.shared, sender, envelope, content, received);
+            id = kept.id.to_string();
         } else {
             self.receiver.shared.stats.smtp_rejected_message();
         }
         match verdict {
             Verdict::Proceed => {
-                self.say(&Reply::new(250, "2.0.0", &format!("ok queued as {id}")));
+                self.say(&Reply::new(mail::KEPT, "2.0.0", &format!("ok queued as {id}")));
                 Ok(Flow::On)
             }
             Verdict::Replace(reply) => Ok(self.replace(&reply, Some(Stage::AfterDot))),

@@ -12,6 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use campana_bus::headers::STAMPS;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -24,6 +25,7 @@ use super::resource::API_VERSION;
 use super::{list, resource, story};
 use crate::faults::{Decision, Facts, FaultChannel, Stage, magic_twilio};
 use crate::mailbox::{Content, Draft, Message, Sms, preview};
+use crate::receipts::Receipt;
 use crate::stamp::Stamp;
 use crate::state::Shared;
 use crate::web::{ConnectionHandle, Fate, interfere};
@@ -70,7 +72,10 @@ async fn create(
         merge_magic(&mut decision, magic_twilio(request.number()));
     }
     let keep = || match &parsed {
-        Ok(request) => twilio.accept(request, &fields, received, &decision),
+        Ok(request) => {
+            twilio.note(request, &headers, received);
+            twilio.accept(request, &fields, received, &decision)
+        }
         Err(error) => error.clone().into_response(),
     };
     match interfere(&decision, &connection, &twilio.stop).await {
@@ -97,6 +102,21 @@ fn merge_magic(decision: &mut Decision, magic: Decision) {
 }
 
 impl Twilio {
+    /// Keeps a receipt. A text message has no title, so senders put it into the first line.
+    fn note(&self, request: &SendRequest, headers: &HeaderMap, received: Stamp) {
+        let (title, body) = request.body.split_once('\n').unwrap_or((&request.body, ""));
+        self.shared.receipts.add(&Receipt {
+            channel: request.channel,
+            received,
+            recipient: &request.to,
+            title,
+            body,
+            stamps: headers.get(STAMPS).and_then(|value| value.to_str().ok()),
+            answered: StatusCode::CREATED.as_u16(),
+            reference: request.status_callback.as_deref(),
+        });
+    }
+
     /// Keeps the message, starts its story and answers 201.
     fn accept(
         &self,

@@ -68,6 +68,7 @@ async fn stats(State(api): State<Api>) -> Json<Value> {
         "keep": shared.options.keep,
         "keep_bytes": shared.options.keep_bytes,
         "evicted": totals.evicted,
+        "receipts": shared.receipts.held(),
         "smtp": shared.stats.smtp(),
         "web": {"open": shared.stats.web_open()},
         "callbacks": shared.stats.callbacks(),

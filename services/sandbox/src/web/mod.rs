@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 
 pub use interfere::{Fate, interfere};
 pub use listener::ConnectionHandle;
-pub use problem::{Problem, ProblemJson};
+pub use problem::{Problem, ProblemJson, ProblemQuery};
 
 use self::listener::BoundedListener;
 use crate::state::Shared;
@@ -70,7 +70,8 @@ fn router(
     let webhooks = Webhooks { shared: Arc::clone(shared), stop: stop.clone() };
     Router::new()
         .merge(api::router(Arc::clone(shared), smtp))
-        .merge(live::router(Arc::clone(shared), stop))
+        .merge(live::router(Arc::clone(shared), stop.clone()))
+        .merge(crate::receipts::router(Arc::clone(shared), stop))
         .merge(crate::faults::api::router(Arc::clone(shared)))
         .merge(page::router())
         .merge(webhook::router(webhooks))

@@ -15,12 +15,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use campana_bus::headers::STAMPS;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::faults::{Facts, FaultChannel, Stage, magic_webhook};
 use crate::mailbox::{Channel, Content, Draft, Message, Verification, Webhook, preview};
+use crate::receipts::Receipt;
 use crate::stamp::Stamp;
 use crate::state::Shared;
 use crate::web::{ConnectionHandle, Fate, Problem, ProblemJson, interfere};
@@ -77,7 +79,9 @@ async fn receive(
             verification: verification.clone(),
             answered: status.as_u16(),
         };
-        webhooks.shared.mailbox.add(draft(hook, &headers, received))
+        let event: Option<Value> = serde_json::from_slice(&body).ok();
+        note(&webhooks.shared, &hook, event.as_ref(), received);
+        webhooks.shared.mailbox.add(draft(hook, event.as_ref(), received))
     };
     match interfere(&decision, &connection, &webhooks.stop).await {
         Fate::Answer => answer(usual, &keep(usual), None),
@@ -115,12 +119,28 @@ fn answer(status: StatusCode, message: &Message, retry_after: Option<u64>) -> Re
     response
 }
 
-fn draft(hook: Webhook, headers: &HeaderMap, received: Stamp) -> Draft {
-    let event: Option<Value> = serde_json::from_slice(&hook.body).ok();
-    let kind = event.as_ref().and_then(|event| event.get("type")).and_then(Value::as_str);
+/// Keeps a receipt: of the event's own title and text if it has them, else of the whole body.
+fn note(shared: &Shared, hook: &Webhook, event: Option<&Value>, received: Stamp) {
+    let data = event.and_then(|event| event.get("data"));
+    let text = |name: &str| data.and_then(|data| data.get(name)).and_then(Value::as_str);
+    let whole = String::from_utf8_lossy(&hook.body);
+    shared.receipts.add(&Receipt {
+        channel: Channel::Webhook,
+        received,
+        recipient: text("recipient").unwrap_or(&hook.name),
+        title: text("title").unwrap_or_default(),
+        body: text("body").unwrap_or(&whole),
+        stamps: hook.headers.get(&STAMPS.to_ascii_lowercase()).map(String::as_str),
+        answered: hook.answered,
+        reference: hook.webhook_id.as_deref(),
+    });
+}
+
+fn draft(hook: Webhook, event: Option<&Value>, received: Stamp) -> Draft {
+    let kind = event.and_then(|event| event.get("type")).and_then(Value::as_str);
     Draft {
         channel: Channel::Webhook,
-        from: text(headers, "user-agent").unwrap_or_default(),
+        from: hook.headers.get("user-agent").cloned().unwrap_or_default(),
         to: vec![hook.name.clone()],
         subject: kind.unwrap_or_default().chars().take(MAX_NAME).collect(),
         preview: preview(&String::from_utf8_lossy(&hook.body)),

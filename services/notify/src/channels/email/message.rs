@@ -4,6 +4,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use campana_bus::clock::Micros;
+use campana_bus::headers::STAMPS;
 use lettre::Message;
 use lettre::message::header::{Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
@@ -29,17 +30,36 @@ impl Header for AutoSubmitted {
     }
 }
 
+/// When the message reached each stage of its way.
+#[derive(Clone, Debug)]
+struct StageStamps(String);
+
+impl Header for StageStamps {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str(STAMPS)
+    }
+
+    fn parse(text: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self(text.to_owned()))
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), self.0.clone())
+    }
+}
+
 /// The same for every attempt, so that receivers can drop a second copy and people can trace one.
 pub(super) fn message_id(delivery: &Delivery, from: &Mailbox) -> String {
     format!("<{}@{}>", delivery.id, from.email.domain())
 }
 
-/// The whole message. `now` is the date of this attempt.
+/// The whole message. `now` is the date of this attempt; `stamps` are its own text, not a user's.
 pub(super) fn compose(
     delivery: &Delivery,
     from: &Mailbox,
     to: Address,
     now: Micros,
+    stamps: Option<&str>,
 ) -> Result<Vec<u8>, String> {
     let content = &delivery.message;
     let date = UNIX_EPOCH + Duration::from_micros(u64::try_from(now.0).unwrap_or_default());
@@ -50,6 +70,10 @@ pub(super) fn compose(
         .message_id(Some(message_id(delivery, from)))
         .date(date)
         .header(AutoSubmitted);
+    let builder = match stamps {
+        Some(stamps) => builder.header(StageStamps(stamps.to_owned())),
+        None => builder,
+    };
     let text = match &content.url {
         Some(url) if !content.text.contains(url.as_str()) => {
             format!("{}\n\n{url}\n", content.text.trim_end())
@@ -82,6 +106,8 @@ mod tests {
     use super::*;
     use crate::contracts::{Channel, Rendered};
 
+    const STAMPS_TEXT: &str = "boot=0badcafe;accepted=1234567890123456;dispatched=1234567890123457;worker=1234567890123458;provider=1234567890123459";
+
     fn composed(message: Rendered) -> String {
         let notification_id = NotificationId::derived(&["n"]);
         let delivery = Delivery {
@@ -103,6 +129,7 @@ mod tests {
             &from,
             "alice@example.test".parse().unwrap(),
             Micros(1_700_000_000_000_000),
+            Some(STAMPS_TEXT),
         )
         .unwrap();
         let text = String::from_utf8(body).unwrap();
@@ -111,6 +138,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("Auto-Submitted: auto-generated\r\n"));
+        assert!(text.contains(&format!("Campana-Stamps: {STAMPS_TEXT}\r\n")), "{text}");
         assert!(text.contains("Date: Tue, 14 Nov 2023 22:13:20 +0000\r\n"), "{text}");
         text
     }

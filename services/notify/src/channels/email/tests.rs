@@ -68,7 +68,7 @@ async fn one_connection_serves_many_messages() {
     let sender =
         EmailSender::new(&EmailOptions { max_connections: 1, ..options(relay.address) }).unwrap();
     for number in 0..20 {
-        let accepted = sender.send(&delivery(&format!("user{number}"))).await.unwrap();
+        let accepted = sender.send(&delivery(&format!("user{number}")), None).await.unwrap();
         assert_eq!(accepted.status, DeliveryStatus::Sent);
         assert!(accepted.provider_message_id.unwrap().ends_with("@campana.test>"));
     }
@@ -85,7 +85,7 @@ async fn the_number_of_connections_is_a_limit() {
     );
     let sends = (0..50).map(|number| {
         let sender = Arc::clone(&sender);
-        async move { sender.send(&delivery(&format!("user{number}"))).await }
+        async move { sender.send(&delivery(&format!("user{number}")), None).await }
     });
     let results = futures::future::join_all(sends).await;
     assert!(results.iter().all(Result::is_ok));
@@ -101,7 +101,7 @@ async fn a_connection_is_replaced_after_its_messages() {
         EmailSender::new(&EmailOptions { messages_per_connection: 2, ..options(relay.address) })
             .unwrap();
     for number in 0..5 {
-        sender.send(&delivery(&format!("user{number}"))).await.unwrap();
+        sender.send(&delivery(&format!("user{number}")), None).await.unwrap();
     }
     assert_eq!(relay.seen.lock().unwrap().opened, 3);
 }
@@ -113,13 +113,13 @@ async fn a_silent_relay_meets_the_deadline_and_loses_the_connection() {
         Script { rcpt: Some("550 5.1.1 <bob@example.test> unknown"), ..Script::default() };
     let mut relay = relay(vec![silent, refused]).await;
     let sender = EmailSender::new(&options(relay.address)).unwrap();
-    let refusal = sender.send(&delivery("alice")).await.unwrap_err();
+    let refusal = sender.send(&delivery("alice"), None).await.unwrap_err();
     assert_eq!(refusal.signal, Signal::Lost { protocol: "smtp", unconfirmed: true });
     relay.closed.recv().await.unwrap();
     // The next message has a connection of its own and its own reply.
-    let refusal = sender.send(&delivery("bob")).await.unwrap_err();
+    let refusal = sender.send(&delivery("bob"), None).await.unwrap_err();
     assert_eq!(smtp_code(&refusal), Some(550));
-    assert!(sender.send(&delivery("carol")).await.is_ok());
+    assert!(sender.send(&delivery("carol"), None).await.is_ok());
     assert_eq!(relay.seen.lock().unwrap().opened, 3);
 }
 
@@ -128,10 +128,12 @@ async fn silence_before_the_text_is_not_ambiguous() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let limits = EmailOptions { connect_timeout_seconds: 1, ..options(address) };
-    let refusal = EmailSender::new(&limits).unwrap().send(&delivery("alice")).await.unwrap_err();
+    let refusal =
+        EmailSender::new(&limits).unwrap().send(&delivery("alice"), None).await.unwrap_err();
     assert_eq!(refusal.signal, Signal::Lost { protocol: "smtp", unconfirmed: false });
     drop(listener);
-    let refusal = EmailSender::new(&limits).unwrap().send(&delivery("alice")).await.unwrap_err();
+    let refusal =
+        EmailSender::new(&limits).unwrap().send(&delivery("alice"), None).await.unwrap_err();
     assert_eq!(refusal.signal, Signal::Lost { protocol: "smtp", unconfirmed: false });
 }
 
@@ -143,15 +145,15 @@ async fn a_send_that_is_cancelled_leaves_no_reply_for_the_next_one() {
     let sender =
         EmailSender::new(&EmailOptions { body_timeout_seconds: 60, ..options(relay.address) })
             .unwrap();
-    sender.send(&delivery("first")).await.unwrap();
+    sender.send(&delivery("first"), None).await.unwrap();
     relay.received.recv().await.unwrap();
     let (alice, bob) = (delivery("alice"), delivery("bob"));
     tokio::select! {
-        _ = sender.send(&alice) => unreachable!("the relay never answers"),
+        _ = sender.send(&alice, None) => unreachable!("the relay never answers"),
         _ = relay.received.recv() => {}
     }
     relay.closed.recv().await.unwrap();
-    let refusal = sender.send(&bob).await.unwrap_err();
+    let refusal = sender.send(&bob, None).await.unwrap_err();
     assert_eq!(smtp_code(&refusal), Some(550), "never the reply to another message");
     assert_eq!(relay.seen.lock().unwrap().messages.len(), 1);
 }
@@ -166,7 +168,7 @@ async fn a_reply_that_belongs_to_another_step_is_no_success() {
         let relay = relay(vec![script.clone()]).await;
         let refusal = EmailSender::new(&options(relay.address))
             .unwrap()
-            .send(&delivery("alice"))
+            .send(&delivery("alice"), None)
             .await
             .unwrap_err();
         assert!(matches!(refusal.signal, Signal::Lost { .. }), "{script:?}: {refusal:?}");
@@ -183,11 +185,11 @@ async fn refusals_keep_their_codes_and_name_the_step() {
     ] {
         let relay = relay(vec![script]).await;
         let sender = EmailSender::new(&options(relay.address)).unwrap();
-        let refusal = sender.send(&delivery("alice")).await.unwrap_err();
+        let refusal = sender.send(&delivery("alice"), None).await.unwrap_err();
         assert_eq!(smtp_code(&refusal), Some(code), "{refusal:?}");
         assert!(refusal.detail.starts_with(detail), "{refusal:?}");
         // Whatever it was, the connection is not used again.
-        sender.send(&delivery("bob")).await.unwrap();
+        sender.send(&delivery("bob"), None).await.unwrap();
         assert_eq!(relay.seen.lock().unwrap().opened, 2);
     }
 }
@@ -196,9 +198,9 @@ async fn refusals_keep_their_codes_and_name_the_step() {
 async fn a_relay_that_hung_up_meanwhile_costs_nothing() {
     let mut relay = relay(vec![Script { close: true, ..Script::default() }]).await;
     let sender = EmailSender::new(&options(relay.address)).unwrap();
-    sender.send(&delivery("alice")).await.unwrap();
+    sender.send(&delivery("alice"), None).await.unwrap();
     relay.closed.recv().await.unwrap();
-    sender.send(&delivery("bob")).await.unwrap();
+    sender.send(&delivery("bob"), None).await.unwrap();
     assert_eq!(relay.seen.lock().unwrap().messages.len(), 2);
 }
 
@@ -206,10 +208,11 @@ async fn a_relay_that_hung_up_meanwhile_costs_nothing() {
 async fn required_tls_means_that_nothing_goes_without_it() {
     let relay = relay(vec![]).await;
     let required = EmailOptions { tls: SmtpTls::Required, ..options(relay.address) };
-    let refusal = EmailSender::new(&required).unwrap().send(&delivery("alice")).await.unwrap_err();
+    let refusal =
+        EmailSender::new(&required).unwrap().send(&delivery("alice"), None).await.unwrap_err();
     assert_eq!(refusal.signal, Signal::Misconfigured("smtp_no_tls"));
     let opportunistic = EmailOptions { tls: SmtpTls::Opportunistic, ..options(relay.address) };
-    assert!(EmailSender::new(&opportunistic).unwrap().send(&delivery("alice")).await.is_ok());
+    assert!(EmailSender::new(&opportunistic).unwrap().send(&delivery("alice"), None).await.is_ok());
     // A relay that offers TLS and then does not speak it.
     let broken = relay_with(STARTTLS, None, vec![]).await;
     let required = EmailOptions {
@@ -217,7 +220,8 @@ async fn required_tls_means_that_nothing_goes_without_it() {
         connect_timeout_seconds: 1,
         ..options(broken.address)
     };
-    let refusal = EmailSender::new(&required).unwrap().send(&delivery("alice")).await.unwrap_err();
+    let refusal =
+        EmailSender::new(&required).unwrap().send(&delivery("alice"), None).await.unwrap_err();
     assert!(
         matches!(refusal.signal, Signal::Misconfigured("smtp_tls_failed") | Signal::Smtp { .. }),
         "{refusal:?}"
@@ -252,12 +256,13 @@ async fn both_forms_of_tls_deliver_and_check_the_certificate() {
         let trusting = EmailOptions { tls, ca_file: Some(ca_file), ..options(relay.address) };
         let sender = EmailSender::new(&trusting).unwrap();
         for user in ["alice", "bob", "carol"] {
-            sender.send(&delivery(user)).await.unwrap();
+            sender.send(&delivery(user), None).await.unwrap();
         }
         assert_eq!(relay.seen.lock().unwrap().messages.len(), 3);
         assert_eq!(relay.seen.lock().unwrap().opened, 1);
         let wary = EmailOptions { ca_file: None, ..trusting };
-        let refusal = EmailSender::new(&wary).unwrap().send(&delivery("dave")).await.unwrap_err();
+        let refusal =
+            EmailSender::new(&wary).unwrap().send(&delivery("dave"), None).await.unwrap_err();
         assert_eq!(refusal.signal, Signal::Misconfigured("smtp_tls_failed"), "{tls:?}");
         assert_eq!(relay.seen.lock().unwrap().messages.len(), 3);
     }
@@ -277,12 +282,15 @@ async fn addresses_that_are_none_are_refused_before_anything_is_opened() {
         "a@b@c",
     ] {
         let bad = Delivery { address: address.to_owned(), ..delivery("alice") };
-        let refusal = sender.send(&bad).await.unwrap_err();
+        let refusal = sender.send(&bad, None).await.unwrap_err();
         assert_eq!(refusal.signal, Signal::Refused("bad_address"), "{address:?}");
     }
     assert_eq!(relay.seen.lock().unwrap().opened, 0);
     let foreign = Delivery { address: "jürgen@example.test".to_owned(), ..delivery("alice") };
-    assert_eq!(sender.send(&foreign).await.unwrap_err().signal, Signal::Refused("smtp_no_utf8"));
+    assert_eq!(
+        sender.send(&foreign, None).await.unwrap_err().signal,
+        Signal::Refused("smtp_no_utf8")
+    );
 }
 
 #[tokio::test]
@@ -294,10 +302,10 @@ async fn small_messages_do_not_wait_for_delayed_acknowledgements() {
         ..options(relay.address)
     })
     .unwrap();
-    sender.send(&delivery("warm")).await.unwrap();
+    sender.send(&delivery("warm"), None).await.unwrap();
     let started = campana_bus::clock::monotonic();
     for number in 0..50 {
-        sender.send(&delivery(&format!("user{number}"))).await.unwrap();
+        sender.send(&delivery(&format!("user{number}")), None).await.unwrap();
     }
     // With Nagle's algorithm each message takes more than 40 ms.
     assert!(started.elapsed() < Duration::from_millis(50 * 35), "{:?}", started.elapsed());

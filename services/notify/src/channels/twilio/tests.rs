@@ -87,7 +87,7 @@ async fn an_sms_carries_everything_and_comes_back_with_its_id() {
     let mut stub = stub(201, vec![], CREATED).await;
     let now = clock::now();
     let delivery = Delivery { expires_at: Some(now.plus_seconds(600)), ..delivery(Channel::Sms) };
-    let accepted = sender(&stub, Channel::Sms).send(&delivery, 0).await.unwrap();
+    let accepted = sender(&stub, Channel::Sms).send(&delivery, 0, None).await.unwrap();
     assert_eq!(accepted.status, DeliveryStatus::Sent);
     assert_eq!(accepted.provider_message_id.as_deref(), Some("SM1"));
     assert_eq!(accepted.detail.as_deref(), Some("queued, segments: 2"));
@@ -108,7 +108,7 @@ async fn an_sms_carries_everything_and_comes_back_with_its_id() {
 #[tokio::test]
 async fn whatsapp_has_its_own_addresses_and_a_service_replaces_the_number() {
     let mut stub = stub(201, vec![], CREATED).await;
-    sender(&stub, Channel::Whatsapp).send(&delivery(Channel::Whatsapp), 0).await.unwrap();
+    sender(&stub, Channel::Whatsapp).send(&delivery(Channel::Whatsapp), 0, None).await.unwrap();
     let (_, form) = stub.requests.recv().await.unwrap();
     assert_eq!(
         (form["To"].as_str(), form["From"].as_str()),
@@ -116,7 +116,7 @@ async fn whatsapp_has_its_own_addresses_and_a_service_replaces_the_number() {
     );
     assert!(!form.contains_key("ValidityPeriod"));
     stub.options.messaging_service_sid = "MG1".to_owned();
-    sender(&stub, Channel::Sms).send(&delivery(Channel::Sms), 2).await.unwrap();
+    sender(&stub, Channel::Sms).send(&delivery(Channel::Sms), 2, None).await.unwrap();
     let (_, form) = stub.requests.recv().await.unwrap();
     assert_eq!(form["MessagingServiceSid"], "MG1");
     assert!(!form.contains_key("From"));
@@ -158,7 +158,7 @@ async fn refusals_are_told_apart() {
     ] {
         let stub = stub(status, headers, body).await;
         let refusal =
-            sender(&stub, Channel::Sms).send(&delivery(Channel::Sms), 0).await.unwrap_err();
+            sender(&stub, Channel::Sms).send(&delivery(Channel::Sms), 0, None).await.unwrap_err();
         assert_eq!(refusal.signal, signal);
         assert_eq!(refusal.retry_after, wait.map(Duration::from_secs));
     }
@@ -167,12 +167,13 @@ async fn refusals_are_told_apart() {
 #[tokio::test]
 async fn silence_after_the_request_is_ambiguous_and_no_connection_is_not() {
     let stub = stub(0, vec![], "").await;
-    let refusal = sender(&stub, Channel::Sms).send(&delivery(Channel::Sms), 0).await.unwrap_err();
+    let refusal =
+        sender(&stub, Channel::Sms).send(&delivery(Channel::Sms), 0, None).await.unwrap_err();
     assert_eq!(refusal.signal, Signal::Lost { protocol: "sms", unconfirmed: true });
     let nobody =
         TwilioOptions { base_url: "http://127.0.0.1:1".to_owned(), ..stub.options.clone() };
     let sender = TwilioSender::new(Channel::Sms, &nobody, "https://bell.test").unwrap();
-    let refusal = sender.send(&delivery(Channel::Sms), 0).await.unwrap_err();
+    let refusal = sender.send(&delivery(Channel::Sms), 0, None).await.unwrap_err();
     assert_eq!(refusal.signal, Signal::Lost { protocol: "sms", unconfirmed: false });
 }
 
@@ -183,15 +184,21 @@ async fn what_cannot_succeed_is_not_sent() {
     for address in ["", "15550001", "+0155", "+1555000a", "+1234567890123456", "+1 555 0001"] {
         let bad = Delivery { address: address.to_owned(), ..delivery(Channel::Sms) };
         assert_eq!(
-            sender.send(&bad, 0).await.unwrap_err().signal,
+            sender.send(&bad, 0, None).await.unwrap_err().signal,
             Signal::Refused("bad_number"),
             "{address}"
         );
     }
     let mut long = delivery(Channel::Sms);
     long.message.text = "é".repeat(1_601);
-    assert_eq!(sender.send(&long, 0).await.unwrap_err().signal, Signal::Refused("text_too_long"));
+    assert_eq!(
+        sender.send(&long, 0, None).await.unwrap_err().signal,
+        Signal::Refused("text_too_long")
+    );
     long.message.text = " ".to_owned();
-    assert_eq!(sender.send(&long, 0).await.unwrap_err().signal, Signal::Refused("empty_text"));
+    assert_eq!(
+        sender.send(&long, 0, None).await.unwrap_err().signal,
+        Signal::Refused("empty_text")
+    );
     assert!(stub.requests.try_recv().is_err());
 }

@@ -90,12 +90,15 @@ async fn a_receiver_can_verify_what_it_gets() {
     })
     .await;
     let delivery = delivery(&url);
-    let accepted = WebhookSender::new(&options(), None).unwrap().send(&delivery).await.unwrap();
+    let stamps = "boot=0badcafe;accepted=1;worker=2;provider=3";
+    let sending = WebhookSender::new(&options(), None).unwrap();
+    let accepted = sending.send(&delivery, Some(stamps)).await.unwrap();
     assert_eq!(accepted.status, DeliveryStatus::Delivered);
     let (headers, body) = requests.recv().await.unwrap();
     let verifier = Webhook::new(SECRET).unwrap();
     verifier.verify(&body, &headers).unwrap();
     assert_eq!(headers["webhook-id"], delivery.id.to_string());
+    assert_eq!(headers["campana-stamps"], stamps);
     assert_eq!(headers["content-type"], "application/json");
     assert!(headers.contains_key("traceparent"));
     let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
@@ -121,8 +124,11 @@ async fn statuses_and_wishes_are_passed_on() {
             response
         })
         .await;
-        let refusal =
-            WebhookSender::new(&options(), None).unwrap().send(&delivery(&url)).await.unwrap_err();
+        let refusal = WebhookSender::new(&options(), None)
+            .unwrap()
+            .send(&delivery(&url), None)
+            .await
+            .unwrap_err();
         assert_eq!(refusal.signal, Signal::Webhook { status });
         assert_eq!(refusal.retry_after, expected.map(Duration::from_secs));
     }
@@ -140,8 +146,11 @@ async fn redirects_are_not_followed() {
             }
         })
         .await;
-        let refusal =
-            WebhookSender::new(&options(), None).unwrap().send(&delivery(&url)).await.unwrap_err();
+        let refusal = WebhookSender::new(&options(), None)
+            .unwrap()
+            .send(&delivery(&url), None)
+            .await
+            .unwrap_err();
         assert_eq!(refusal.signal, Signal::Webhook { status });
     }
     assert_eq!(hits.load(Ordering::SeqCst), 0);
@@ -156,18 +165,18 @@ async fn an_endless_answer_is_cut_and_a_silent_one_times_out() {
     })
     .await;
     let sender = WebhookSender::new(&options(), None).unwrap();
-    assert!(sender.send(&delivery(&url)).await.is_ok());
+    assert!(sender.send(&delivery(&url), None).await.is_ok());
 
     let (_server, url) = receiver(|_| async {
         let first = futures::stream::once(async { Ok::<_, io::Error>(Bytes::from_static(b"x")) });
         Response::new(Body::from_stream(first.chain(futures::stream::pending())))
     })
     .await;
-    let accepted = sender.send(&delivery(&url)).await.unwrap();
+    let accepted = sender.send(&delivery(&url), None).await.unwrap();
     assert_eq!(accepted.detail.as_deref(), Some("HTTP 200, the body broke off"));
 
     let (_server, url) = receiver(|_| std::future::pending()).await;
-    let refusal = sender.send(&delivery(&url)).await.unwrap_err();
+    let refusal = sender.send(&delivery(&url), None).await.unwrap_err();
     assert_eq!(refusal.signal, Signal::Lost { protocol: "webhook", unconfirmed: true });
 }
 
@@ -177,7 +186,7 @@ async fn one_host_cannot_take_all_places() {
     let sender =
         WebhookSender::new(&WebhookOptions { max_per_host: 2, ..options() }, None).unwrap();
     let delivery = delivery(&url);
-    let results = futures::future::join_all((0..5).map(|_| sender.send(&delivery))).await;
+    let results = futures::future::join_all((0..5).map(|_| sender.send(&delivery, None))).await;
     let busy = results
         .iter()
         .filter(|result| {
@@ -227,7 +236,7 @@ async fn a_name_that_leads_inside_is_never_called() {
         };
         let sender = WebhookSender::with_lookup(&options, None, changing(&[answers])).unwrap();
         let refusal =
-            sender.send(&delivery(&format!("http://rebind.test:{port}/"))).await.unwrap_err();
+            sender.send(&delivery(&format!("http://rebind.test:{port}/")), None).await.unwrap_err();
         assert_eq!(refusal.signal, Signal::Refused("webhook_blocked"), "{answers:?}");
     }
     assert_eq!(hits.load(Ordering::SeqCst), 0);
@@ -251,7 +260,8 @@ async fn without_a_secret_nothing_is_sent() {
     let unsigned =
         WebhookOptions { default_secret: SecretString::from(String::new()), ..options() };
     let sender = WebhookSender::new(&unsigned, None).unwrap();
-    let refusal = sender.send(&delivery(&format!("http://{}/", canary.address))).await.unwrap_err();
+    let refusal =
+        sender.send(&delivery(&format!("http://{}/", canary.address)), None).await.unwrap_err();
     assert_eq!(refusal.signal, Signal::Refused("webhook_no_secret"));
     assert_eq!(hits.load(Ordering::SeqCst), 0);
     let bad =
