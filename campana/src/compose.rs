@@ -141,7 +141,7 @@ impl Platform {
     }
 
     async fn start_up(
-        config: Config,
+        mut config: Config,
         data: DataDir,
         listeners: Listeners,
         token_keys: TokenKeys,
@@ -149,6 +149,9 @@ impl Platform {
         nats_url: String,
         nats: Option<&Supervisor>,
     ) -> anyhow::Result<Self> {
+        if let Some(nats) = nats {
+            config.nats.metrics.monitor_urls = vec![nats.monitor.clone()];
+        }
         let bus = connect_patiently(&config, &nats_url).await?;
         topology::apply(&bus, &cli_topology::wanted(&config))
             .await

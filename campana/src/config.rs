@@ -21,6 +21,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::errors::bad_config;
+use crate::ops::dashboards::OpsOptions;
+use crate::ops::nats::CollectorOptions;
 
 pub use explain::explain;
 pub use sources::{Sources, load};
@@ -46,6 +48,8 @@ pub struct Config {
     pub database: DatabaseOptions,
     /// Signing keys.
     pub auth: AuthOptions,
+    /// Metrics, health, dashboards.
+    pub ops: OpsOptions,
     /// Where the roles listen.
     pub listen: ListenOptions,
     /// What the outside calls us.
@@ -141,10 +145,14 @@ pub struct NatsOptions {
     pub channel_history_messages: i64,
     /// Seconds that channel messages and outcomes are kept.
     pub channel_age_seconds: u64,
+    /// Seconds that it is known which message of a channel was the last one.
+    pub channel_meta_age_seconds: u64,
     /// Dead letters kept; -1 for no limit.
     pub dlq_messages: i64,
     /// Bytes of dead letters kept; -1 for no limit.
     pub dlq_bytes: i64,
+    /// What is measured of the servers.
+    pub metrics: CollectorOptions,
     /// The child of `campana up`.
     pub embedded: EmbeddedNatsOptions,
 }
@@ -232,6 +240,10 @@ pub struct SandboxSection {
     pub keep_messages: usize,
     /// Bytes of messages kept.
     pub keep_bytes: usize,
+    /// Receipts kept for readers of the feed.
+    pub keep_receipts: usize,
+    /// Bytes of receipts kept.
+    pub keep_receipt_bytes: usize,
 }
 
 fn empty_is_none<'de, D: serde::Deserializer<'de>>(
@@ -246,6 +258,8 @@ impl Config {
     pub fn check(&self) -> anyhow::Result<()> {
         self.edge.check().map_err(|error| bad_config(format!("edge: {error}")))?;
         self.tracing.check()?;
+        self.ops.check().map_err(|error| bad_config(format!("ops.{error}")))?;
+        self.nats.metrics.check().map_err(|error| bad_config(format!("nats.metrics.{error}")))?;
         for (name, limit) in
             [("dlq_messages", self.nats.dlq_messages), ("dlq_bytes", self.nats.dlq_bytes)]
         {

@@ -2,6 +2,9 @@
 //! Reads: the metrics recorder, the bus, the store. Writes: gauges that nobody else has an occasion to set.
 //! Never: is reachable from outside unless configured so; nothing here asks who is calling.
 
+pub mod dashboards;
+mod help;
+pub mod nats;
 mod trace;
 
 use std::net::SocketAddr;
@@ -14,15 +17,15 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use campana_bus::Bus;
 use campana_bus::lifecycle::Lifecycle;
 use campana_bus::topology::DLQ;
+use campana_bus::{Bus, clock};
 use campana_notify::store::Store;
 use metrics::gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 
-/// 1, with the version as label.
+/// 1, with the version, the commit and the compiler as labels.
 pub const BUILD_INFO: &str = "campana_build_info";
 /// Dead letters waiting for an operator.
 pub const DLQ_MESSAGES: &str = "campana_dlq_messages";
@@ -33,9 +36,9 @@ pub const DLQ_OLDEST: &str = "campana_dlq_oldest_message_timestamp_seconds";
 pub const DATABASE_UP: &str = "campana_database_up";
 
 /// Edges from 1 ms to 30 s, finer around 200 ms, where the figure is that this platform replaces.
-const SECONDS: [f64; 19] = [
+const SECONDS: [f64; 20] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0,
-    2.5, 10.0, 30.0,
+    2.5, 5.0, 10.0, 30.0,
 ];
 const ATTEMPTS: [f64; 6] = [1.0, 2.0, 3.0, 5.0, 8.0, 13.0];
 const COUNTS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
@@ -53,7 +56,10 @@ pub fn install_recorder() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Suffix("_messages".to_owned()), &COUNTS)?
         .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES)?
         .install_recorder()?;
-    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "rustc" => env!("CARGO_PKG_RUST_VERSION")).set(1.0);
+    help::describe();
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "commit" => env!("CAMPANA_COMMIT"),
+        "rustc" => env!("CAMPANA_RUSTC"))
+    .set(1.0);
     Ok(handle)
 }
 
@@ -73,18 +79,24 @@ struct Ops {
     handle: PrometheusHandle,
     process: metrics_process::Collector,
     health: Health,
+    nats: nats::Reading,
 }
 
 /// Serves until the stop of its own lifecycle, which comes after that of the roles: a drain can be watched.
+/// With `collector`, this is one of the processes of which one measures NATS.
 pub async fn run(
     listener: TcpListener,
     handle: PrometheusHandle,
     health: Health,
+    collector: Option<nats::CollectorOptions>,
+    dashboards: dashboards::OpsOptions,
     lifecycle: Lifecycle,
 ) -> Result<(), String> {
     let process = metrics_process::Collector::default();
     process.describe();
     watch(&handle, &health, &lifecycle);
+    let nats =
+        collector.map(|options| nats::start(&health.bus, &options, &lifecycle)).unwrap_or_default();
     let traces = trace::Traces { bus: health.bus.clone(), lifecycle: lifecycle.clone() };
     let router = Router::new()
         .route("/debug/trace", get(trace::serve).with_state(traces))
@@ -92,7 +104,8 @@ pub async fn run(
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .with_state(Ops { handle, process, health });
+        .with_state(Ops { handle, process, health, nats })
+        .merge(dashboards::router(&dashboards)?);
     let soft = lifecycle.soft.clone();
     let router = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, router)
@@ -103,7 +116,9 @@ pub async fn run(
 
 async fn serve_metrics(State(ops): State<Ops>) -> impl IntoResponse {
     ops.process.collect();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], ops.handle.render())
+    let mut text = ops.handle.render();
+    text.push_str(&ops.nats.text(clock::monotonic()));
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
 async fn readyz(State(ops): State<Ops>) -> (StatusCode, String) {

@@ -22,6 +22,7 @@ const READY_WITHIN: Duration = Duration::from_secs(90);
 pub struct Cluster {
     nodes: Vec<Option<Process>>,
     ports: Vec<u16>,
+    monitors: Vec<u16>,
     folder: tempfile::TempDir,
 }
 
@@ -34,7 +35,9 @@ impl Cluster {
         let folder = tempfile::tempdir()?;
         let mut ports = Vec::new();
         let mut routes = Vec::new();
+        let mut monitors = Vec::new();
         for _ in 0..NODES {
+            monitors.push(free_port().map_err(|error| anyhow!(error))?);
             ports.push(free_port().map_err(|error| anyhow!(error))?);
             routes.push(free_port().map_err(|error| anyhow!(error))?);
         }
@@ -43,15 +46,16 @@ impl Cluster {
         for (node, route) in routes.iter().enumerate() {
             let store = folder.path().join(format!("js-{node}"));
             let config = format!(
-                "server_name: n{node}\nlisten: \"127.0.0.1:{}\"\n\
+                "server_name: n{node}\nlisten: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\n\
                  jetstream {{ store_dir: {store:?}, max_mem: 64MB, max_file: 2GB, sync_interval: always }}\n\
                  cluster {{ name: test, listen: \"127.0.0.1:{route}\", no_advertise: true, routes: [{}] }}\n",
                 ports[node],
+                monitors[node],
                 all.join(", "),
             );
             std::fs::write(folder.path().join(format!("n{node}.conf")), config)?;
         }
-        let mut cluster = Self { nodes: Vec::new(), ports, folder };
+        let mut cluster = Self { nodes: Vec::new(), ports, monitors, folder };
         for node in 0..NODES {
             cluster.nodes.push(Some(cluster.spawn(node)?));
         }
@@ -79,6 +83,12 @@ impl Cluster {
         let urls: Vec<String> =
             self.ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
         urls.join(",")
+    }
+
+    /// The monitoring port of each node.
+    #[must_use]
+    pub fn monitors(&self) -> Vec<String> {
+        self.monitors.iter().map(|port| format!("http://127.0.0.1:{port}")).collect()
     }
 
     /// A connection to whichever node answers.

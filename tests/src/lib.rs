@@ -8,6 +8,7 @@ pub mod api;
 pub mod centrifuge;
 pub mod cluster;
 pub mod command;
+pub mod dashboards;
 pub mod edges;
 pub mod follower;
 pub mod jwt;

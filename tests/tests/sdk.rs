@@ -11,6 +11,8 @@
 mod official;
 #[path = "sdk/server_api.rs"]
 mod server_api;
+#[path = "sdk/stamps.rs"]
+mod stamps;
 #[path = "sdk/transports.rs"]
 mod transports;
 

@@ -17,9 +17,16 @@ pub struct Metric {
     pub line: usize,
 }
 
+/// What our metrics begin with; those of `nats_` are the collector's.
+const OWN_PREFIXES: [&str; 6] =
+    ["campana_", "loadtest_", "nats_varz_", "nats_server_", "nats_stream_", "nats_consumer_"];
+/// Names of other things that begin so.
+const NO_METRICS: [&str; 1] = ["campana_span"];
+
 /// Whether this word names a metric that our code writes.
 pub fn is_own_metric(word: &str) -> bool {
-    let ours = ["campana_", "loadtest_"].iter().any(|prefix| word.starts_with(prefix));
+    let ours =
+        OWN_PREFIXES.iter().any(|prefix| word.starts_with(prefix)) && !NO_METRICS.contains(&word);
     let convention = ["http_server_", "messaging_"].iter().any(|prefix| word.starts_with(prefix))
         && ["_total", "_seconds", "_bytes", "_bucket", "_sum", "_count"]
             .iter()
@@ -39,7 +46,11 @@ pub fn metrics(tree: &Tree) -> Vec<Metric> {
 
 fn declared(tree: &Tree, file: &File, rust: &RustText) -> Vec<Metric> {
     let mut found = Vec::new();
-    for literal in rust.literals.iter().filter(|literal| is_own_metric(&literal.text)) {
+    // The harness also names metrics of the platform, which it reads.
+    let is_own = |name: &str| {
+        is_own_metric(name) && (!file.is_under("loadtest") || name.contains("loadtest_"))
+    };
+    for literal in rust.literals.iter().filter(|literal| is_own(&literal.text)) {
         // rustfmt may put a long name on the line after its constant.
         let at = (literal.line.saturating_sub(1)..=literal.line).rev().find(|&line| {
             line > 0
@@ -68,12 +79,14 @@ fn kind(tree: &Tree, declared_in: &File, constant: &str) -> &'static str {
     for (_, rust) in tree.product_rust().filter(|(file, _)| file.is_under(crate_folder)) {
         let code: String = rust.code.concat().split_whitespace().collect();
         for kind in ["counter", "gauge", "histogram"] {
-            let call = format!("{kind}!(");
-            let mut calls = code.match_indices(&call).map(|(start, found)| {
-                code[start + found.len()..].split([',', ')']).next().unwrap_or_default()
-            });
-            if calls.any(|argument| argument.rsplit("::").next() == Some(constant)) {
-                return kind;
+            // The collector writes no recorder but a text, through a function of the same name.
+            for call in [format!("{kind}!("), format!("{kind}(")] {
+                let mut calls = code.match_indices(&call).map(|(start, found)| {
+                    code[start + found.len()..].split([',', ')']).next().unwrap_or_default()
+                });
+                if calls.any(|argument| argument.rsplit("::").next() == Some(constant)) {
+                    return kind;
+                }
             }
         }
     }
@@ -122,6 +135,14 @@ mod tests {
         ]);
         let row = "| `campana_settled_total` | counter | Messages settled, by result. | bus/src/telemetry.rs |\n";
         assert!(page(&tree).ends_with(row), "{}", page(&tree));
+    }
+
+    #[test]
+    fn what_the_harness_reads_is_not_its_own() {
+        let harness = "//! A\n/// Read.\nconst A: &str = \"campana_a_total\";\n/// Own.\nconst B: &str = \"campana_loadtest_b\";\n";
+        let tree = Tree::sample(&[("loadtest/src/x.rs", harness)]);
+        let names: Vec<String> = metrics(&tree).into_iter().map(|metric| metric.name).collect();
+        assert_eq!(names, ["campana_loadtest_b"]);
     }
 
     #[test]

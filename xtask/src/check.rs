@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::runner::{self, Scope, Tally};
-use crate::{contracts, drift, repo, shell, tidy, tools};
+use crate::{contracts, drift, repo, rules, shell, tidy, tools};
 
 /// What to run, from the command line.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -64,7 +64,7 @@ struct Step {
     run: fn(&mut Run<'_>) -> Result<()>,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step { name: "tools", what: "install what the tests need", quick: false, run: install_tools },
     Step { name: "fmt", what: "formatting", quick: true, run: format_check },
     Step {
@@ -93,6 +93,12 @@ const STEPS: [Step; 11] = [
         what: "no message breaks a reader of its last release",
         quick: false,
         run: |_| contracts::check(),
+    },
+    Step {
+        name: "rules",
+        what: "alerts: each is well formed, fires when it should and only then",
+        quick: false,
+        run: |_| rules::check(),
     },
     Step {
         name: "tests",
@@ -245,12 +251,13 @@ fn deny(_: &mut Run<'_>) -> Result<()> {
 fn web(run: &mut Run<'_>) -> Result<()> {
     // Tools that this step does not use are reported by the step that installs them.
     let _ = run.environment();
-    let folder = repo::root().join("ws-edge/web");
-    for script in ["check", "typecheck", "test"] {
-        let mut npm = Command::new("npm");
-        npm.current_dir(&folder).args(["run", "--silent", script]);
-        eprintln!("npm run {script}");
-        shell::run(&mut npm).with_context(|| format!("ws-edge/web: npm run {script}"))?;
+    for folder in ["ws-edge/web", "campana/web"] {
+        for script in ["check", "typecheck", "test"] {
+            let mut npm = Command::new("npm");
+            npm.current_dir(repo::root().join(folder)).args(["run", "--silent", script]);
+            eprintln!("{folder}: npm run {script}");
+            shell::run(&mut npm).with_context(|| format!("{folder}: npm run {script}"))?;
+        }
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::tidy::tree::Tree;
-use crate::{catalogue, repo, shell};
+use crate::{catalogue, dashboards, repo, shell};
 
 enum Source {
     /// `campana` with these arguments prints the file.
@@ -26,31 +26,52 @@ const GENERATED: [(Source, &str); 6] = [
     (Source::Campana(&["topology", "show", "--json"]), "nats/topology.json"),
 ];
 
-/// `cargo xtask gen`.
-pub fn write_all() -> Result<()> {
-    let mut build = shell::cargo();
-    build.args(["build", "--workspace", "--bins", "--locked"]);
-    shell::run(&mut build).context("the build failed, nothing was written")?;
-    for (source, file) in &GENERATED {
-        let path = repo::root().join(file);
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)
-                .with_context(|| format!("cannot create {}", folder.display()))?;
-        }
-        let text = source.text()?;
-        let changed = !fs::read_to_string(&path).is_ok_and(|old| old == text);
-        fs::write(&path, text).with_context(|| format!("cannot write {file}"))?;
-        println!("{} {file}", if changed { "wrote    " } else { "unchanged" });
+/// Path and text of every generated file, if the programs that print them are built.
+fn generated() -> impl Iterator<Item = (String, Result<String>)> {
+    let printed = GENERATED.iter().map(|(source, file)| ((*file).to_owned(), source.text()));
+    printed.chain(dashboards::files().into_iter().map(|(file, text)| (file, Ok(text))))
+}
+
+/// `cargo xtask gen [PART]`: every generated file, or those whose path contains `part`.
+pub fn write(part: &str) -> Result<()> {
+    if GENERATED.iter().any(|(source, file)| source.is_printed() && file.contains(part)) {
+        let mut build = shell::cargo();
+        build.args(["build", "--workspace", "--bins", "--locked"]);
+        shell::run(&mut build).context("the build failed, nothing was written")?;
     }
+    let mut written = 0;
+    for (source, file) in GENERATED.iter().filter(|(_, file)| file.contains(part)) {
+        write_one(file, &source.text()?)?;
+        written += 1;
+    }
+    for (file, text) in dashboards::files().iter().filter(|(file, _)| file.contains(part)) {
+        write_one(file, text)?;
+        written += 1;
+    }
+    if written == 0 {
+        bail!("no generated file has `{part}` in its path");
+    }
+    Ok(())
+}
+
+fn write_one(file: &str, text: &str) -> Result<()> {
+    let path = repo::root().join(file);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    let changed = !fs::read_to_string(&path).is_ok_and(|old| old == text);
+    fs::write(&path, text).with_context(|| format!("cannot write {file}"))?;
+    println!("{} {file}", if changed { "wrote    " } else { "unchanged" });
     Ok(())
 }
 
 /// Compares every generated file with what the program says now.
 pub fn compare_all() -> Result<()> {
     let mut stale = 0;
-    for (source, file) in &GENERATED {
-        let outcome = source.text().map(|expected| {
-            let committed = fs::read_to_string(repo::root().join(file)).ok();
+    for (file, text) in generated() {
+        let outcome = text.map(|expected| {
+            let committed = fs::read_to_string(repo::root().join(&file)).ok();
             difference(committed.as_deref(), &expected)
         });
         match outcome {
@@ -74,6 +95,11 @@ pub fn compare_all() -> Result<()> {
 }
 
 impl Source {
+    /// Whether a program of this workspace has to be built first.
+    fn is_printed(&self) -> bool {
+        matches!(self, Self::Campana(_))
+    }
+
     fn text(&self) -> Result<String> {
         match self {
             Self::Metrics => Ok(catalogue::page(&Tree::load(repo::root())?)),

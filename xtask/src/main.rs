@@ -12,9 +12,11 @@
 mod catalogue;
 mod check;
 mod contracts;
+mod dashboards;
 mod drift;
 mod fuzz;
 mod repo;
+mod rules;
 mod runner;
 mod shell;
 mod tidy;
@@ -33,7 +35,7 @@ cargo xtask COMMAND
                             --step STEP    only this step (repeatable); --list shows the steps
   ci                      the same as `test`
   tidy                    check the repository's own rules: layers, names, lengths, headers, catalogues
-  gen                     regenerate the committed files that `test` compares (OpenAPI, references)
+  gen [PART]              regenerate the committed files that `test` compares (OpenAPI, references, dashboards)
   contracts [check]       compare the messages of every service with the schemas released last
   contracts release       record new messages, new versions and new optional fields in contracts/
   tools [NAME…]           install all tools of the tests, or the named ones:
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
             Err(problem) => return usage(&problem),
         },
         "tidy" => tidy::command(),
-        "gen" => drift::write_all(),
+        "gen" => drift::write(args.first().map_or("", String::as_str)),
         "contracts" => contracts::command(&args),
         "fuzz" => fuzz::command(&args),
         "tools" => tools::command(&args),

@@ -17,8 +17,11 @@ pub fn run(global: &Global, arguments: &[OsString]) -> anyhow::Result<()> {
     );
     let mut command = Command::new(harness);
     command.args(arguments);
-    // `report` only reads a folder of results.
-    let measures = arguments.first().is_some_and(|first| first == "sweep" || first == "idle");
+    // The others only read results or scenarios, or start what they measure.
+    let measures = arguments
+        .first()
+        .and_then(|first| first.to_str())
+        .is_some_and(|first| ["run", "sweep", "saturate", "soak", "idle"].contains(&first));
     if let Some(folder) = global.data_dir.as_ref().filter(|_| measures) {
         command.arg("--data-dir").arg(folder);
     }

@@ -26,6 +26,7 @@ pub fn wanted(config: &Config) -> Topology {
         replicas: config.nats.replicas,
         channel_history: config.nats.channel_history_messages,
         channel_age: Duration::from_secs(config.nats.channel_age_seconds),
+        channel_meta_age: Duration::from_secs(config.nats.channel_meta_age_seconds),
         dlq_messages: config.nats.dlq_messages,
         dlq_bytes: config.nats.dlq_bytes,
     })

@@ -6,6 +6,7 @@ use campana_bus::lifecycle::Lifecycle;
 use campana_bus::publish::{EnvelopePublisher, GroupPublisher};
 use campana_bus::topology::{CHANNELS, DELIVERIES, OUTCOMES, REQUESTS};
 use campana_bus::{Bus, BusOptions};
+use campana_identity::KeySet;
 use campana_notify::channels::{self, ChannelDeps, ChannelOptions};
 use campana_notify::contracts::Channel;
 use campana_notify::dispatcher::{self, DispatcherDeps};
@@ -37,7 +38,12 @@ pub async fn start(
     watched: &Lifecycle,
 ) -> anyhow::Result<()> {
     if let Some(listener) = parts.listeners.ops.take() {
-        watched.spawn_essential("ops", ops::run(listener, metrics, health, watched.clone()));
+        // NATS is measured where the dead letters are looked after: by few processes, of which one speaks.
+        let collector = parts.roles.contains(&Role::Keeper);
+        let collector = collector.then(|| parts.config.nats.metrics.clone());
+        let viewer = parts.config.ops.clone();
+        let work = ops::run(listener, metrics, health, collector, viewer, watched.clone());
+        watched.spawn_essential("ops", work);
     }
     let options = channel_options(&parts.config, &parts.listeners);
     let roles = parts.roles.clone();
@@ -80,6 +86,13 @@ impl Starter {
         self.parts.lifecycle.clone()
     }
 
+    /// The configured keys that connection tokens are checked with.
+    fn verifying(&self) -> anyhow::Result<KeySet> {
+        let refused = |why| bad_config(format!("edge.tokens: {why}"));
+        let public = self.parts.config.edge.tokens.key_set(&[]).map_err(refused)?;
+        self.parts.token_keys.key_set().joined(&public).map_err(refused)
+    }
+
     async fn gateway(&mut self) -> anyhow::Result<()> {
         let Some(listener) = self.parts.listeners.roles.remove(&Role::Gateway) else {
             return Ok(());
@@ -93,7 +106,8 @@ impl Starter {
             channels: GroupPublisher::start(&bus, CHANNELS, &lifecycle),
             outcomes: GroupPublisher::start(&bus, OUTCOMES, &lifecycle),
             token_keys: self.parts.token_keys.clone(),
-            token_policy: self.parts.config.edge.token_policy(),
+            verifying: self.verifying()?,
+            tokens: self.parts.config.edge.tokens.clone(),
             ws_url: listeners.edge_ws_url(&self.parts.config),
             demo: self.parts.demo_key.clone().map(|key| DemoOptions {
                 api_key: SecretString::from(key),
@@ -158,9 +172,7 @@ impl Starter {
                 .allowed_origins
                 .push(self.parts.listeners.http(Role::Gateway).replace("127.0.0.1", "localhost"));
         }
-        let refused = |why| bad_config(format!("edge.tokens: {why}"));
-        let public = options.tokens.key_set(&[]).map_err(refused)?;
-        let keys = self.parts.token_keys.key_set().joined(&public).map_err(refused)?;
+        let keys = self.verifying()?;
         let work = campana_ws_edge::run(listener, options, bus, keys, lifecycle.clone());
         lifecycle.spawn_essential("edge", essential(work));
         Ok(())
@@ -198,6 +210,8 @@ impl Starter {
         let options = SandboxOptions {
             keep: chosen.keep_messages,
             keep_bytes: chosen.keep_bytes,
+            keep_receipts: chosen.keep_receipts,
+            keep_receipt_bytes: chosen.keep_receipt_bytes,
             webhook_secrets: seed::PEOPLE
                 .map(|name| (name.to_owned(), SANDBOX_WEBHOOK_SECRET.to_owned()))
                 .to_vec(),

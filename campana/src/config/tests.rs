@@ -19,6 +19,7 @@ fn the_default_file_alone_is_a_valid_configuration() {
 #[test]
 fn the_default_file_says_what_the_code_does() {
     let config = with(&[]).unwrap();
+    assert_eq!(config.ops, OpsOptions::default());
     assert_eq!(config.gateway, GatewayOptions::default());
     assert_eq!(format!("{:?}", config.edge), format!("{:?}", EdgeOptions::default()));
     assert_eq!(format!("{:?}", config.dispatcher), format!("{:?}", DispatcherOptions::default()));

@@ -19,5 +19,6 @@ mod redrives;
 mod refusals;
 mod restarts;
 mod spine;
+mod stamps;
 mod tracing;
 mod up;

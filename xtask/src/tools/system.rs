@@ -1,4 +1,4 @@
-//! Programs that come from the system's own packages: PostgreSQL's server, Chromium, curl.
+//! Programs that come from the system's own packages: PostgreSQL's server, Chromium, curl, Prometheus, Redis.
 //! Reads: the usual places. Writes: installs through apt-get, only what is missing.
 //! Never: asks for a password; without the right to install it says what to install.
 
@@ -60,6 +60,25 @@ pub fn ensure_curl() -> Result<PathBuf> {
         install("curl", &["curl"])?;
     }
     shell::find_program("curl").context("curl was installed, but is not on PATH")
+}
+
+/// The Prometheus server. Its package brings promtool, into the same folder.
+pub fn ensure_prometheus() -> Result<PathBuf> {
+    if let Some(chosen) = std::env::var_os("PROMETHEUS_BIN") {
+        return Ok(PathBuf::from(chosen));
+    }
+    if shell::find_program("prometheus").is_none() || shell::find_program("promtool").is_none() {
+        install("Prometheus", &["prometheus"])?;
+    }
+    shell::find_program("prometheus").context("Prometheus was installed, but is not on PATH")
+}
+
+/// The Redis server, which the load test's peers need.
+pub fn ensure_redis() -> Result<PathBuf> {
+    if shell::find_program("redis-server").is_none() {
+        install("Redis", &["redis-server"])?;
+    }
+    shell::find_program("redis-server").context("Redis was installed, but is not on PATH")
 }
 
 /// node and npm are the machine's own; a fresh Debian machine for this project has them.

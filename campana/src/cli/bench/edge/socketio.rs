@@ -16,9 +16,9 @@ use tokio::sync::Mutex;
 use super::process::{Folder, Process};
 use crate::errors::usage;
 
-const SERVER: &str = include_str!("../../../../peers/socketio/server.mjs");
+const SERVER: &str = include_str!("../../../../../loadtest/peers/socketio/server.mjs");
 /// Where the libraries are looked for if nothing is said.
-const LIBRARIES: &str = "campana/peers/socketio";
+const LIBRARIES: &str = "loadtest/peers/socketio";
 /// Says where they are.
 pub const LIBRARIES_ENV: &str = "SOCKETIO_PEER";
 /// The adapter's channel for all messages of the main namespace.
@@ -38,7 +38,7 @@ pub fn find() -> anyhow::Result<(PathBuf, PathBuf, PathBuf)> {
     let libraries =
         std::env::var_os(LIBRARIES_ENV).map_or_else(|| PathBuf::from(LIBRARIES), PathBuf::from);
     let (node, redis) = (on_path("node"), on_path("redis-server"));
-    let installed = libraries.join("node_modules/@socket.io/redis-adapter").is_dir();
+    let installed = libraries.join("node_modules/jsonwebtoken").is_dir();
     let (Some(node), Some(redis), true) = (node.clone(), redis.clone(), installed) else {
         let mut missing = Vec::new();
         if node.is_none() {
