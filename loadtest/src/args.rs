@@ -3,10 +3,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use url::Url;
 
-use crate::thresholds::Threshold;
+use crate::commands::run::{RunArgs, ScenariosArgs};
+use crate::commands::saturate::SaturateArgs;
+use crate::commands::soak::SoakArgs;
+use crate::commands::sweep::SweepArgs;
 
 /// Measure the platform: latency from the intended send to the receipt, with a ledger that
 /// accounts for every notification.
@@ -19,23 +22,48 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Waves of growing size: n notifications released together to n connected clients
+    /// Run a scenario: one that is built in, or a TOML file of your own
+    #[command(after_help = RUN_HELP)]
+    Run(RunArgs),
+    /// The same load at growing sizes: waves, closed load with --users, open load with --rates
     #[command(after_help = SWEEP_HELP)]
     Sweep(SweepArgs),
-    /// Draw report.html again from the run.json in a folder
+    /// The highest rate of open load that meets an objective, confirmed
+    Saturate(SaturateArgs),
+    /// A long, even load: is the memory of each process flat?
+    Soak(SoakArgs),
+    /// List the built-in scenarios, or print the file of one
+    Scenarios(ScenariosArgs),
+    /// Print the JSON Schema of run.json
+    Schema,
+    /// Draw report.html and report.md again from a run.json
     Report(ReportArgs),
+    /// Whether runs B are better or worse than runs A, or whether nobody can tell
+    Compare(crate::compare::args::CompareArgs),
+    /// The same load on the platform, a floor, and the stacks that people use instead; one table
+    Peers(crate::peers::args::PeersArgs),
     /// Open idle connections and print what each costs a freshly started edge in resident memory
     Idle(IdleArgs),
 }
+
+const RUN_HELP: &str = "\
+Exit codes: 0 ok, 1 failed or a figure is INVALID, 2 usage, 5 cannot connect, 10 a threshold was
+missed. ctrl-C ends the run and writes what there is; a second one ends it at once.
+
+  campana loadtest run ci
+  campana loadtest run my.toml --threshold 'p99<=100@open 1000/s' --out results";
 
 const SWEEP_HELP: &str = "\
 Against a local `campana up` no argument is needed. Exit codes: 0 ok, 1 failed or a figure is
 INVALID, 2 usage, 5 cannot connect, 10 a threshold was missed.
 
   campana loadtest sweep --repeat 50 --threshold 'p99<=100@500' --threshold 'success==100'
+  campana loadtest sweep --rates 500,1000,2000
 
-A threshold is METRIC OPERATOR VALUE[@N]: latencies in ms (p50 p90 p99 p999 max mean accept_p99
-makespan), success in percent, counts (lost duplicate rejected shed unknown phantom reordered).";
+A threshold is [CHANNEL:]METRIC OPERATOR VALUE[@STEP]: latencies in ms (p50 p90 p99 p999 max mean
+accept_p99 makespan), success in percent, counts (delivered late lost duplicate corrupt rejected
+shed unknown phantom reordered dropped), goodput per second, cpu in seconds per 1,000, recovery in
+seconds. STEP is a step's name, or its size or rate.";
 
 /// Where the platform is.
 #[derive(Args, Clone, Debug)]
@@ -57,77 +85,15 @@ pub struct TargetArgs {
     pub watch: Vec<String>,
 }
 
-/// Options of `sweep`.
-#[derive(Args, Debug)]
-pub struct SweepArgs {
-    /// Sizes of the waves
-    #[arg(
-        long,
-        value_name = "N,N,…",
-        value_delimiter = ',',
-        default_value = "1,10,50,100,250,500,1000,2000",
-        value_parser = clap::value_parser!(u32).range(1..=50_000)
-    )]
-    pub waves: Vec<u32>,
-    /// Measured waves of each size, after one warm-up wave (50 for the published figure)
-    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub repeat: u32,
-    /// Folder for run.json and report.html [default: ./loadtest-results/<utc time>]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Print run.json on stdout instead of the table
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
-    /// Fail with exit code 10 unless this holds, for example 'p99<=100@500' (repeatable)
-    #[arg(long, value_name = "EXPR")]
-    pub threshold: Vec<Threshold>,
-    /// Quiet time after each wave
-    #[arg(long, value_name = "MS", default_value_t = 200)]
-    pub settle_ms: u64,
-    /// How long to wait for the last receipts before calling them lost
-    #[arg(long, value_name = "MS", default_value_t = 10_000)]
-    pub drain_ms: u64,
-    /// Channel that is measured
-    #[arg(long, value_enum, default_value = "in_app")]
-    pub channel: Channel,
-    /// How long one request may take
-    #[arg(long, value_name = "MS", default_value_t = 30_000)]
-    pub timeout_ms: u64,
-    /// What drives the users: goose, or bare tasks as a control that shows goose's own share
-    #[arg(long, value_enum, default_value = "goose", hide_short_help = true)]
-    pub senders: Senders,
-}
-
-/// Channels that a receiver can be put behind.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum Channel {
-    InApp,
-}
-
-impl Channel {
-    /// As the API writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::InApp => "in_app",
-        }
-    }
-}
-
-/// What runs the simulated users.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Senders {
-    Goose,
-    Tasks,
-}
-
 /// Options of `report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// Folder with a run.json
-    pub dir: PathBuf,
+    /// A run.json or the folder that holds it; several are drawn one after the other
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Folder for report.html and report.md instead of the run's own
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// Options of `idle`.
@@ -164,8 +130,17 @@ mod tests {
         let cli = Cli::parse_from(["x", "sweep", "--waves", "1,20", "--threshold", "lost==0"]);
         let Command::Sweep(sweep) = cli.command else { panic!("not a sweep") };
         assert_eq!(sweep.waves, [1, 20]);
-        assert_eq!(sweep.threshold[0].to_string(), "lost==0");
-        for bad in [["--waves", "0"], ["--repeat", "0"], ["--threshold", "p98<1"]] {
+        assert_eq!(sweep.common.threshold[0].to_string(), "lost==0");
+        let cli = Cli::parse_from(["x", "sweep", "--rates", "100,2500.5", "--stamps", "10"]);
+        let Command::Sweep(sweep) = cli.command else { panic!("not a sweep") };
+        assert_eq!(sweep.rates, [100.0, 2_500.5]);
+        for bad in [
+            ["--waves", "0"],
+            ["--repeat", "0"],
+            ["--threshold", "p98<1"],
+            ["--rates", "nan"],
+            ["--stamps", "0"],
+        ] {
             assert!(Cli::try_parse_from(["x", "sweep", bad[0], bad[1]]).is_err(), "{bad:?}");
         }
     }

@@ -6,6 +6,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
@@ -16,7 +17,7 @@ use crate::target::Target;
 const MONITOR_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Facts about machine, platform and harness.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Environment {
     pub os: String,
     pub kernel: String,

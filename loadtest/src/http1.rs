@@ -8,8 +8,10 @@ use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::stamps;
+
 /// Answers above this are not ours to read: a 202 has a few hundred bytes.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
+pub const ANSWER_BYTES_MAX: usize = 1 << 20;
 const HEADERS_MAX: usize = 64;
 
 /// A parsed answer.
@@ -17,8 +19,8 @@ const HEADERS_MAX: usize = 64;
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The body, decoded if it was chunked.
-    pub body: Vec<u8>,
+    /// The stage stamps, if the platform gave any.
+    pub stamps: Option<String>,
     /// Whether the server keeps the connection open.
     pub keep_alive: bool,
 }
@@ -64,18 +66,10 @@ impl Connection {
     }
 }
 
-/// The bytes of a POST with a JSON body.
-pub fn post(authority: &str, path: &str, bearer: &str, body: &str) -> Vec<u8> {
-    format!(
-        "POST {path} HTTP/1.1\r\nHost: {authority}\r\nAuthorization: Bearer {bearer}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
-}
-
 /// Reads an answer from what has arrived so far; `None` while it is incomplete.
-fn parse_answer(bytes: &[u8]) -> Result<Option<Answer>, String> {
+///
+/// The body is passed over: the mark in the content names the notification, not the answer's id.
+pub fn parse_answer(bytes: &[u8]) -> Result<Option<Answer>, String> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut head = httparse::Response::new(&mut headers);
     let start = match head.parse(bytes).map_err(|error| format!("bad HTTP answer: {error}"))? {
@@ -92,36 +86,35 @@ fn parse_answer(bytes: &[u8]) -> Result<Option<Answer>, String> {
     let keep_alive = !named("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
     let chunked =
         named("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
-    let body = if chunked {
-        decode_chunks(&bytes[start..])?
+    let whole = if chunked {
+        chunks_are_whole(&bytes[start..])?
     } else {
         let length: usize = match named("content-length") {
             Some(text) => text.parse().map_err(|_| format!("bad content-length {text:?}"))?,
             None if status == 204 => 0,
             None => return Err("the answer has neither a length nor chunks".to_owned()),
         };
-        bytes.get(start..start + length).map(<[u8]>::to_vec)
+        bytes.len() - start >= length
     };
-    Ok(body.map(|body| Answer { status, body, keep_alive }))
+    let stamps = named(stamps::HEADER).filter(|_| whole).map(str::to_owned);
+    Ok(whole.then_some(Answer { status, stamps, keep_alive }))
 }
 
-fn decode_chunks(mut rest: &[u8]) -> Result<Option<Vec<u8>>, String> {
-    let mut body = Vec::new();
+fn chunks_are_whole(mut rest: &[u8]) -> Result<bool, String> {
     loop {
         let (header, size) = match httparse::parse_chunk_size(rest) {
             Ok(httparse::Status::Complete(parts)) => parts,
-            Ok(httparse::Status::Partial) => return Ok(None),
+            Ok(httparse::Status::Partial) => return Ok(false),
             Err(_) => return Err("bad chunk size".to_owned()),
         };
         let size = usize::try_from(size).map_err(|_| "chunk too large".to_owned())?;
         let end = header.saturating_add(size).saturating_add(2);
-        let Some(chunk) = rest.get(header..end) else {
-            return Ok(None);
-        };
-        if size == 0 {
-            return Ok(Some(body));
+        if rest.len() < end {
+            return Ok(false);
         }
-        body.extend_from_slice(&chunk[..size]);
+        if size == 0 {
+            return Ok(true);
+        }
         rest = &rest[end..];
     }
 }
@@ -132,21 +125,22 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_only_when_whole() {
-        let whole = b"HTTP/1.1 202 Accepted\r\ncontent-length: 5\r\n\r\nhello";
+        let whole = b"HTTP/1.1 202 Accepted\r\ncampana-stamps: boot=0;x=1\r\ncontent-length: 5\r\n\r\nhello";
         for cut in 0..whole.len() {
             assert_eq!(parse_answer(&whole[..cut]), Ok(None), "cut at {cut}");
         }
-        let expected = Answer { status: 202, body: b"hello".to_vec(), keep_alive: true };
+        let expected =
+            Answer { status: 202, stamps: Some("boot=0;x=1".to_owned()), keep_alive: true };
         assert_eq!(parse_answer(whole), Ok(Some(expected)));
     }
 
     #[test]
-    fn chunks_are_joined() {
+    fn chunks_are_counted() {
         let text = b"HTTP/1.1 503 X\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
         for cut in 0..text.len() {
             assert_eq!(parse_answer(&text[..cut]), Ok(None), "cut at {cut}");
         }
-        let expected = Answer { status: 503, body: b"abcde".to_vec(), keep_alive: false };
+        let expected = Answer { status: 503, stamps: None, keep_alive: false };
         assert_eq!(parse_answer(text), Ok(Some(expected)));
     }
 
@@ -155,13 +149,5 @@ mod tests {
         assert!(parse_answer(b"SMTP ready\r\n\r\n").is_err());
         assert!(parse_answer(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
         assert!(parse_answer(b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n").is_err());
-    }
-
-    #[test]
-    fn a_request_states_its_length() {
-        let bytes = post("h:1", "/v1/x", "k", "{}");
-        let text = String::from_utf8(bytes).unwrap();
-        assert!(text.starts_with("POST /v1/x HTTP/1.1\r\nHost: h:1\r\n"));
-        assert!(text.ends_with("Content-Length: 2\r\n\r\n{}"));
     }
 }

@@ -2,14 +2,16 @@
 //! process stands still, and divides. The harness's own memory is not part of the figure. The
 //! platform must be fresh: what it freed earlier it would use again, at no visible cost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::IdleArgs;
-use crate::clock::Origin;
+use crate::engine::session::seats;
 use crate::failure::Failure;
+use crate::intake::Intake;
 use crate::limits;
 use crate::procs;
 use crate::progress;
@@ -58,11 +60,12 @@ pub async fn idle(arguments: &IdleArgs, stop: CancellationToken) -> Result<Idle,
     // Minting warms the gateway, which shares the process: measured after it, not before.
     let before = still(pid).await?;
     let bar = progress::bar("connections", users.len() as u64);
-    let receivers =
-        Receivers::open(Origin::start(), minted, target.ws_url.as_ref(), || bar.inc(1)).await?;
+    let seats = seats(&target, minted)?;
+    let intake = Arc::new(Intake::default());
+    let receivers = Receivers::open(target.protocol, run, seats, intake, || bar.inc(1)).await?;
     bar.finish_and_clear();
     let after = still(pid).await?;
-    let dropped = receivers.inbox.take_dropped().len();
+    let dropped = receivers.lost() as usize;
     receivers.close().await;
     let closed = still(pid).await?;
     let each = after.saturating_sub(before) / u64::from(arguments.connections);

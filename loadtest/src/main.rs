@@ -8,29 +8,38 @@
 )]
 
 mod args;
-mod centrifuge;
 mod clock;
-mod conductor;
+mod commands;
+mod compare;
+mod engine;
 mod environment;
 mod failure;
-mod gate;
-mod goose_run;
 mod http1;
 mod idle;
+mod intake;
 mod ledger;
 mod limits;
+mod load;
+mod mark;
+mod model;
+mod peers;
 mod procs;
 mod progress;
 mod receivers;
+mod reconcile;
+mod recorder;
 mod report;
-mod run;
-mod senders;
+mod sampler;
+mod scenario;
+mod schedule;
+mod sinks;
+mod stamps;
 mod stats;
-mod sweep;
 mod table;
 mod target;
 mod thresholds;
 mod tokens;
+mod verdict;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -38,8 +47,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Cli, Command, IdleArgs, SweepArgs};
-use crate::failure::{EXIT_FAILED, EXIT_THRESHOLD_MISSED, Failure};
+use crate::args::{Cli, Command, IdleArgs};
+use crate::commands::{run, saturate, soak, sweep};
+use crate::failure::{EXIT_THRESHOLD_MISSED, Failure};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -58,9 +68,21 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> Result<ExitCode, Failure> {
     if let Command::Report(arguments) = command {
-        let path = report::render_again(&arguments.dir)?;
-        println!("{}", path.display());
+        for source in &arguments.runs {
+            let path = report::render_again(source, arguments.out.as_deref())?;
+            println!("{}", path.display());
+        }
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Command::Schema = command {
+        print_json(&model::schema())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Command::Compare(arguments) = command {
+        let (found, text) = compare::compare(&arguments)?;
+        print!("{text}");
+        let missed = ExitCode::from(EXIT_THRESHOLD_MISSED);
+        return Ok(if found.pass { ExitCode::SUCCESS } else { missed });
     }
     let stop = stop_on_signal()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -69,14 +91,19 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::failed("cannot start the runtime", error))?;
     runtime.block_on(async {
         match command {
-            Command::Sweep(arguments) => Box::pin(run_sweep(arguments, stop)).await,
+            Command::Run(arguments) => Box::pin(run::run(arguments, stop)).await,
+            Command::Sweep(arguments) => Box::pin(sweep::sweep(arguments, stop)).await,
+            Command::Saturate(arguments) => Box::pin(saturate::saturate(arguments, stop)).await,
+            Command::Soak(arguments) => Box::pin(soak::soak(arguments, stop)).await,
             Command::Idle(arguments) => Box::pin(run_idle(arguments, stop)).await,
-            Command::Report(_) => Ok(ExitCode::SUCCESS),
+            Command::Peers(arguments) => Box::pin(peers::command(arguments, stop)).await,
+            Command::Scenarios(arguments) => run::scenarios(&arguments),
+            Command::Report(_) | Command::Compare(_) | Command::Schema => Ok(ExitCode::SUCCESS),
         }
     })
 }
 
-/// The first ctrl-C ends the sweep after the wave in flight; the second ends the process.
+/// The first ctrl-C ends the run after the wave in flight; the second ends the process.
 /// Installed before goose, which would otherwise exit without writing what was measured.
 fn stop_on_signal() -> Result<CancellationToken, Failure> {
     let stop = CancellationToken::new();
@@ -89,24 +116,6 @@ fn stop_on_signal() -> Result<CancellationToken, Failure> {
     })
     .map_err(|error| Failure::failed("cannot watch for ctrl-C", error))?;
     Ok(stop)
-}
-
-async fn run_sweep(arguments: SweepArgs, stop: CancellationToken) -> Result<ExitCode, Failure> {
-    let json = arguments.json;
-    let outcome = sweep::sweep(arguments, stop).await?;
-    if json {
-        print_json(&outcome.run)?;
-    } else {
-        print!("{}", table::render(&outcome.run));
-        println!("  {}", outcome.dir.join(report::FILE).display());
-    }
-    Ok(if outcome.invalid() {
-        ExitCode::from(EXIT_FAILED)
-    } else if outcome.missed() {
-        ExitCode::from(EXIT_THRESHOLD_MISSED)
-    } else {
-        ExitCode::SUCCESS
-    })
 }
 
 async fn run_idle(arguments: IdleArgs, stop: CancellationToken) -> Result<ExitCode, Failure> {

@@ -1,18 +1,17 @@
-//! CPU time and memory of the processes that take part, read from `/proc` without privileges.
-//! Two counters are combined: the threads' schedstat is exact to the nanosecond but forgets
-//! threads that ended; the process's own stat remembers them but counts in ticks of 10 ms.
-//! Both never exceed the truth, so the larger one is nearer to it.
+//! CPU time and memory of the processes that take part, read without privileges. CPU time is the
+//! kernel's own clock of each process, exact to the nanosecond and with threads that have ended;
+//! where a process cannot be asked for it, the ticks of `/proc` (10 ms) stand in.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
+use nix::time::ClockId;
+use nix::unistd::Pid;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stats::round3;
-
 /// A process to watch, under the name that reports use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
     pub name: String,
     pub pid: u32,
@@ -23,45 +22,6 @@ pub struct Process {
 pub struct Sample {
     pub at_ns: u64,
     pub cpu_ns: BTreeMap<String, u64>,
-}
-
-/// What a step cost.
-#[derive(Clone, Debug, Default)]
-pub struct Usage {
-    /// Over the whole step.
-    pub step_cpu_ns: BTreeMap<String, u64>,
-    /// Only while waves were in flight.
-    pub busy_cpu_ns: BTreeMap<String, u64>,
-    /// How long waves were in flight.
-    pub busy_wall_ns: u64,
-    /// Resident memory at the end.
-    pub rss_bytes: BTreeMap<String, u64>,
-    /// Time taken by other guests, percent of all cores.
-    pub steal_percent: f64,
-}
-
-impl Usage {
-    /// Adds one wave.
-    pub fn add_wave(&mut self, before: &Sample, after: &Sample) {
-        self.busy_wall_ns += after.at_ns.saturating_sub(before.at_ns);
-        for (name, spent) in difference(before, after) {
-            *self.busy_cpu_ns.entry(name).or_default() += spent;
-        }
-    }
-
-    /// CPU seconds for a thousand notifications.
-    pub fn cpu_s_per_1000(&self, sent: u64) -> BTreeMap<String, f64> {
-        let scale = if sent == 0 { 0.0 } else { 1e3 / sent as f64 };
-        let seconds = |ns: u64| (ns as f64 / 1e9 * scale * 1e6).round() / 1e6;
-        self.step_cpu_ns.iter().map(|(name, ns)| (name.clone(), seconds(*ns))).collect()
-    }
-
-    /// Percent of one core while waves were in flight.
-    pub fn percent_of_core(&self) -> BTreeMap<String, f64> {
-        let wall = self.busy_wall_ns.max(1) as f64;
-        let percent = |ns: u64| round3(ns as f64 / wall * 100.0);
-        self.busy_cpu_ns.iter().map(|(name, ns)| (name.clone(), percent(*ns))).collect()
-    }
 }
 
 /// CPU time between two samples, by name.
@@ -141,19 +101,18 @@ pub fn steal_percent(before: (u64, u64), after: (u64, u64)) -> f64 {
 }
 
 fn cpu_ns_of(pid: u32) -> Option<u64> {
-    let root = format!("/proc/{pid}");
-    let stat = fs::read_to_string(format!("{root}/stat")).ok()?;
-    let by_ticks = ticks_of(&stat)? * (1_000_000_000 / rustix::param::clock_ticks_per_second());
-    Some(by_ticks.max(threads_ns(Path::new(&root)).unwrap_or(0)))
+    clock_ns(pid).or_else(|| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Some(ticks_of(&stat)? * (1_000_000_000 / rustix::param::clock_ticks_per_second()))
+    })
 }
 
-fn threads_ns(root: &Path) -> Option<u64> {
-    let threads = fs::read_dir(root.join("task")).ok()?;
-    let spent = threads.flatten().filter_map(|thread| {
-        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    Some(spent.sum())
+fn clock_ns(pid: u32) -> Option<u64> {
+    // 0 would be the asking process.
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
+    let spent = ClockId::pid_cpu_clock_id(Pid::from_raw(pid)).ok()?.now().ok()?;
+    let part = |number: i64| u64::try_from(number).unwrap_or(0);
+    Some(part(spent.tv_sec()) * 1_000_000_000 + part(spent.tv_nsec()))
 }
 
 /// User plus system ticks of `/proc/<pid>/stat`; the name in brackets may hold anything.

@@ -2,30 +2,61 @@
 //! address. Reads that file, writes nothing, and never prints the key.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use url::Url;
 
 use crate::args::TargetArgs;
 use crate::failure::Failure;
+use crate::load::post::{self, BodyWriter};
 use crate::procs::{self, Process};
+use crate::receivers::Protocol;
 
 /// Names under which the platform's processes run.
 const PLATFORM_NAMES: [&str; 2] = ["campana", "nats-server"];
 
-/// A platform that can be measured.
+/// A platform that can be measured: Campana, a peer, or the echo in this process.
 #[derive(Clone)]
 pub struct Target {
+    /// As reports name it.
+    pub name: String,
     pub gateway: Url,
     /// `host:port` of the gateway.
     pub authority: String,
+    /// Where notifications are posted.
+    pub path: String,
+    pub body: BodyWriter,
+    /// The status that means "taken".
+    pub accepted_status: u16,
+    pub tokens: TokenSource,
+    /// What receivers speak.
+    pub protocol: Protocol,
     pub ws_url: Option<Url>,
     pub nats_monitor: Option<Url>,
+    /// The platform's metrics in Prometheus' text form.
+    pub metrics: Option<Url>,
+    /// The sandbox, where e-mail, SMS, WhatsApp and webhooks arrive.
+    pub sandbox: Option<Url>,
+    /// Where the data lies, if it is on this machine.
+    pub data_dir: Option<PathBuf>,
+    /// Where up.json lies.
+    pub up_dir: Option<PathBuf>,
     pub api_key: String,
     pub durability: String,
     pub version: Option<String>,
-    processes: Vec<Process>,
+    pub processes: Vec<Process>,
+}
+
+/// How receivers come by what they connect with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenSource {
+    /// `POST /v1/tokens` of the gateway.
+    Gateway,
+    /// The user's name is the token.
+    Name,
+    /// A JWT of the user, signed here with this secret (HMAC-SHA256).
+    Hs256(&'static str),
 }
 
 #[derive(Deserialize)]
@@ -35,6 +66,9 @@ struct UpFile {
     gateway: Url,
     edge_ws: Option<Url>,
     nats_monitor: Option<Url>,
+    metrics: Option<Url>,
+    sandbox: Option<Url>,
+    data_dir: Option<PathBuf>,
     api_key: String,
     #[serde(default = "unknown")]
     durability: String,
@@ -49,14 +83,9 @@ fn unknown() -> String {
 pub fn find(arguments: &TargetArgs) -> Result<Target, Failure> {
     let mut target = match (&arguments.target, &arguments.api_key) {
         (Some(gateway), Some(key)) => Target {
-            authority: authority(gateway)?,
-            gateway: gateway.clone(),
             ws_url: arguments.ws_url.clone(),
-            nats_monitor: None,
-            api_key: key.clone(),
-            durability: unknown(),
-            version: None,
             processes: procs::find(&PLATFORM_NAMES),
+            ..Target::campana(gateway.clone(), key.clone())?
         },
         _ => from_up_file(&arguments.data_dir)?,
     };
@@ -81,18 +110,55 @@ fn from_up_file(data_dir: &Path) -> Result<Target, Failure> {
     let mut processes = vec![Process { name: "campana".to_owned(), pid: up.pid }];
     processes.extend(up.nats_pid.map(|pid| Process { name: "nats-server".to_owned(), pid }));
     Ok(Target {
-        authority: authority(&up.gateway)?,
-        gateway: up.gateway,
         ws_url: up.edge_ws,
         nats_monitor: up.nats_monitor,
-        api_key: up.api_key,
+        metrics: up.metrics.and_then(|url| url.join("metrics").ok()),
+        sandbox: up.sandbox,
+        data_dir: up.data_dir,
+        up_dir: Some(data_dir.to_owned()),
         durability: up.durability,
         version: up.version,
         processes,
+        ..Target::campana(up.gateway, up.api_key)?
     })
 }
 
 impl Target {
+    /// A platform at an address, of which nothing else is known.
+    pub fn campana(gateway: Url, api_key: String) -> Result<Self, Failure> {
+        Ok(Self {
+            name: "campana".to_owned(),
+            authority: authority(&gateway)?,
+            gateway,
+            path: "/v1/notifications".to_owned(),
+            body: post::campana_body,
+            accepted_status: 202,
+            tokens: TokenSource::Gateway,
+            protocol: Protocol::Centrifuge,
+            ws_url: None,
+            nats_monitor: None,
+            metrics: None,
+            sandbox: None,
+            data_dir: None,
+            up_dir: None,
+            api_key,
+            durability: unknown(),
+            version: None,
+            processes: Vec::new(),
+        })
+    }
+
+    /// The same, as up.json says now: nats-server has another process id after a restart.
+    pub fn current_pid(&self, name: &str) -> Option<u32> {
+        let again = self.up_dir.as_deref().and_then(|dir| from_up_file(dir).ok());
+        again.as_ref().unwrap_or(self).pid_of(name)
+    }
+
+    /// The process of that name, as up.json gave it.
+    pub fn pid_of(&self, name: &str) -> Option<u32> {
+        self.processes.iter().find(|process| process.name == name).map(|found| found.pid)
+    }
+
     /// The platform's processes on this machine and the harness's own.
     pub fn processes(&self) -> Vec<Process> {
         let own = Process { name: "generator".to_owned(), pid: std::process::id() };
@@ -101,7 +167,7 @@ impl Target {
 
     /// The process that holds the WebSocket connections, if it runs on this machine.
     pub fn edge_pid(&self) -> Option<u32> {
-        self.processes.iter().find(|process| process.name == "campana").map(|found| found.pid)
+        self.pid_of("campana")
     }
 }
 

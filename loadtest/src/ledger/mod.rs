@@ -1,167 +1,191 @@
-//! The delivery ledger of one step: what was sent, what was answered, what arrived, by
-//! notification id. Pure and owned by one task: receipts that overtake their 202 wait here, and
-//! every sent notification ends in exactly one class. It is the evidence behind "received
-//! exactly once", so it also checks itself: the classes must add up to what was sent.
+//! The delivery ledger: what was sent, what was answered, what arrived, by slot and channel. It
+//! is the evidence behind "received exactly once". Pure, owned by one task, in bounded memory: a
+//! slot whose fate is known is folded into counts and histograms and leaves two bits for each of
+//! its deliveries, so that a repeat or a straggler is still recognised, also in later steps.
+//!
+//! Rules: the first thing that goes wrong with a delivery decides its class (a repeat makes it
+//! `duplicate`, other content `corrupt`, and neither becomes the other); a receipt counts from
+//! the moment it was read, whether its answer came before or after; nothing is judged lost before
+//! the step is closed.
 
+mod after;
+mod blocks;
 mod book;
+mod fill;
+#[cfg(test)]
+mod naive;
+mod order;
+mod seconds;
+mod settled;
+mod slot;
+mod step;
 #[cfg(test)]
 mod tests;
+mod waves;
 
-use std::collections::{HashMap, HashSet};
+use crate::intake::{Channel, Event};
+use crate::model::Kind;
 
-#[cfg(test)]
-pub use book::Totals;
-pub use book::{Book, WaveBook};
+pub use after::Afterwards;
+pub use book::Book;
+pub use seconds::{IntervalLog, join};
 
-/// What the gateway said to one request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// 202 with the notification's id.
-    Accepted { id: Box<str>, at_ns: u64 },
-    /// Any other status.
-    Refused { status: u16 },
-    /// No usable answer: whether it was accepted is not known.
-    Unknown { reason: String },
-}
+use after::{After, Echo};
+use order::Order;
+use settled::Settled;
+use step::OpenStep;
 
-/// One request of one user in one wave. Times are nanoseconds since the run's origin.
+/// How a step is to be judged.
 #[derive(Clone, Debug)]
-pub struct Sent {
-    /// 0 is the warm-up; measured waves count from 1.
-    pub wave: u32,
-    /// Index of the recipient, which is also the user's.
-    pub recipient: u32,
-    /// When the whole wave was released.
-    pub intended_ns: u64,
-    /// When this user began to write the request.
-    pub sent_ns: u64,
-    /// What came back.
-    pub outcome: Outcome,
+pub struct StepBooks {
+    /// Waves are kept one by one for [`Kind::Wave`] only.
+    pub kind: Kind,
+    /// Channels of every notification, the one whose latency is drawn first; not empty.
+    pub channels: Vec<Channel>,
+    /// Recipients of every notification: 1, or the size of a fan-out.
+    pub fan_out: u32,
+    /// A delivery that takes longer from its intended send is late.
+    pub deadline_ns: u64,
+    pub warm_up: WarmUp,
 }
 
-/// One publication read by a receiver.
-#[derive(Clone, Debug)]
-pub struct Receipt {
-    /// Index of the recipient whose connection read it.
-    pub recipient: u32,
-    /// The notification's id.
-    pub id: Box<str>,
-    /// When the frame had been read.
-    pub at_ns: u64,
-    /// Its position in the channel, if the edge gave one.
-    pub offset: Option<u64>,
+/// What is sent, received and checked, but kept out of every figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WarmUp {
+    /// Everything intended before this moment.
+    Until(u64),
+    /// Every wave with a smaller number.
+    Waves(u32),
 }
 
-/// The ledger of a run; one step is open at a time.
-#[derive(Default)]
+/// The ledger of a run; at most one step is open at a time.
 pub struct Ledger {
-    sent: Vec<Sent>,
-    /// Accepted ids to their place in `sent`.
-    accepted: HashMap<Box<str>, usize>,
-    receipts: HashMap<Box<str>, Arrivals>,
-    waiting: usize,
-    last_offset: HashMap<u32, u64>,
-    reordered: HashSet<Box<str>>,
-    closed: HashSet<Box<str>>,
-    late: u64,
-}
-
-/// Every receipt of one id.
-struct Arrivals {
-    recipient: u32,
-    first_ns: u64,
-    count: u32,
-    misdelivered: u32,
+    started_ns: u64,
+    step: Option<OpenStep>,
+    settled: Settled,
+    order: Order,
+    after: After,
+    /// Receipts between two steps that nothing explains; the next step answers for them.
+    loose_phantoms: u64,
+    steps: u32,
+    intervals: Vec<IntervalLog>,
 }
 
 impl Ledger {
-    /// Enters a request with its answer.
-    pub fn record_sent(&mut self, sent: Sent) {
-        if let Outcome::Accepted { id, .. } = &sent.outcome {
-            // A second 202 with the same id is entered in no class, which the self-check finds.
-            if !self.accepted.contains_key(id) {
-                self.accepted.insert(id.clone(), self.sent.len());
-                if !self.arrived_at(id, sent.recipient) {
-                    self.waiting += 1;
+    /// An empty ledger; seconds count from `started_ns`, the run's beginning.
+    pub fn new(started_ns: u64) -> Self {
+        Self {
+            started_ns,
+            step: None,
+            settled: Settled::default(),
+            order: Order::default(),
+            after: After::default(),
+            loose_phantoms: 0,
+            steps: 0,
+            intervals: Vec::new(),
+        }
+    }
+
+    /// Begins a step and returns its number, which [`Self::afterwards`] uses. A step that is
+    /// still open is closed first.
+    pub fn open_step(&mut self, books: StepBooks) -> u32 {
+        if self.step.is_some() {
+            self.close_step();
+        }
+        let number = self.steps;
+        self.steps += 1;
+        // Channels of two steps may count their offsets differently.
+        self.order.clear();
+        self.settled.begin(number, &books.channels, books.fan_out);
+        let mut step = OpenStep::new(number, books, self.started_ns);
+        step.phantom_outside(std::mem::take(&mut self.loose_phantoms));
+        self.step = Some(step);
+        number
+    }
+
+    /// Enters what happened, in the order of the intake.
+    pub fn enter(&mut self, event: Event) {
+        let Some(step) = self.step.as_mut() else {
+            self.enter_between(&event);
+            return;
+        };
+        if let Some(receipt) = step.enter(event, &mut self.settled, &mut self.order)
+            && !self.after.receipt(receipt.echo(), &mut self.settled)
+        {
+            step.hold(receipt, &mut self.order);
+        }
+        step.take_intervals(&mut self.intervals);
+    }
+
+    fn enter_between(&mut self, event: &Event) {
+        match event {
+            Event::Receipt { slot, channel, recipient, intact, .. } => {
+                let echo =
+                    Echo { slot: *slot, channel: *channel, recipient: *recipient, intact: *intact };
+                if !self.after.receipt(echo, &mut self.settled) {
+                    self.loose_phantoms += 1;
                 }
             }
-        }
-        self.sent.push(sent);
-    }
-
-    /// Enters a publication, in the order in which its connection read it.
-    pub fn record_receipt(&mut self, receipt: Receipt) {
-        if self.closed.contains(&receipt.id) {
-            self.late += 1;
-            return;
-        }
-        let known = self.accepted.get(&receipt.id).map(|place| self.sent[*place].recipient);
-        let before = self
-            .receipts
-            .get(&receipt.id)
-            .is_some_and(|seen| known.is_some_and(|recipient| seen.recipient == recipient));
-        let arrivals = self.receipts.entry(receipt.id.clone()).or_insert(Arrivals {
-            recipient: receipt.recipient,
-            first_ns: receipt.at_ns,
-            count: 0,
-            misdelivered: 0,
-        });
-        if arrivals.recipient == receipt.recipient {
-            arrivals.count += 1;
-        } else if known == Some(receipt.recipient) {
-            // The rightful reader comes second: the first one was the stranger.
-            arrivals.misdelivered += arrivals.count;
-            arrivals.recipient = receipt.recipient;
-            arrivals.first_ns = receipt.at_ns;
-            arrivals.count = 1;
-        } else {
-            arrivals.misdelivered += 1;
-        }
-        if known == Some(receipt.recipient) && !before {
-            self.waiting -= 1;
-        }
-        let first = arrivals.count == 1 && arrivals.misdelivered == 0;
-        self.record_order(receipt, first);
-    }
-
-    fn record_order(&mut self, receipt: Receipt, first: bool) {
-        let Some(offset) = receipt.offset else { return };
-        let last = self.last_offset.entry(receipt.recipient).or_insert(0);
-        if offset > *last {
-            *last = offset;
-        } else if first {
-            // A repeat carries its old offset by right; only a first receipt can be out of order.
-            self.reordered.insert(receipt.id);
+            Event::Stranger { .. } => self.loose_phantoms += 1,
+            Event::Sent { .. } | Event::Answered { .. } => self.after.outside += 1,
+            Event::Dropped { .. } | Event::Skipped { .. } => {}
         }
     }
 
-    fn arrived_at(&self, id: &str, recipient: u32) -> bool {
-        self.receipts.get(id).is_some_and(|seen| seen.recipient == recipient)
+    /// Requests of the open step so far.
+    pub fn requests(&self) -> u64 {
+        self.step.as_ref().map_or(0, OpenStep::requests)
     }
 
-    /// Requests entered so far in this step.
-    pub fn sent_count(&self) -> usize {
-        self.sent.len()
+    /// Requests that have no answer yet.
+    pub fn unanswered(&self) -> u64 {
+        self.step.as_ref().map_or(0, OpenStep::unanswered)
     }
 
-    /// Accepted notifications that no receiver has seen yet.
-    pub fn outstanding(&self) -> usize {
-        self.waiting
+    /// Deliveries of accepted requests that nobody has received yet.
+    pub fn outstanding(&self) -> u64 {
+        self.step.as_ref().map_or(0, OpenStep::outstanding)
     }
 
-    /// Receipts of earlier steps that arrived after those had been judged.
-    pub fn late(&self) -> u64 {
-        self.late
+    /// Requests that have no answer, or were accepted and have not fully arrived.
+    pub fn in_flight(&self) -> u64 {
+        self.step.as_ref().map_or(0, OpenStep::in_flight)
     }
 
-    /// Judges the step and opens the next one. Call it after the drain.
+    /// Histograms of the seconds that are over since the last call; of all when the step has
+    /// been closed. To be written by [`crate::recorder::Recorder`].
+    pub fn take_intervals(&mut self) -> Vec<IntervalLog> {
+        std::mem::take(&mut self.intervals)
+    }
+
+    /// The step so far, for a live view: counts only.
+    pub fn so_far(&self) -> crate::model::Classes {
+        self.step.as_ref().map(|step| step.book().totals()).unwrap_or_default()
+    }
+
+    /// Judges the step: what was accepted and has not arrived is lost. Call it after the drain.
     pub fn close_step(&mut self) -> Book {
-        let book = book::judge(self);
-        self.closed.extend(self.accepted.drain().map(|(id, _)| id));
-        self.closed.extend(self.receipts.drain().map(|(id, _)| id));
-        self.sent.clear();
-        self.reordered.clear();
-        self.waiting = 0;
+        let Some(step) = self.step.take() else { return Book::default() };
+        let (book, intervals) = step.close(&mut self.settled);
+        self.intervals.extend(intervals);
         book
+    }
+
+    /// What arrived for steps that had been judged, by the number of the step.
+    pub fn afterwards(&self, number: u32) -> Afterwards {
+        self.after.of(number)
+    }
+
+    /// Events that belong to no step: requests made or answered outside of one.
+    pub fn outside(&self) -> u64 {
+        self.after.outside
+    }
+
+    /// Bytes held for slots, open or settled; an estimate from sizes.
+    #[cfg(test)]
+    pub fn kept_bytes(&self) -> usize {
+        self.settled.bytes()
+            + self.order.bytes()
+            + self.step.as_ref().map_or(0, OpenStep::kept_bytes)
     }
 }

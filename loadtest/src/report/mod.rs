@@ -1,60 +1,57 @@
-//! report.html: one file that needs nothing else, neither a script nor the network, and reads
-//! the same in ten years. Pure but for writing that file; drawn from a [`Run`] and nothing else,
-//! so that an old run.json can be drawn again.
+//! report.html and report.md: drawn from run.json and nothing else, so that an old run can be drawn
+//! again. The page is one file that needs neither a script nor the network and reads the same in ten
+//! years. Reads run.json, writes the two files beside it. Never: measures or decides anything.
+//! Why no script: what a chart library adds is zooming; every mark has its value on pointing at it,
+//! the numbers stand under every picture, and paper, mail and a strict browser show the same page.
 
-mod curve;
-mod figure;
+mod figures;
 mod html;
+mod load;
+mod markdown;
+mod plot;
+pub mod read;
 mod reference;
+#[cfg(test)]
+pub mod sample;
 mod svg;
 #[cfg(test)]
 mod tests;
+pub mod words;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
-use crate::run::{Run, SCHEMA_VERSION};
+use crate::model::Run;
 
-/// The report's name beside run.json.
+pub use figures::{Numbers, Shown};
+pub use html::{page, picture, table as table_of};
+pub use load::load;
+pub use plot::{Axis, Figure, Kind, Mark, Panel, key, nines};
+pub use svg::escape;
+
+/// The page's name beside run.json.
 pub const FILE: &str = "report.html";
+/// The summary's name.
+pub const SUMMARY_FILE: &str = "report.md";
 
-/// Draws the report into a folder.
+/// Draws both files into a folder.
 pub fn write(run: &Run, dir: &Path) -> Result<(), Failure> {
-    let path = dir.join(FILE);
-    fs::write(&path, html::render(run)).map_err(|error| Failure::failed(path.display(), error))
+    put(&dir.join(FILE), &html::render(run))?;
+    put(&dir.join(SUMMARY_FILE), &markdown::render(run))
 }
 
-/// Draws the report of an earlier run again.
-pub fn render_again(dir: &Path) -> Result<PathBuf, Failure> {
-    let path = dir.join("run.json");
-    let usage =
-        |error: &dyn std::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
-    let text = fs::read_to_string(&path).map_err(|error| usage(&error))?;
-    let run: Run = serde_json::from_str(&text).map_err(|error| usage(&error))?;
-    if run.schema_version != SCHEMA_VERSION {
-        return Err(usage(&format!("schema_version {} is not known", run.schema_version)));
-    }
+/// Draws the report of an earlier run again, beside its run.json or into another folder.
+pub fn render_again(source: &Path, out: Option<&Path>) -> Result<PathBuf, Failure> {
+    let run = load(source)?;
+    let beside = if source.is_dir() { Some(source) } else { source.parent() };
+    let dir = out.or(beside).unwrap_or_else(|| Path::new("."));
+    fs::create_dir_all(dir).map_err(|error| Failure::failed(dir.display(), error))?;
     write(&run, dir)?;
     Ok(dir.join(FILE))
 }
 
-/// Every process that was watched: the platform first, the generator last.
-fn process_names(run: &Run) -> Vec<String> {
-    let names: BTreeSet<&String> =
-        run.steps.iter().flat_map(|step| step.cpu_s_per_1000.keys()).collect();
-    let mut ordered: Vec<String> = names.into_iter().cloned().collect();
-    ordered.sort_by_key(|name| (name == "generator", name.clone()));
-    ordered
-}
-
-/// The colour of a process.
-fn process_class(name: &str) -> &'static str {
-    match name {
-        "campana" => "s-campana",
-        "nats-server" => "s-nats",
-        "generator" => "s-generator",
-        _ => "s-other",
-    }
+/// Writes a text, or says where it could not.
+pub fn put(path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, text).map_err(|error| Failure::failed(path.display(), error))
 }

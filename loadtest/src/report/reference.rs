@@ -10,4 +10,3 @@ pub const CPU_PERCENT: (f64, f64) = (20.0, 50.0);
 pub const WAVE_MAX: f64 = 500.0;
 
 pub const LATENCY_TEXT: &str = "reported: 200–214 ms up to 500 (other hardware, other definition)";
-pub const LATENCY_TEXT_SHORT: &str = "reported: 200–214 ms";

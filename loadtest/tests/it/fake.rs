@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -27,12 +27,16 @@ pub struct Faults {
     pub double_every: Option<u64>,
     /// Every push waits this long.
     pub delay: Duration,
+    /// Every answer to a notification waits this long.
+    pub answer_delay: Duration,
+    /// More than this in one second are answered 503.
+    pub shed_above_per_s: Option<u64>,
     /// Every n-th request is answered with this status.
     pub refuse_every: Option<(u64, u16)>,
     /// Every n-th accepted notification goes to somebody else as well.
     pub misdeliver_every: Option<u64>,
-    /// Every n-th request gets an id that was given before.
-    pub reuse_id_every: Option<u64>,
+    /// Every n-th accepted notification arrives with another text than was sent.
+    pub corrupt_every: Option<u64>,
     /// Every n-th publication carries an offset that is older than the one before.
     pub reorder_every: Option<u64>,
 }
@@ -45,8 +49,25 @@ struct Platform {
     outboxes: Outboxes,
     posted: AtomicU64,
     accepted: AtomicU64,
+    /// Nanoseconds since the start until which the allowed rate is used up.
+    busy_until: Mutex<u128>,
+    started: Instant,
     offset: AtomicU64,
     tasks: TaskTracker,
+}
+
+impl Platform {
+    fn sheds(&self) -> bool {
+        let Some(most) = self.faults.shed_above_per_s else { return false };
+        let now = self.started.elapsed().as_nanos();
+        let mut busy_until = self.busy_until.lock().unwrap();
+        // A tenth of a second's worth may come at once.
+        if *busy_until > now + 100_000_000 {
+            return true;
+        }
+        *busy_until = (*busy_until).max(now) + u128::from(1_000_000_000 / most);
+        false
+    }
 }
 
 /// A running fake; it ends with the test's runtime.
@@ -66,6 +87,8 @@ impl Fake {
             outboxes: Mutex::default(),
             posted: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
+            busy_until: Mutex::default(),
+            started: Instant::now(),
             offset: AtomicU64::new(1_000),
             tasks: TaskTracker::new(),
         });
@@ -127,23 +150,28 @@ async fn notify(
     Json(request): Json<Value>,
 ) -> Response {
     assert!(authorised(&headers));
-    assert_eq!(request["channels"], json!(["in_app"]));
     let posted = platform.posted.fetch_add(1, Ordering::SeqCst) + 1;
     if let Some((every, status)) = platform.faults.refuse_every
         && posted.is_multiple_of(every)
     {
         return StatusCode::from_u16(status).unwrap().into_response();
     }
+    if platform.sheds() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    tokio::time::sleep(platform.faults.answer_delay).await;
     let count = platform.accepted.fetch_add(1, Ordering::SeqCst) + 1;
-    let number = if hits(platform.faults.reuse_id_every, count) { count - 1 } else { count };
-    let id = format!("ntf_{number}");
-    let user = request["to"]["id"].as_str().unwrap().to_owned();
-    platform.tasks.spawn(deliver(Arc::clone(&platform), user, id.clone(), count));
+    let id = format!("ntf_{count}");
+    for recipient in request["to"].as_array().unwrap() {
+        let user = recipient["id"].as_str().unwrap().to_owned();
+        let delivery = deliver(Arc::clone(&platform), user, request["content"].clone(), count);
+        platform.tasks.spawn(delivery);
+    }
     (StatusCode::ACCEPTED, Json(json!({"id": id, "status": "accepted", "recipients": 1})))
         .into_response()
 }
 
-async fn deliver(platform: Arc<Platform>, user: String, id: String, count: u64) {
+async fn deliver(platform: Arc<Platform>, user: String, mut content: Value, count: u64) {
     let faults = &platform.faults;
     if !faults.delay.is_zero() {
         tokio::time::sleep(faults.delay).await;
@@ -153,7 +181,11 @@ async fn deliver(platform: Arc<Platform>, user: String, id: String, count: u64) 
     }
     let next = platform.offset.fetch_add(1, Ordering::SeqCst);
     let offset = if hits(faults.reorder_every, count) { 1 } else { next };
-    let frame = push(&user, &id, offset);
+    if hits(faults.corrupt_every, count) {
+        let body = content["body"].as_str().unwrap().replacen('+', "+spoilt ", 1);
+        content["body"] = Value::String(body);
+    }
+    let frame = push(&user, &content, offset);
     let outboxes = platform.outboxes.lock().unwrap();
     let repeat = if hits(faults.double_every, count) { 2 } else { 1 };
     for _ in 0..repeat {
@@ -166,10 +198,11 @@ async fn deliver(platform: Arc<Platform>, user: String, id: String, count: u64) 
     }
 }
 
-fn push(user: &str, id: &str, offset: u64) -> String {
+fn push(user: &str, content: &Value, offset: u64) -> String {
     json!({"push": {"channel": format!("inbox:#{user}"), "pub": {
-        "data": {"type": "notification", "id": format!("dlv_{id}"), "notification_id": id,
-                 "title": "t", "body": "b", "url": null, "created_at": "2026-01-01T00:00:00Z"},
+        "data": {"type": "notification", "id": "dlv_x", "notification_id": "ntf_x",
+                 "title": content["title"], "body": content["body"], "url": null,
+                 "created_at": "2026-01-01T00:00:00Z"},
         "offset": offset,
     }}})
     .to_string()

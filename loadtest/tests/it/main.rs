@@ -5,4 +5,7 @@
 
 mod fake;
 mod faults;
+mod kinds;
+mod program;
+mod schema;
 mod sweep;

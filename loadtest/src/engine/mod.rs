@@ -1,0 +1,19 @@
+//! One engine under every command: opens the target's receivers once, runs steps one after the
+//! other, and makes of each a judged [`crate::model::Step`]. `run`, `sweep`, `saturate`, `soak`
+//! and the peers differ only in which steps they ask for.
+
+pub mod campaign;
+pub mod faults;
+pub mod growth;
+mod health;
+pub mod live;
+mod null_target;
+pub mod output;
+mod probe;
+mod pump;
+pub mod session;
+mod step;
+mod waves;
+
+pub use campaign::{Campaign, Finished, Options};
+pub use session::{Session, SessionPlan};

@@ -1,0 +1,220 @@
+//! Servers of a peer: started in a temporary folder, waited for, ended with this process.
+//! Reads: their output. Writes: that folder, which is removed afterwards. Never: leaves one behind: each is asked
+//! to end and then killed, and the kernel kills it if this process dies first.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child as StdChild, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::programs;
+use crate::failure::Failure;
+use crate::procs::Process;
+
+/// An interpreter on a busy machine, with a cold disk.
+const START_TIMEOUT: Duration = Duration::from_secs(90);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Bytes of a log that an error shows.
+const LOG_SHOWN: usize = 2_000;
+
+/// A running server.
+#[derive(Debug)]
+pub struct Child {
+    child: StdChild,
+    name: &'static str,
+    output: PathBuf,
+    log: PathBuf,
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> Result<u16, Failure> {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|error| Failure::failed("no free port on the loopback interface", error))
+}
+
+impl Child {
+    /// Starts a program in a folder, where its output goes too.
+    pub fn start(
+        name: &'static str,
+        folder: &Path,
+        program: &Path,
+        arguments: &[&str],
+    ) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::failed(program.display(), error);
+        let (output, log) =
+            (folder.join(format!("{name}.out")), folder.join(format!("{name}.log")));
+        let mut command = dying_with_us(program);
+        // Configuration of the caller's environment must not change what is measured.
+        let foreign = std::env::vars_os().map(|(key, _)| key);
+        for key in foreign.filter(|key| key.to_string_lossy().starts_with("CAMPANA_")) {
+            command.env_remove(key);
+        }
+        let child = command
+            .args(arguments)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("NODE_ENV", "production")
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(fs::File::create(&output).map_err(failed)?)
+            .stderr(fs::File::create(&log).map_err(failed)?)
+            .spawn()
+            .map_err(failed)?;
+        Ok(Self { child, name, output, log })
+    }
+
+    /// Waits for the first whole line of its output.
+    pub async fn line(&mut self) -> Result<String, Failure> {
+        let output = self.output.clone();
+        self.until("is not ready", || {
+            let text = fs::read_to_string(&output).ok()?;
+            text.split_once('\n').map(|(line, _)| line.to_owned())
+        })
+        .await
+    }
+
+    /// Waits until a file is there, and reads it.
+    pub async fn file(&mut self, path: &Path) -> Result<String, Failure> {
+        self.until("is not ready", || fs::read_to_string(path).ok()).await
+    }
+
+    /// Waits until something listens at a port.
+    pub async fn listening(&mut self, port: u16) -> Result<(), Failure> {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        self.until("does not listen", || std::net::TcpStream::connect(address).ok()).await?;
+        Ok(())
+    }
+
+    async fn until<T>(
+        &mut self,
+        trouble: &str,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Result<T, Failure> {
+        let found = async {
+            loop {
+                if let Some(found) = look() {
+                    return Some(found);
+                }
+                if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+                    return None;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let result = tokio::time::timeout(START_TIMEOUT, found).await.ok().flatten();
+        result.ok_or_else(|| {
+            Failure::Failed(format!(
+                "{} {trouble}; its last words: {}",
+                self.name,
+                self.last_words()
+            ))
+        })
+    }
+
+    /// It and everything that it started, under its name.
+    pub fn processes(&self) -> Vec<Process> {
+        let pids = descendants(self.child.id(), &parents());
+        pids.into_iter().map(|pid| Process { name: self.name.to_owned(), pid }).collect()
+    }
+
+    /// Asks it to end, and kills it if it does not.
+    pub async fn stop(mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let ended = async {
+            while self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let _ = tokio::time::timeout(STOP_TIMEOUT, ended).await;
+    }
+
+    fn last_words(&self) -> String {
+        let read = |path: &PathBuf| fs::read(path).unwrap_or_default();
+        let bytes = [read(&self.log), read(&self.output)].concat();
+        let from = bytes.len().saturating_sub(LOG_SHOWN);
+        let text = String::from_utf8_lossy(&bytes[from..]).trim().to_owned();
+        if text.is_empty() { "none".to_owned() } else { text }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The kernel's parent-death signal needs a call between fork and exec, which `setpriv` (util-linux, on every
+/// Debian) makes for us; it then becomes the program, so the process id is the program's.
+fn dying_with_us(program: &Path) -> Command {
+    match programs::on_path("setpriv").into_iter().find(|file| file.is_file()) {
+        Some(setpriv) => {
+            let mut command = Command::new(setpriv);
+            command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}
+
+/// Every process and its parent.
+fn parents() -> Vec<(u32, u32)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let parent_of = |entry: fs::DirEntry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // The name in brackets may hold anything.
+        let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+        Some((pid, parent))
+    };
+    entries.filter_map(parent_of).collect()
+}
+
+/// A process and all below it.
+fn descendants(root: u32, parents: &[(u32, u32)]) -> Vec<u32> {
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        let children = parents.iter().filter(|(pid, of)| *of == parent && !found.contains(pid));
+        let children: Vec<u32> = children.map(|(pid, _)| *pid).collect();
+        found.extend(children);
+        next += 1;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_found_and_a_loop_ends() {
+        let parents = [(2, 1), (3, 2), (4, 2), (9, 8), (8, 9), (1, 1)];
+        assert_eq!(descendants(1, &parents), [1, 2, 3, 4]);
+        assert_eq!(descendants(8, &parents), [8, 9]);
+    }
+
+    #[tokio::test]
+    async fn output_is_awaited_and_an_end_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let shell = Path::new("/bin/sh");
+        let arguments = ["-c", "echo ready; exec tail -f /dev/null"];
+        let mut child = Child::start("sh", folder.path(), shell, &arguments).unwrap();
+        assert_eq!(child.line().await.unwrap(), "ready");
+        assert!(child.processes().iter().any(|one| one.pid == child.child.id()));
+        child.stop().await;
+        let mut child =
+            Child::start("sh", folder.path(), shell, &["-c", "echo why >&2; exit 1"]).unwrap();
+        let error = child.line().await.unwrap_err().to_string();
+        assert!(error.contains("why"), "{error}");
+    }
+}
