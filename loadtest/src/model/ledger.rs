@@ -45,10 +45,12 @@ pub struct Classes {
 impl Classes {
     /// Whether every delivery that was asked for is in exactly one class.
     pub fn balanced(&self) -> bool {
+        // Wide, because counts may come from a file.
+        let sum = |parts: &[u64]| parts.iter().copied().map(u128::from).sum::<u128>();
         let settled =
-            self.delivered + self.late + self.lost + self.duplicate + self.corrupt + self.dead;
-        self.accepted == settled
-            && self.sent == self.accepted + self.shed + self.rejected + self.unknown
+            [self.delivered, self.late, self.lost, self.duplicate, self.corrupt, self.dead];
+        let asked = [self.accepted, self.shed, self.rejected, self.unknown];
+        u128::from(self.accepted) == sum(&settled) && u128::from(self.sent) == sum(&asked)
     }
 
     /// The share that was received exactly once and whole, in time or late; 1 if nothing was sent.

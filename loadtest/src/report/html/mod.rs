@@ -115,7 +115,11 @@ pub fn table(label: &str, numbers: &Numbers) -> String {
     let head: String = numbers
         .head
         .iter()
-        .map(|text| format!("<th scope=\"col\">{}</th>", escape(text)))
+        .map(|text| match text.is_empty() {
+            // A header without words would be read out as one.
+            true => "<td></td>".to_owned(),
+            false => format!("<th scope=\"col\">{}</th>", escape(text)),
+        })
         .collect();
     let rows: String = numbers
         .rows
