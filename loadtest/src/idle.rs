@@ -51,7 +51,7 @@ pub async fn idle(arguments: &IdleArgs, stop: CancellationToken) -> Result<Idle,
     let run: u32 = rand::random();
     let users: Vec<String> =
         (0..arguments.connections).map(|index| format!("lt-idle-{run:08x}-{index}")).collect();
-    let bar = progress::bar("tokens", users.len() as u64);
+    let bar = progress::bar("tokens", users.len() as u64, false);
     let minted = tokio::select! {
         minted = tokens::mint(&target, &users, || bar.inc(1)) => minted?,
         () = stop.cancelled() => return Err(Failure::Failed("stopped".to_owned())),
@@ -59,7 +59,7 @@ pub async fn idle(arguments: &IdleArgs, stop: CancellationToken) -> Result<Idle,
     bar.finish_and_clear();
     // Minting warms the gateway, which shares the process: measured after it, not before.
     let before = still(pid).await?;
-    let bar = progress::bar("connections", users.len() as u64);
+    let bar = progress::bar("connections", users.len() as u64, false);
     let seats = seats(&target, minted)?;
     let intake = Arc::new(Intake::default());
     let receivers = Receivers::open(target.protocol, run, seats, intake, || bar.inc(1)).await?;

@@ -21,6 +21,7 @@ mod ledger;
 mod limits;
 mod load;
 mod mark;
+mod metrics;
 mod model;
 mod peers;
 mod procs;

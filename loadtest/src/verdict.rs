@@ -74,6 +74,13 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
     })
 }
 
+/// Whether the generator kept its schedule, or has so far; needs the kind of load, the lag, the
+/// latencies' medians and the achieved ratio. Whatever this machine is allowed: a late figure is late.
+pub fn keeps_schedule(step: &Step) -> bool {
+    let late = rules::lag(step).is_some_and(|(status, _)| status == Status::Invalid);
+    !late && rules::offered(step)
+}
+
 /// Whether the load of this kind has a steady state to speak of.
 fn is_timed(kind: Kind) -> bool {
     kind != Kind::Wave

@@ -1,6 +1,7 @@
 //! What `run`, `sweep`, `saturate` and `soak` have in common: options and the end of a run.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -41,6 +42,13 @@ pub struct CommonArgs {
     /// This machine's lateness makes a step at most SUSPECT: for shared CI machines
     #[arg(long)]
     pub lenient_timing: bool,
+    /// Serve Prometheus metrics while running, for example on 127.0.0.1:9109 (port 0: any free one,
+    /// told on stderr)
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<SocketAddr>,
+    /// No progress and no live view, also on a terminal
+    #[arg(long, short)]
+    pub quiet: bool,
     /// What drives the users of waves and closed load: goose, or bare tasks as a control that
     /// shows goose's own share
     #[arg(long, value_enum, default_value = "goose", hide_short_help = true)]
@@ -58,6 +66,8 @@ impl CommonArgs {
             neighbour_key: self.neighbour_key.clone(),
             null_target: !self.no_floor,
             judge_timing: !self.lenient_timing,
+            metrics: self.metrics,
+            quiet: self.quiet,
             command: output::command_line(std::env::args().skip(1)),
         }
     }

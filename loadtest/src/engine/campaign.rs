@@ -1,16 +1,17 @@
 //! A run of several steps as run.json has it: opened, stepped, finished. Whatever happens after
 //! the receivers are open, run.json is written with what there is.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
 
-use super::live;
 use super::null_target::NullTarget;
 use super::output;
 use super::session::{Session, SessionPlan};
+use super::view;
 use crate::clock::{now_ns, utc_now};
 use crate::environment;
 use crate::failure::Failure;
@@ -18,7 +19,9 @@ use crate::intake::Channel;
 use crate::limits;
 use crate::load::goose::Driver;
 use crate::load::post::Stamping;
+use crate::metrics::{Endpoint, Meter, Serving};
 use crate::model::{self, Generator, Kind, Latency, Run, ScenarioFacts, Status, Step, TargetFacts};
+use crate::progress;
 use crate::scenario::{Arrivals, Scenario, StepSpec};
 use crate::stats::round3;
 use crate::target::Target;
@@ -44,6 +47,9 @@ pub struct Options {
     /// Whether the harness's own floor is measured first.
     pub null_target: bool,
     pub judge_timing: bool,
+    /// Where Prometheus may scrape while the run goes on.
+    pub metrics: Option<SocketAddr>,
+    pub quiet: bool,
     /// As typed, for run.json.
     pub command: String,
 }
@@ -55,6 +61,7 @@ pub struct Campaign {
     dir: PathBuf,
     thresholds: Vec<Threshold>,
     stop: CancellationToken,
+    serving: Option<Serving>,
     /// Ends with the run.
     _bar: tokio::task::JoinSet<()>,
 }
@@ -94,8 +101,10 @@ impl Campaign {
         }
         let dir = output::dir(options.out.as_deref(), &scenario.slug())?;
         let started_at = utc_now().format(&Rfc3339).unwrap_or_default();
+        let endpoint = bind(options).await?;
         let plan = plan(scenario, options, Some(&dir), &stop);
         let mut session = Session::open(plan, target).await?;
+        let serving = endpoint.map(|it| measured(it, &mut session, scenario)).transpose()?;
         let processes = session.target.processes();
         let environment =
             environment::capture(&session.target, &processes, limits::open_files()).await;
@@ -127,8 +136,10 @@ impl Campaign {
         let mut thresholds = scenario.thresholds.clone();
         thresholds.extend(options.thresholds.iter().cloned());
         let mut bar = tokio::task::JoinSet::new();
-        bar.spawn(live::draw(session.live.subscribe()));
-        Ok(Self { session, run, dir, thresholds, stop, _bar: bar })
+        if progress::is_shown(options.quiet) {
+            bar.spawn(view::draw(session.live.subscribe(), processes));
+        }
+        Ok(Self { session, run, dir, thresholds, stop, serving, _bar: bar })
     }
 
     /// Runs one step and keeps it; false if the run shall not go on.
@@ -149,12 +160,16 @@ impl Campaign {
     /// Judges the thresholds, writes everything and closes.
     pub async fn finish(mut self) -> Result<Finished, Failure> {
         self.session.tell_afterwards(&mut self.run.steps);
+        self.session.live.told(&self.run.steps);
         let elapsed_ns = now_ns().saturating_sub(self.session.started_ns);
         self.run.duration_s = round3(elapsed_ns as f64 / 1e9);
         self.run.thresholds =
             self.thresholds.iter().map(|threshold| threshold.judge(&self.run.steps)).collect();
         output::write(&self.run, &self.dir)?;
         self.session.close().await;
+        if let Some(serving) = self.serving {
+            serving.stop().await;
+        }
         Ok(Finished { run: self.run, dir: self.dir })
     }
 }
@@ -175,6 +190,26 @@ pub async fn run(
     campaign.finish().await
 }
 
+/// Takes the address for metrics and tells which it is.
+async fn bind(options: &Options) -> Result<Option<Endpoint>, Failure> {
+    let Some(address) = options.metrics else { return Ok(None) };
+    let endpoint = Endpoint::bind(address).await?;
+    eprintln!("metrics at http://{}/metrics", endpoint.address());
+    Ok(Some(endpoint))
+}
+
+/// Metrics of this session from now on.
+fn measured(
+    endpoint: Endpoint,
+    session: &mut Session,
+    scenario: &Scenario,
+) -> Result<Serving, Failure> {
+    let meter = Meter::new(format!("{:08x}", session.run), scenario)?;
+    let serving = endpoint.serve(meter.handle());
+    session.live.meter = Some(meter);
+    Ok(serving)
+}
+
 fn plan<'a>(
     scenario: &'a Scenario,
     options: &Options,
@@ -188,6 +223,7 @@ fn plan<'a>(
         neighbour_key: options.neighbour_key.clone(),
         logs,
         judge_timing: options.judge_timing && scenario.judge_timing,
+        quiet: options.quiet,
         stop: stop.clone(),
     }
 }

@@ -13,6 +13,7 @@ mod probe;
 mod pump;
 pub mod session;
 mod step;
+mod view;
 mod waves;
 
 pub use campaign::{Campaign, Finished, Options};

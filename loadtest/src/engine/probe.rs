@@ -43,6 +43,7 @@ impl Session {
             processes: self.target.processes(),
             nats_monitor: self.target.nats_monitor.clone(),
             data_dir: self.target.data_dir.clone(),
+            newest: self.live.sampled.clone(),
         }
     }
 }

@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rand::Rng as _;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -43,6 +42,8 @@ pub struct SessionPlan<'a> {
     /// Where interval logs go; none are written without it.
     pub logs: Option<&'a Path>,
     pub judge_timing: bool,
+    /// Whether nothing is drawn, not even on a terminal.
+    pub quiet: bool,
     pub stop: CancellationToken,
 }
 
@@ -90,7 +91,7 @@ impl Session {
                     .to_owned(),
             ));
         }
-        let run: u32 = rand::rng().random();
+        let run: u32 = rand::random();
         let webhooks = target.sandbox.as_ref().and_then(|url| url.join("webhook/").ok());
         let webhooks = webhooks.as_ref().map(Url::as_str);
         let people = recipients(run, scenario.recipients, &channels, webhooks);
@@ -105,7 +106,7 @@ impl Session {
         let started_ns = now_ns();
         let started_at = crate::clock::utc_now();
         let intake = Arc::new(Intake::default());
-        let opening = open_receivers(&target, run, &names, Arc::clone(&intake));
+        let opening = open_receivers(&target, run, &names, Arc::clone(&intake), plan.quiet);
         let receivers = tokio::select! {
             opened = opening => opened?,
             () = plan.stop.cancelled() => {
@@ -218,13 +219,14 @@ async fn open_receivers(
     run: u32,
     names: &[String],
     intake: Arc<Intake>,
+    quiet: bool,
 ) -> Result<Receivers, Failure> {
     let count = names.len() as u64;
-    let bar = progress::bar("tokens", count);
+    let bar = progress::bar("tokens", count, quiet);
     let minted = tokens::mint(target, names, || bar.inc(1)).await?;
     bar.finish_and_clear();
     let seats = seats(target, minted)?;
-    let bar = progress::bar("receivers", count);
+    let bar = progress::bar("receivers", count, quiet);
     let opened = Receivers::open(target.protocol, run, seats, intake, || bar.inc(1)).await;
     bar.finish_and_clear();
     opened

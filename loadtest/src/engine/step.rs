@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::faults::{self, Tools};
 use super::health;
+use super::live::{LOAD, WARM_UP};
 use super::probe::sample_from;
 use super::pump::{Pump, Recovery};
 use super::session::Session;
@@ -60,8 +61,8 @@ impl Session {
             Kind::Open => self.open_load(spec).await,
         };
         let book = self.ledger.close_step();
+        self.live.end(&book);
         self.write_logs(&book)?;
-        self.live.end();
         let mut went = went?;
         let mut step = Step { name: spec.name.clone(), load: load_of(spec), ..Step::default() };
         book.fill(&mut step);
@@ -89,6 +90,7 @@ impl Session {
         if book.requests == 0 {
             return Ok(None);
         }
+        self.live.judged(&step);
         self.numbers.push(book.number);
         Ok(Some(step))
     }
@@ -275,7 +277,7 @@ fn phase(spec: &StepSpec, from_ns: u64) -> (&'static str, f64) {
     let now = now_ns();
     let began_ns = from_ns.saturating_sub(nanoseconds(spec.warm_up));
     let done = now.saturating_sub(began_ns) as f64 / 1e9;
-    (if now < from_ns { "warm-up" } else { "load" }, done)
+    (if now < from_ns { WARM_UP } else { LOAD }, done)
 }
 
 fn load_of(spec: &StepSpec) -> Load {

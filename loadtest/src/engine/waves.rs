@@ -3,6 +3,7 @@
 
 use tokio_util::sync::CancellationToken;
 
+use super::live::{LOAD, WARM_UP};
 use super::pump::Pump;
 use crate::clock::now_ns;
 use crate::load::gate::Gate;
@@ -41,7 +42,7 @@ pub async fn conduct(
             offered.waves += 1;
             offered.intended += users;
         }
-        let (phase, done) = (if wave == 0 { "warm-up" } else { "load" }, f64::from(wave));
+        let (phase, done) = (if wave == 0 { WARM_UP } else { LOAD }, f64::from(wave));
         // Requests end by their own time-out.
         while pump.ledger.requests() < before + users || pump.ledger.unanswered() > 0 {
             pump.turn(phase, done).await;

@@ -97,6 +97,11 @@ impl Book {
         sum
     }
 
+    /// How much later than intended the measured requests were sent, nanoseconds.
+    pub fn lag(&self) -> Option<&Histogram<u64>> {
+        self.lag.as_ref()
+    }
+
     /// Whether every delivery is in exactly one class, and the harness saw no fault of its own.
     pub fn sound(&self) -> bool {
         self.faults == Faults::default()

@@ -1,6 +1,8 @@
 //! Writes a judged book into a step of `run.json`. Pure. It leaves alone what others know: name,
 //! load, processes, verdict.
 
+use hdrhistogram::Histogram;
+
 use super::Book;
 use super::book::Lane;
 use crate::model::{Distribution, Latency, Stage as StageTime, Step};
@@ -52,20 +54,27 @@ impl Book {
     }
 
     fn stages(&self) -> Vec<StageTime> {
-        let mut stages = Vec::new();
-        for (index, lane) in self.lanes.iter().enumerate() {
-            let names = Stage::ALL.iter().map(|stage| stage.name()).chain([CLIENT]);
-            for (name, times) in names.zip(&lane.stages) {
-                let Some(times) = times else { continue };
+        let times = self.stage_times();
+        times.map(|(name, times)| StageTime { name, time: Distribution::of(times) }).collect()
+    }
+
+    /// The stages of the step's first channel, in the order of the way.
+    pub fn stage_names() -> impl Iterator<Item = &'static str> {
+        Stage::ALL.iter().map(|stage| stage.name()).chain([CLIENT])
+    }
+
+    /// Every stage that was stamped; those of further channels are called `channel/stage`.
+    pub fn stage_times(&self) -> impl Iterator<Item = (String, &Histogram<u64>)> {
+        self.lanes.iter().enumerate().flat_map(|(index, lane)| {
+            Self::stage_names().zip(&lane.stages).filter_map(move |(name, times)| {
                 let name = if index == 0 {
                     name.to_owned()
                 } else {
                     format!("{}/{name}", lane.channel.name())
                 };
-                stages.push(StageTime { name, time: Distribution::of(times) });
-            }
-        }
-        stages
+                Some((name, times.as_deref()?))
+            })
+        })
     }
 
     /// From the first intended send to the last of the sends and the receipts in time.

@@ -158,9 +158,14 @@ impl Ledger {
         std::mem::take(&mut self.intervals)
     }
 
+    /// The books of the open step so far, not judged: nothing is lost yet.
+    pub fn book(&self) -> Option<&Book> {
+        self.step.as_ref().map(OpenStep::book)
+    }
+
     /// The step so far, for a live view: counts only.
     pub fn so_far(&self) -> crate::model::Classes {
-        self.step.as_ref().map(|step| step.book().totals()).unwrap_or_default()
+        self.book().map(Book::totals).unwrap_or_default()
     }
 
     /// Judges the step: what was accepted and has not arrived is lost. Call it after the drain.

@@ -1,5 +1,7 @@
 //! How times are kept: a few percentiles to read, and the whole histogram to draw, merge and compare.
 
+use std::io::Read as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
@@ -77,8 +79,26 @@ impl Distribution {
     /// The whole histogram; empty if none was kept or it cannot be read.
     pub fn histogram(&self) -> Histogram<u64> {
         let bytes = STANDARD.decode(&self.hdr).unwrap_or_default();
+        if !is_ours(&bytes) {
+            return histogram();
+        }
         Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap_or_else(|_| histogram())
     }
+}
+
+/// Whether the header asks for no more than our own histograms do: the reader takes memory for what it says before
+/// it reads on. V2, deflated: cookie and length, then a zlib stream with cookie, length, offset, digits, lowest and
+/// highest value, all big-endian (HdrHistogram, `EncodableHistogram`).
+fn is_ours(bytes: &[u8]) -> bool {
+    let mut head = [0_u8; 32];
+    let Some(stream) = bytes.get(8..) else { return false };
+    if flate2::read::ZlibDecoder::new(stream).read_exact(&mut head).is_err() {
+        return false;
+    }
+    let digits = u32::from_be_bytes([head[12], head[13], head[14], head[15]]);
+    let mut highest = [0_u8; 8];
+    highest.copy_from_slice(&head[24..32]);
+    digits <= u32::from(SIGNIFICANT_DIGITS) && u64::from_be_bytes(highest) <= HIGHEST_NS
 }
 
 fn encode(histogram: &Histogram<u64>) -> String {
@@ -111,5 +131,15 @@ mod tests {
         let read: Distribution = serde_json::from_str(&json).unwrap();
         assert_eq!(read.histogram(), times);
         assert!(Distribution::default().histogram().is_empty());
+    }
+
+    #[test]
+    fn a_histogram_that_asks_for_much_memory_is_not_read() {
+        let mut wide = Histogram::<u64>::new_with_bounds(1, u64::MAX / 2, 5).unwrap();
+        wide.record(7).unwrap();
+        let hostile = Distribution { hdr: encode(&wide), ..Distribution::default() };
+        assert!(hostile.histogram().is_empty());
+        let cut = Distribution { hdr: hostile.hdr[..12].to_owned(), ..hostile };
+        assert!(cut.histogram().is_empty());
     }
 }

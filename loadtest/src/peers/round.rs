@@ -23,6 +23,7 @@ pub async fn run_round(
         neighbour_key: None,
         logs: None,
         judge_timing: true,
+        quiet: false,
         stop: stop.clone(),
     };
     let mut session = Session::open(plan, peer.target.clone()).await?;

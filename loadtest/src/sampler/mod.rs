@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -37,6 +38,8 @@ pub struct Plan {
     pub nats_monitor: Option<Url>,
     /// Where the platform keeps its database, if that is on this machine.
     pub data_dir: Option<PathBuf>,
+    /// Where the newest row is shown while the sampler runs.
+    pub newest: watch::Sender<Row>,
 }
 
 /// One second.
@@ -158,6 +161,7 @@ impl Ticker {
             tokio::time::sleep(Duration::from_nanos(left)).await;
             // A timer never fires early, but a run may begin in the middle of a second.
             let row = self.row(since / SECOND_NS).await;
+            self.plan.newest.send_replace(row.clone());
             self.rows.lock().unwrap_or_else(PoisonError::into_inner).push(row);
         }
     }
@@ -257,7 +261,7 @@ mod tests {
             started_ns: clock::now_ns().saturating_sub(5 * SECOND_NS),
             processes: vec![own],
             data_dir: Some(dir.path().to_owned()),
-            nats_monitor: None,
+            ..Plan::default()
         };
         let sampler = Sampler::start(plan).await;
         tokio::time::timeout(Duration::from_secs(60), async {

@@ -150,16 +150,20 @@ pub fn nothing_sent(step: &Step) -> Finding {
     invalid("nothing was sent")
 }
 
+/// Whether enough of open load's arrivals were sent.
+pub fn offered(step: &Step) -> bool {
+    step.load.kind != Kind::Open || step.generator.achieved_ratio >= ACHIEVED_MIN
+}
+
 /// Open load must have been offered, or its latencies are those of a smaller load.
 pub fn achieved(facts: &Facts<'_>) -> Finding {
     let step = facts.step;
-    let ratio = step.generator.achieved_ratio;
-    if step.load.kind != Kind::Open || ratio >= ACHIEVED_MIN || facts.planned == Some(0) {
+    if offered(step) || facts.planned == Some(0) {
         return None;
     }
     invalid(format!(
         "only {:.1} % of the intended arrivals were sent ({} % are needed)",
-        ratio * 100.0,
+        step.generator.achieved_ratio * 100.0,
         ACHIEVED_MIN * 100.0
     ))
 }

@@ -6,6 +6,7 @@
 mod fake;
 mod faults;
 mod kinds;
+mod metrics;
 mod program;
 mod schema;
 mod sweep;

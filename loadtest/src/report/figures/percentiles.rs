@@ -15,6 +15,12 @@ const NINES_MAX: f64 = 6.0;
 /// Ten points for each tenth of the tail draw a smooth line.
 const SHRINK: f64 = 0.794_328_234_724_281_5;
 
+const CAPTION: &str = "Solid: from the intended send, which is the figure that counts. \
+     Dashed: from the actual send, without the time that the generator itself needed to get the \
+     request out; where the two part, the generator or the connection was late, and a harness \
+     that starts its clock at the actual send would not have shown it. The right end is the \
+     slowest receipt: one sample, not a rule.";
+
 pub(super) fn draw(run: &Run) -> Option<Shown> {
     let steps = chosen(run);
     if steps.is_empty() {
@@ -72,14 +78,10 @@ pub(super) fn draw(run: &Run) -> Option<Shown> {
         stretches: Vec::new(),
         keys,
     };
-    let caption = "Solid: from the intended send, which is the figure that counts. Dashed: from the actual \
-         send, without the time that the generator itself needed to get the request out; where the two \
-         part, the generator or the connection was late, and a harness that starts its clock at the actual \
-         send would not have shown it. The right end is the slowest receipt: one sample, not a rule.";
     Some(Shown {
         heading: "The tail".to_owned(),
         figure,
-        caption: caption.to_owned(),
+        caption: CAPTION.to_owned(),
         numbers: Numbers {
             head: texts(&["step", "from the", "p50 ms", "p90", "p99", "p99.9", "p99.99", "max"]),
             rows,

@@ -58,27 +58,21 @@ pub(super) fn draw(run: &Run) -> Option<Shown> {
     let caption = "A stage is named after the stamp that ends it; stamps are of the same monotonic clock in \
          every process. Medians of stages do not add up exactly to the median of the whole, and p99s do not \
          add up at all: the slowest of one stage are seldom the slowest of the next.";
-    let rows = steps
-        .iter()
-        .flat_map(|step| {
-            step.stages.iter().map(|stage| {
-                let time = &stage.time;
-                vec![
-                    step.name.clone(),
-                    stage.name.clone(),
-                    number(time.p50_ms),
-                    number(time.p90_ms),
-                    number(time.p99_ms),
-                    number(time.max_ms),
-                ]
-            })
-        })
-        .collect();
+    let rows = steps.iter().flat_map(|step| rows(step)).collect();
     Some(Shown {
         heading: "Where the time goes".to_owned(),
         figure,
         caption: caption.to_owned(),
         numbers: Numbers { head: texts(&["step", "until", "p50 ms", "p90", "p99", "max"]), rows },
+    })
+}
+
+fn rows(step: &Step) -> impl Iterator<Item = Vec<String>> {
+    step.stages.iter().map(|stage| {
+        let time = &stage.time;
+        let mut row = vec![step.name.clone(), stage.name.clone()];
+        row.extend([time.p50_ms, time.p90_ms, time.p99_ms, time.max_ms].map(number));
+        row
     })
 }
 
