@@ -47,11 +47,8 @@ pub async fn mint(
         return Ok(users.iter().map(named).collect());
     }
     if let TokenSource::Hs256(secret) = target.tokens {
-        let signed = |user: &String| Token {
-            token: hs256(secret, user),
-            ws_url: None,
-            channel: None,
-        };
+        let signed =
+            |user: &String| Token { token: hs256(secret, user), ws_url: None, channel: None };
         return Ok(users.iter().map(signed).collect());
     }
     let client = reqwest::Client::builder()

@@ -425,6 +425,12 @@ pub struct RequestSummary {
 pub struct AttemptReport {
     /// The delivery.
     pub delivery_id: DeliveryId,
+    /// Its channel: an attempt may be recorded before the plan that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
+    /// When its notification was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_at: Option<Micros>,
     /// 1 for the first.
     pub attempt: u32,
     /// 0 for the first life of the delivery, 1 after its first redrive, and so on. A higher generation

@@ -135,6 +135,8 @@ mod tests {
     fn attempted(attempt: u32, generation: u32, status: DeliveryStatus, reason: &str) -> Outcome {
         outcome(OutcomeEvent::Attempted(AttemptReport {
             delivery_id: delivery().id,
+            channel: None,
+            accepted_at: None,
             attempt,
             generation,
             status,

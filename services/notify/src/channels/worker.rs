@@ -357,6 +357,8 @@ impl ChannelWorker {
     fn draft(&self, attempt: &Attempt<'_>, status: DeliveryStatus, reason: &str) -> AttemptReport {
         AttemptReport {
             delivery_id: attempt.delivery.id,
+            channel: Some(attempt.delivery.channel),
+            accepted_at: Some(attempt.delivery.accepted_at),
             attempt: attempt.number,
             generation: attempt.meta.redrives,
             status,

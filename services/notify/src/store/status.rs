@@ -32,7 +32,7 @@ pub struct Applied {
 /// One delivery that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completion {
-    /// Over which channel; `None` if its plan has not been recorded yet.
+    /// Over which channel; `None` if neither the outcome nor a recorded plan says.
     pub channel: Option<Channel>,
     /// How.
     pub status: DeliveryStatus,
@@ -267,10 +267,12 @@ fn completions(
                 );
             }
             OutcomeEvent::Attempted(report) if report.status.is_final() => {
+                // The plan may come after it: a fast provider answers before the plan is stored.
+                let since = report.accepted_at.or_else(|| accepted.get(&notification).copied());
                 completed.push(Completion {
-                    channel: channel_of(&report.delivery_id),
+                    channel: report.channel.or_else(|| channel_of(&report.delivery_id)),
                     status: report.status,
-                    micros,
+                    micros: since.map_or(0, |at| outcome.at.since(at).max(0)),
                     confirmed: false,
                 })
             }

@@ -86,7 +86,8 @@ pub async fn an_attempt_before_its_plan_is_kept(store: &Store, tenant: &str) {
         .await
         .unwrap();
     assert_eq!(applied.completed.len(), 1);
-    assert_eq!(applied.completed[0].channel, None, "the plan has not told yet");
+    let first = &applied.completed[0];
+    assert_eq!((first.channel, first.micros), (Some(Channel::Email), 100), "before its plan");
     assert_eq!(story.status(store).await, "accepted");
     store
         .apply_outcomes(&[story.planned(&[("a", Channel::Email, DeliveryStatus::Queued)])])

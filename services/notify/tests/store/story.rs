@@ -75,6 +75,8 @@ impl Story {
         let when = i64::from(generation) * 1_000 + i64::from(attempt) * 100;
         let report = AttemptReport {
             delivery_id: self.delivery(recipient, channel),
+            channel: Some(channel),
+            accepted_at: Some(at(0)),
             attempt,
             generation,
             status,

@@ -123,7 +123,8 @@ impl Rows {
             }
             OutcomeEvent::Attempted(report) => {
                 let AttemptReport { delivery_id, generation, status, reason, .. } = report;
-                let write = delivery(*status, progress(*generation, *status), reason);
+                let mut write = delivery(*status, progress(*generation, *status), reason);
+                write.channel = report.channel;
                 self.merge_delivery(&outcome.tenant, *delivery_id, write);
             }
             OutcomeEvent::Confirmed { delivery_id, status, reason, generation } => {
