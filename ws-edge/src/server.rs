@@ -117,15 +117,22 @@ impl Node {
         self.registry.mailboxes().iter().for_each(|mailbox| mailbox.wake());
     }
 
-    /// A connection's work, until it ends or the role does. A flag that all read costs nothing at each wake of ten
-    /// thousand connections; a cancellation token is a lock that all of them take.
-    pub(crate) async fn until_cut(&self, serving: impl Future<Output = ()>) {
-        let mut serving = std::pin::pin!(serving);
-        let working = std::future::poll_fn(|context| match self.cut.load(Ordering::Acquire) {
-            true => Poll::Ready(()),
-            false => serving.as_mut().poll(context),
-        });
-        working.await;
+    /// A connection's work with what it holds, until it ends or the role does. A flag that all read costs nothing at
+    /// each wake of ten thousand connections; a cancellation token is a lock that all of them take. The work is on
+    /// the heap once: handed on by value it would lie in every future that it passes.
+    pub(crate) fn until_cut(
+        self: Arc<Self>,
+        held: impl Send + 'static,
+        serving: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send {
+        let mut serving = Box::pin(serving);
+        std::future::poll_fn(move |context| {
+            let _held = &held;
+            match self.cut.load(Ordering::Acquire) {
+                true => Poll::Ready(()),
+                false => serving.as_mut().poll(context),
+            }
+        })
     }
 }
 

@@ -92,10 +92,7 @@ fn accept(
             let node = Arc::clone(&node);
             move |socket| {
                 let serving = shell::run(Ws::new(socket, kind, first), Arc::clone(&node), opening);
-                async move {
-                    let _held = (task, admission);
-                    node.until_cut(serving).await;
-                }
+                node.until_cut((task, admission), serving)
             }
         })
 }

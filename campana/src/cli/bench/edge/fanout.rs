@@ -46,8 +46,8 @@ pub struct FanoutArgs {
     /// Subscribers of the one channel
     #[arg(long, default_value_t = 10_000)]
     pub connections: usize,
-    /// Single messages of a round
-    #[arg(long, default_value_t = 20)]
+    /// Single messages of a round; the first ones also pay for memory that was never touched
+    #[arg(long, default_value_t = 100)]
     pub messages: u64,
     /// Bursts of a round
     #[arg(long, default_value_t = 10)]
