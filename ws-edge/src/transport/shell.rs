@@ -307,9 +307,10 @@ impl<T: Transport> Shell<T> {
         let cut = end.is_none() && self.finish_by.is_none();
         let mailbox = cut.then_some(&*self.mailbox);
         let bytes = lines.iter().map(Line::bytes).sum();
-        let watched = self.node.tracer.is_on();
-        let watched: Vec<_> =
-            lines.iter().filter(|_| watched).map(|line| line.encoded.clone()).collect();
+        let watched: Vec<_> = match self.node.tracer.is_on() {
+            true => lines.iter().map(|line| line.encoded.clone()).collect(),
+            false => Vec::new(),
+        };
         let written = write_within(&mut self.transport, &mut lines, ping, mailbox, limit).await;
         match written {
             Ok(()) => {
