@@ -156,8 +156,8 @@ pub struct Meta {
     pub trace: Option<TraceParent>,
     /// When the stream stored it.
     pub published_at: Micros,
-    /// All its headers.
-    pub headers: HeaderMap,
+    /// All its headers; shared, because an envelope's parts have one message.
+    pub headers: Arc<HeaderMap>,
 }
 
 /// What happens to a message that was not handled.

@@ -204,6 +204,12 @@ pub fn outcome(tenant: &str, notification: &str) -> String {
     format!("notify.outcome.{}.{}", escape(tenant), escape(notification))
 }
 
+/// `notify.outcomes.{tenant}`: outcomes of many notifications in one envelope.
+#[must_use]
+pub fn outcomes(tenant: &str) -> String {
+    format!("notify.outcomes.{}", escape(tenant))
+}
+
 /// `_edge.node.{node}.emulate`: commands of clients that one edge node brings to another.
 #[must_use]
 pub fn edge_emulate(node: &str) -> String {
@@ -369,6 +375,7 @@ pub fn tenant_of(subject: &str) -> Option<String> {
     let tokens: Vec<&str> = subject.split('.').collect();
     let token = match tokens.as_slice() {
         ["notify", "deliver", _, tenant] | ["notify", "outcome", tenant, _] => tenant,
+        ["notify", "outcomes", tenant] => tenant,
         ["ch" | "chd", tenant, _, _] => tenant,
         ["app", tenant, _, _, ..] => tenant,
         _ => return None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::Message;
 use futures::future::join_all;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Mutex, mpsc};
 
 use super::middleware::Outcome;
 use super::settle::{Incoming, Settler};
@@ -29,7 +29,7 @@ pub struct BatchOptions {
 
 struct Queue {
     settler: Settler,
-    queue: mpsc::Sender<(Incoming, OwnedSemaphorePermit)>,
+    queue: mpsc::Sender<(Incoming, pull::Place)>,
 }
 
 impl pull::Sink for Queue {
@@ -39,10 +39,10 @@ impl pull::Sink for Queue {
         message
     }
 
-    async fn take(self: Arc<Self>, message: Message, permit: OwnedSemaphorePermit) {
+    async fn take(self: Arc<Self>, message: Message, place: pull::Place) {
         if let Some(message) = self.settler.open(message) {
-            // Bounded by the permits, so this never waits.
-            let _ = self.queue.send((message, permit)).await;
+            // Bounded by the places, so this never waits.
+            let _ = self.queue.send((message, place)).await;
         }
     }
 }
@@ -51,7 +51,7 @@ struct Batches<H> {
     settler: Settler,
     handler: H,
     options: BatchOptions,
-    queue: Mutex<mpsc::Receiver<(Incoming, OwnedSemaphorePermit)>>,
+    queue: Mutex<mpsc::Receiver<(Incoming, pull::Place)>>,
 }
 
 impl<H: BatchHandler> Batches<H> {
@@ -76,13 +76,13 @@ impl<H: BatchHandler> Batches<H> {
         }
     }
 
-    async fn work(&self, batch: Vec<(Incoming, OwnedSemaphorePermit)>) {
+    async fn work(&self, batch: Vec<(Incoming, pull::Place)>) {
         let spec = &self.settler.spec;
         let mut messages = Vec::with_capacity(batch.len());
-        for (message, permit) in batch {
+        for (message, place) in batch {
             match decide::exhausted(message.meta.attempt, spec.max_attempts) {
                 Some(parked) => self.settle(&message, parked).await,
-                None => messages.push((message, permit)),
+                None => messages.push((message, place)),
             }
         }
         let in_hand: Vec<&Incoming> = messages.iter().map(|(message, _)| message).collect();

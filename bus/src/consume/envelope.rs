@@ -11,7 +11,6 @@ use std::time::Duration;
 use async_nats::Message;
 use futures::FutureExt;
 use futures::future::join_all;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::decide::Decision;
 use super::settle::{Incoming, Settler};
@@ -37,7 +36,7 @@ impl<H: EnvelopeHandler> pull::Sink for Envelopes<H> {
         message
     }
 
-    async fn take(self: Arc<Self>, message: Message, _permit: OwnedSemaphorePermit) {
+    async fn take(self: Arc<Self>, message: Message, _place: pull::Place) {
         let Some(message) = self.settler.open(message) else {
             return;
         };
@@ -211,7 +210,8 @@ impl<H: EnvelopeHandler> Envelopes<H> {
 /// A part alone has the message to itself: what is parked or copied then carries the part's own trace.
 fn traced(mut message: Incoming, part: Option<&Part>) -> Incoming {
     if let Some(trace) = part.and_then(|part| part.trace).filter(|_| message.meta.trace.is_none()) {
-        headers::set(&mut message.meta.headers, headers::TRACEPARENT, &trace.to_string());
+        let all = Arc::make_mut(&mut message.meta.headers);
+        headers::set(all, headers::TRACEPARENT, &trace.to_string());
         message.meta.trace = Some(trace);
     }
     message

@@ -1,4 +1,4 @@
-//! The pull loop: asks the server for exactly as many messages as there are free permits.
+//! The pull loop: asks the server for exactly as many messages as there are free places.
 //! Reads: a durable pull consumer. Writes: pull requests, negative acknowledgements of what a stop leaves
 //! over. Never: buffers messages that nobody is free to handle, because the server's acknowledgement clock
 //! starts when it sends them.
@@ -7,10 +7,12 @@
 //! the rate limit; [`hand`] runs what arrived, and [`pace`] decides where. This file is the loop between them.
 
 mod demand;
+mod ending;
 mod hand;
 mod pace;
 mod pin;
 mod rate;
+mod room;
 mod status;
 
 use std::future::Future;
@@ -22,10 +24,10 @@ use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
 use async_nats::jetstream::stream::ConsumerErrorKind;
 use async_nats::{Message, Subscriber};
 use futures::{FutureExt, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{ConsumeError, ConsumerSpec};
+use super::{ConsumeError, ConsumerSpec, Ordering};
 use crate::connect::Bus;
 use crate::lifecycle::Lifecycle;
 use crate::{clock, headers, subjects, telemetry};
@@ -35,6 +37,7 @@ use hand::Hand;
 pub(super) use pin::GROUP as PIN_GROUP;
 use pin::Pin;
 pub(crate) use pin::lease;
+pub(super) use room::Place;
 use status::Meaning;
 
 /// Pause before something that the server just refused is tried again.
@@ -43,10 +46,8 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(200);
 const CREATE_ATTEMPTS: u32 = 8;
 /// Messages taken from the subscription before the loop looks at its other duties.
 const BURST: usize = 64;
-/// How long a stop waits for messages that the server had sent before it knew.
-const LEFTOVERS: Duration = Duration::from_secs(2);
 
-/// Something that takes messages, each with the permit that allowed it.
+/// Something that takes messages, each with the place that it holds until dropped.
 pub(super) trait Sink: Send + Sync + 'static {
     /// A message with what was found out about it when it arrived.
     type Arrived: Send + 'static;
@@ -59,7 +60,7 @@ pub(super) trait Sink: Send + Sync + 'static {
     fn take(
         self: Arc<Self>,
         arrived: Self::Arrived,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     ) -> impl Future<Output = ()> + Send;
 }
 
@@ -200,6 +201,8 @@ struct Pull<'a, S> {
     consumer: &'a Consumer<Config>,
     inbox: String,
     messages: Subscriber,
+    /// What came out of it, statuses included.
+    received: u64,
     demand: Demand,
     /// Connections made when the requests were sent; a new one voids them without a word.
     connects: u64,
@@ -217,8 +220,14 @@ async fn pull_until_broken<S: Sink>(
         return Ended::Closed;
     };
     let ended = pull.run().await;
-    // Messages that are already on their way come back to others at once instead of after `ack_wait`.
-    context.hand.give_back(pull.messages);
+    match ended {
+        Ended::Stopped if context.spec.ordering == Ordering::None => {
+            let limit = pull.limit();
+            context.hand.finish(pull.messages, limit);
+        }
+        // Others get them at once instead of after `ack_wait`; in an ordered consumer what is behind them waits.
+        _ => context.hand.give_back(pull.messages),
+    }
     ended
 }
 
@@ -237,7 +246,17 @@ impl<'a, S: Sink> Pull<'a, S> {
         let connects = context.bus.connects();
         let inbox = context.bus.client().new_inbox();
         let messages = context.bus.client().subscribe(inbox.clone()).await.ok()?;
-        Some(Self { context, consumer, inbox, messages, demand, connects, events, pin })
+        Some(Self {
+            context,
+            consumer,
+            inbox,
+            messages,
+            received: 0,
+            demand,
+            connects,
+            events,
+            pin,
+        })
     }
 
     async fn run(&mut self) -> Ended {
@@ -256,7 +275,7 @@ impl<'a, S: Sink> Pull<'a, S> {
             if !asked {
                 return Ended::Closed;
             }
-            let refill = self.demand.wait(hand.free());
+            let refill = self.demand.wait(hand.room().free());
             let next = tokio::select! {
                 biased;
                 () = &mut stopped => return Ended::Stopped,
@@ -264,7 +283,7 @@ impl<'a, S: Sink> Pull<'a, S> {
                     Some(message) => self.burst(message),
                     None => return Ended::Closed,
                 },
-                () = hand.freed() => Next::Go,
+                () = hand.room().freed() => Next::Go,
                 changed = self.events.changed() => match changed {
                     Ok(()) => self.check(),
                     Err(_) => return Ended::Closed,
@@ -294,9 +313,9 @@ impl<'a, S: Sink> Pull<'a, S> {
     async fn ask(&mut self) -> bool {
         let hand = self.context.hand;
         loop {
-            // First the promise to be woken, then the look: a permit that comes back between is not missed.
-            hand.wake_at(self.demand.worth_asking());
-            let Some(ask) = self.demand.ask(hand.free(), clock::monotonic()) else {
+            // First the promise to be woken, then the look: a place that comes back between is not missed.
+            hand.room().wake_at(self.demand.worth_asking());
+            let Some(ask) = self.demand.ask(hand.room().free(), clock::monotonic()) else {
                 return true;
             };
             let request = BatchConfig {
@@ -338,6 +357,7 @@ impl<'a, S: Sink> Pull<'a, S> {
     }
 
     fn message(&mut self, message: Message) -> Next {
+        self.received += 1;
         let Some(code) = message.status.map(|status| status.as_u16()) else {
             self.demand.arrived();
             self.pin.learn(&message);
@@ -402,7 +422,7 @@ impl<'a, S: Sink> Pull<'a, S> {
     }
 
     /// Voids all requests by asking under another inbox: under the old one, requests that the server still
-    /// holds would bring more messages than there are permits. What already arrived under it is handled.
+    /// holds would bring more messages than there are places. What already arrived under it is handled.
     async fn rearm(&mut self, pause: bool) -> bool {
         if pause {
             // The server said no at once; asking again at once would spin.
@@ -418,8 +438,9 @@ impl<'a, S: Sink> Pull<'a, S> {
         };
         let mut old = std::mem::replace(&mut self.messages, messages);
         self.inbox = inbox;
+        self.received = 0;
         while let Some(Some(message)) = old.next().now_or_never() {
-            if message.status.is_none() && self.context.hand.free() > 0 {
+            if message.status.is_none() && self.context.hand.room().free() > 0 {
                 self.context.hand.start(message);
             } else {
                 self.context.hand.return_one(&message);
@@ -434,6 +455,13 @@ impl<'a, S: Sink> Pull<'a, S> {
         }
         self.demand.void(clock::monotonic());
         true
+    }
+
+    /// How many messages the subscription can bring in all, if the server counts as we do.
+    fn limit(&self) -> Option<u64> {
+        let bus = self.context.bus;
+        let same = bus.is_connected() && self.connects == bus.connects();
+        same.then(|| self.received + self.demand.outstanding() as u64)
     }
 }
 

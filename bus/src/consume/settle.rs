@@ -123,7 +123,7 @@ impl Settler {
             message_id: headers::message_id(&all),
             trace: headers::trace(&all),
             published_at,
-            headers: all,
+            headers: Arc::new(all),
         };
         let span = observe::processing(&mut meta, message.payload.len());
         Some(Incoming {

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use async_nats::Message;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::decide::{self, Decision};
@@ -51,7 +50,7 @@ impl<T: Send + 'static, H: Handler<T>> pull::Sink for Single<T, H> {
         })
     }
 
-    async fn take(self: Arc<Self>, arrived: Arrived, _permit: OwnedSemaphorePermit) {
+    async fn take(self: Arc<Self>, arrived: Arrived, _place: pull::Place) {
         match arrived {
             Arrived::Unordered(message) => {
                 if let Some(message) = self.settler.open(message) {

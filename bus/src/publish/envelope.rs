@@ -87,8 +87,10 @@ pub fn decode_parts(payload: &Bytes) -> Option<Vec<Part>> {
 }
 
 /// The message that stores these parts. An envelope of one carries the part's id as its message id, so that
-/// a caller's repeat within the duplicate window is stored once.
-pub(crate) fn envelope(subject: String, parts: &[Part]) -> Outgoing {
+/// a caller's repeat within the duplicate window is stored once. For callers that have many parts at once; those
+/// who share envelopes with others use [`EnvelopePublisher`].
+#[must_use]
+pub fn envelope(subject: String, parts: &[Part]) -> Outgoing {
     let message_id = match parts {
         [only] => only.id.clone(),
         _ => MessageId::fresh().to_string(),
@@ -101,6 +103,24 @@ pub(crate) fn envelope(subject: String, parts: &[Part]) -> Outgoing {
         }
         _ => message,
     }
+}
+
+/// Parts in as few envelopes as hold at most `parts_max` of them and 256 KiB; a part that is larger stands alone.
+#[must_use]
+pub fn envelopes(subject: &str, parts: &[Part], parts_max: usize) -> Vec<Outgoing> {
+    let mut all = Vec::new();
+    let mut rest = parts;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fitting = rest.iter().take(parts_max.max(1)).take_while(|part| {
+            bytes += part.body.len();
+            bytes <= BYTES_MAX
+        });
+        let (now, later) = rest.split_at(fitting.count().max(1));
+        all.push(envelope(subject.to_owned(), now));
+        rest = later;
+    }
+    all
 }
 
 struct Job {
@@ -217,6 +237,24 @@ mod tests {
         fn anything_is_decoded_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode_parts(&Bytes::from(bytes));
         }
+    }
+
+    #[test]
+    fn many_parts_become_few_envelopes_in_their_order() {
+        let big = Bytes::from(vec![b'x'; BYTES_MAX]);
+        let small = Bytes::from_static(b"{}");
+        let bodies = [&small, &small, &small, &big, &small, &big, &big];
+        let parts: Vec<Part> =
+            (0..).zip(bodies).map(|(n, body)| Part::new(format!("p{n}"), body.clone())).collect();
+        let made = envelopes("s", &parts, 2);
+        let sizes: Vec<usize> =
+            made.iter().map(|one| decode_parts(&one.payload).unwrap().len()).collect();
+        assert_eq!(sizes, [2, 1, 1, 1, 1, 1]);
+        let again: Vec<Part> =
+            made.iter().flat_map(|one| decode_parts(&one.payload).unwrap()).collect();
+        assert_eq!(again, parts);
+        assert_eq!(made[1].message_id, "p2", "one alone is known by its id");
+        assert!(envelopes("s", &[], 2).is_empty());
     }
 
     #[test]

@@ -18,5 +18,7 @@ pub const REQUEST_ADDRESS: &str = "notify.request.{priority}";
 pub const DELIVER_ADDRESS: &str = "notify.deliver.{channel}.{tenant}";
 /// The address of [`super::outcome`] in documents.
 pub const OUTCOME_ADDRESS: &str = "notify.outcome.{tenant}.{notification}";
+/// The address of [`super::outcomes`] in documents.
+pub const OUTCOMES_ADDRESS: &str = "notify.outcomes.{tenant}";
 /// The address of [`super::channel`] in documents.
 pub const CHANNEL_ADDRESS: &str = "ch.{tenant}.{namespace}.{channel}";

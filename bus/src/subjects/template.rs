@@ -5,10 +5,11 @@
 use crate::topology;
 
 /// Patterns by their first tokens; the first that fits counts.
-const TEMPLATES: [(&str, &str); 14] = [
+const TEMPLATES: [(&str, &str); 15] = [
     ("notify.request.", "notify.request.{priority}"),
     ("notify.deliver.", "notify.deliver.{channel}.{tenant}"),
     ("notify.outcome.", "notify.outcome.{tenant}.{notification}"),
+    ("notify.outcomes.", "notify.outcomes.{tenant}"),
     ("live.ch.", "live.ch.{tenant}.{namespace}.{rest}"),
     ("ch.", "ch.{tenant}.{namespace}.{rest}"),
     ("app.", "app.{tenant}.{service}.{event}"),

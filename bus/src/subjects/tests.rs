@@ -116,6 +116,7 @@ fn filters_take_subjects_by_the_rules_of_nats() {
 fn a_subject_s_tenant_is_found_or_there_is_none() {
     assert_eq!(tenant_of(&deliver("email", "a.b")).as_deref(), Some("a.b"));
     assert_eq!(tenant_of(&outcome("acme", "ntf_1")).as_deref(), Some("acme"));
+    assert_eq!(tenant_of(&outcomes("a.b")).as_deref(), Some("a.b"));
     assert_eq!(tenant_of(&app_event("acme", "shop", "order")).as_deref(), Some("acme"));
     assert_eq!(tenant_of("app.acme.shop.order.key").as_deref(), Some("acme"));
     let inbox = ChannelName::inbox("alice").unwrap();
@@ -143,6 +144,7 @@ fn documented_addresses_are_what_is_built() {
     assert_eq!(fill(DELIVER_ADDRESS, &names), deliver("sms", "t"));
     let names = [("tenant", "t"), ("notification", "n")];
     assert_eq!(fill(OUTCOME_ADDRESS, &names), outcome("t", "n"));
+    assert_eq!(fill(OUTCOMES_ADDRESS, &names), outcomes("t"));
     let name = ChannelName::parse("a:b").unwrap();
     let names = [("tenant", "t"), ("namespace", "a"), ("channel", "b")];
     assert_eq!(fill(CHANNEL_ADDRESS, &names), channel("t", &name));

@@ -107,12 +107,15 @@ fn events(options: TopologyOptions) -> Vec<StreamSpec> {
     vec![
         StreamSpec {
             schedules: true,
-            ..StreamSpec::log(
-                options,
-                OUTCOMES,
-                "notify.outcome.*.*",
-                "what became of notifications",
-            )
+            subjects: vec![
+                // One of a notification, to be found by its id, or those of many in one envelope.
+                "notify.outcome.*.*".to_owned(),
+                "notify.outcomes.*".to_owned(),
+                format!("_delay.{OUTCOMES}.>"),
+                format!("_retry.{OUTCOMES}.>"),
+                format!("_schedule.{OUTCOMES}.>"),
+            ],
+            ..StreamSpec::log(options, OUTCOMES, "", "what became of notifications")
         },
         StreamSpec {
             subjects: vec!["ch.*.*.*".to_owned()],

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use campana_bus::Bus;
 use campana_bus::consume::{
     self, BatchHandler, BatchOptions, ConsumerSpec, Failure, Handler, Meta,
 };
@@ -13,6 +12,7 @@ use campana_bus::lifecycle::Lifecycle;
 use campana_bus::publish::Outgoing;
 use campana_bus::testing::NatsServer;
 use campana_bus::topology::EVENTS;
+use campana_bus::{Bus, Durability};
 use campana_bus::{dlq, subjects};
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -215,4 +215,38 @@ async fn one_bad_message_does_not_hold_up_its_batch() {
         (dead[0].consumer.as_str(), dead[0].reason.as_str(), dead[0].sequence),
         ("batches", "undecodable", 14)
     );
+}
+
+struct Count(mpsc::UnboundedSender<usize>);
+
+impl BatchHandler for Count {
+    async fn handle(&self, batch: Vec<(Bytes, Meta)>) -> Result<(), Failure> {
+        self.0.send(batch.len()).unwrap();
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_is_done_makes_room_at_once() {
+    let server = NatsServer::start_with(Durability::Process).unwrap();
+    let bus = server.bus_with_topology("test").await.unwrap();
+    publish_orders(&bus, 0..3_000).await;
+    let (done, mut finished) = mpsc::unbounded_channel();
+    let lifecycle = Lifecycle::new();
+    let running = tokio::spawn({
+        let (bus, lifecycle) = (bus.clone(), lifecycle.clone());
+        let options = BatchOptions { max: 10, wait: Duration::from_millis(1) };
+        let small = ConsumerSpec { max_in_flight: 20, ..spec("room") };
+        async move { consume::run_batches(&bus, small, options, Count(done), lifecycle).await }
+    });
+    // Twenty at a time: 150 rounds. A loop that only its clock wakes, once a second, would not get there.
+    let all = async {
+        let mut handled = 0;
+        while handled < 3_000 {
+            handled += finished.recv().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), all).await.expect("no round waits for a clock");
+    lifecycle.soft.cancel();
+    running.await.unwrap().unwrap();
 }

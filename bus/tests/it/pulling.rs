@@ -54,6 +54,14 @@ impl Running {
         tokio::time::timeout(PATIENCE, self.started.recv()).await.expect("a message").unwrap()
     }
 
+    /// Stops, and lets every handler end: what came since it was last looked.
+    async fn finish(mut self) -> Vec<(u32, u32)> {
+        self.lifecycle.soft.cancel();
+        self.gate.add_permits(10_000);
+        tokio::time::timeout(PATIENCE, self.task).await.expect("a drain").unwrap().unwrap();
+        std::iter::from_fn(|| self.started.try_recv().ok()).collect()
+    }
+
     async fn stop(self) -> Result<(), ConsumeError> {
         self.lifecycle.soft.cancel();
         tokio::time::timeout(PATIENCE, self.task).await.expect("a drain").unwrap()
@@ -236,6 +244,30 @@ async fn what_outlives_the_drain_deadline_is_given_back_at_once() {
     second.stop().await.unwrap();
     let info = info(&bus, "drain").await;
     assert_eq!((info.num_ack_pending, info.num_pending), (0, 0));
+}
+
+#[tokio::test]
+async fn stops_in_the_middle_of_a_flood_cost_no_attempts() {
+    let (_server, bus) = server().await;
+    publish_orders(&bus, 0..1_000).await;
+    let (mut seen, mut stops) = (0, 0);
+    while seen < 1_000 {
+        let flood = ConsumerSpec { max_in_flight: 32, ..spec("flood") };
+        let mut running = Running::start(&bus, flood);
+        // Some are handled, so that requests are open and messages on their way at the stop.
+        running.gate.add_permits(40);
+        for _ in 0..40.min(1_000 - seen) {
+            let (_, attempt) = running.next().await;
+            assert_eq!(attempt, 1);
+            seen += 1;
+        }
+        let rest = running.finish().await;
+        assert!(rest.iter().all(|(_, attempt)| *attempt == 1), "{rest:?}");
+        seen += rest.len();
+        stops += 1;
+    }
+    assert_eq!(seen, 1_000, "each once");
+    assert!(stops > 5, "{stops} stops are no flood");
 }
 
 #[tokio::test]

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use campana_bus::consume::{self, BatchHandler, BatchOptions, ConsumerSpec, Failure, Meta};
+use campana_bus::headers::ENVELOPE_PARTS;
 use campana_bus::lifecycle::Lifecycle;
+use campana_bus::publish::decode_parts;
 use campana_bus::{Bus, topology};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +31,8 @@ pub const RECORDED: &str = "campana_recorder_outcomes_total";
 /// Seconds that a batch's transaction took.
 pub const BATCH_SECONDS: &str = "campana_recorder_batch_duration_seconds";
 
+/// Messages of one batch; some are envelopes of 64 outcomes, and the next batch fills up meanwhile.
+const MESSAGES_MAX: usize = 128;
 /// Pause before a batch is tried again while the database is away.
 const OUTAGE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -61,10 +65,14 @@ pub async fn run(
     let spec = ConsumerSpec {
         // Short, so that what a killed recorder held is soon recorded by the next; repeats change nothing.
         ack_wait: Duration::from_secs(10),
-        ..ConsumerSpec::new(topology::OUTCOMES, "recorder", outcomes_filter())
+        filters: outcome_filters(),
+        max_in_flight: MESSAGES_MAX,
+        ..ConsumerSpec::new(topology::OUTCOMES, "recorder", "")
     };
-    let batches =
-        BatchOptions { max: options.batch_max, wait: Duration::from_millis(options.batch_wait_ms) };
+    let batches = BatchOptions {
+        max: options.batch_max.min(MESSAGES_MAX),
+        wait: Duration::from_millis(options.batch_wait_ms),
+    };
     describe();
     let seen = seen::run(&bus, store.clone(), &lifecycle);
     let outcomes = async {
@@ -72,7 +80,7 @@ pub async fn run(
             &bus,
             spec,
             batches,
-            Recorder { store: store.clone() },
+            Recorder { store: store.clone(), transaction_max: options.batch_max.max(1) },
             lifecycle.clone(),
         )
         .await?;
@@ -84,39 +92,69 @@ pub async fn run(
 
 struct Recorder {
     store: Store,
+    /// Outcomes in one transaction.
+    transaction_max: usize,
 }
 
 impl BatchHandler for Recorder {
     async fn handle(&self, batch: Vec<(Bytes, Meta)>) -> Result<(), Failure> {
         let mut outcomes = Vec::with_capacity(batch.len());
-        for (payload, _) in &batch {
-            // A batch with a bad message fails as a whole; the library then hands over each alone.
-            let outcome: Outcome = serde_json::from_slice(payload)
-                .map_err(|error| Failure::dead("undecodable", error))?;
-            outcomes.push(clean(outcome));
-        }
-        let started = campana_bus::clock::monotonic();
-        match self.store.apply_outcomes(&outcomes).await {
-            Ok(applied) => {
-                metrics::histogram!(BATCH_SECONDS).record(started.elapsed().as_secs_f64());
-                count(&applied);
-                Ok(())
+        let mut bad = None;
+        for (payload, meta) in &batch {
+            for body in bodies(payload, meta) {
+                match serde_json::from_slice(&body) {
+                    Ok(outcome) => outcomes.push(clean(outcome)),
+                    Err(error) => bad = Some(Failure::dead("undecodable", error)),
+                }
             }
-            // A database may be away for a day: status must catch up afterwards, so it costs no attempt.
-            Err(error) if error.is_outage() => Err(Failure::defer(OUTAGE_PAUSE, error)),
-            Err(error) => Err(Failure::retry(error)),
+        }
+        // A batch with a bad message fails as a whole; the library then hands over each alone. Of one alone,
+        // what is good is recorded all the same.
+        match bad {
+            Some(bad) if batch.len() > 1 => Err(bad),
+            bad => self.apply(&outcomes).await.and_then(|()| bad.map_or(Ok(()), Err)),
         }
     }
 }
 
-/// The subject of all outcomes, as the topology has it.
-fn outcomes_filter() -> String {
+impl Recorder {
+    async fn apply(&self, outcomes: &[Outcome]) -> Result<(), Failure> {
+        // Messages hold up to many outcomes each, and other writers of the database wait for a transaction.
+        for chunk in outcomes.chunks(self.transaction_max) {
+            let started = campana_bus::clock::monotonic();
+            match self.store.apply_outcomes(chunk).await {
+                Ok(applied) => {
+                    metrics::histogram!(BATCH_SECONDS).record(started.elapsed().as_secs_f64());
+                    count(&applied);
+                }
+                // A database may be away for a day: status must catch up afterwards, so it costs no attempt.
+                Err(error) if error.is_outage() => return Err(Failure::defer(OUTAGE_PAUSE, error)),
+                Err(error) => return Err(Failure::retry(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The outcomes of a message: an envelope of many, or one alone.
+fn bodies(payload: &Bytes, meta: &Meta) -> Vec<Bytes> {
+    let is_envelope = campana_bus::headers::get(&meta.headers, ENVELOPE_PARTS).is_some();
+    match is_envelope.then(|| decode_parts(payload)).flatten() {
+        Some(parts) => parts.into_iter().map(|part| part.body).collect(),
+        None => vec![payload.clone()],
+    }
+}
+
+/// The subjects of all outcomes, as the topology has them.
+fn outcome_filters() -> Vec<String> {
     topology::platform(topology::TopologyOptions::default())
         .streams
         .into_iter()
-        .find(|stream| stream.name == topology::OUTCOMES)
-        .and_then(|stream| stream.subjects.into_iter().next())
-        .expect("the platform's topology has the stream of outcomes and its subject")
+        .filter(|stream| stream.name == topology::OUTCOMES)
+        .flat_map(|stream| stream.subjects)
+        // The others are the library's own: what waits for its time, or for one consumer.
+        .filter(|subject| !subject.starts_with('_'))
+        .collect()
 }
 
 /// PostgreSQL's text has no U+0000, and one provider's answer must not block a batch for ever.

@@ -9,6 +9,7 @@
 //! so the price is one fsync for hundreds of rows.
 
 pub mod changed;
+pub mod counts;
 pub mod keys;
 pub mod notifications;
 pub mod recipients;
@@ -178,7 +179,8 @@ impl Store {
 }
 
 const SQLITE_SETUP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; \
-                            PRAGMA cache_size = -4000;";
+                            PRAGMA cache_size = -4000; PRAGMA temp_store = MEMORY; \
+                            PRAGMA wal_autocheckpoint = 4000;";
 const POSTGRES_SETUP: &str = "SET statement_timeout = 10000; SET lock_timeout = 5000;";
 
 fn options(connections: u32, setup: &'static str) -> AnyPoolOptions {

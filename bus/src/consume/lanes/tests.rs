@@ -28,7 +28,7 @@ fn message(sequence: u64, key: Option<&str>) -> Incoming {
         message_id: None,
         trace: None,
         published_at: Micros(1),
-        headers: all,
+        headers: std::sync::Arc::new(all),
     };
     Incoming::for_test(Bytes::new(), meta)
 }

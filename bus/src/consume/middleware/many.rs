@@ -156,7 +156,7 @@ mod tests {
             message_id: None,
             trace: None,
             published_at: Micros(1),
-            headers: crate::HeaderMap::new(),
+            headers: std::sync::Arc::new(crate::HeaderMap::new()),
         };
         Delivery { payload: Bytes::copy_from_slice(body.as_bytes()), meta }
     }

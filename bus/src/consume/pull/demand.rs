@@ -90,6 +90,11 @@ impl Demand {
         (permits > self.outstanding && self.outstanding == 0).then(|| bucket.wait())
     }
 
+    /// Messages that may still come.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
     pub fn heard(&mut self, now: Instant) {
         self.heard = now;
     }

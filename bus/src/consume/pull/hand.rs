@@ -1,27 +1,30 @@
-//! The messages in hand: their permits, their tasks, and what becomes of them at a stop.
+//! The messages in hand: their places, their tasks, and what becomes of them at a stop.
 //! Reads: nothing. Writes: negative acknowledgements of messages that nobody finishes. Never: runs more
-//! handlers than there are permits.
+//! handlers than there are places.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use async_nats::{Message, Subject, Subscriber};
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
-use tokio::sync::{Notify, Semaphore};
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::pace::Pace;
-use super::{LEFTOVERS, Sink};
+use super::room::Room;
+use super::{Sink, ending};
 use crate::connect::Bus;
 use crate::consume::ConsumerSpec;
 use crate::{clock, telemetry};
+
+/// How long a negative acknowledgement may wait for a connection; redelivery does it without.
+const NAK_WAIT: Duration = Duration::from_secs(2);
 
 /// A message's way to its end. On the heap, because it is large and may move to a task.
 type Work<F> = Pin<Box<F>>;
@@ -33,12 +36,8 @@ pub(super) struct Hand<S> {
     max: usize,
     sink: Arc<S>,
     pace: Pace,
-    permits: Arc<Semaphore>,
+    room: Arc<Room>,
     tasks: TaskTracker,
-    /// Wakes the loop.
-    freed: Notify,
-    /// Free permits from which on the loop wants to be woken.
-    wake_at: AtomicUsize,
     /// Drop everything, and leave it to redelivery.
     hard: CancellationToken,
     /// Drop what is in hand, and give it back; also cancelled by `hard`.
@@ -60,10 +59,8 @@ impl<S: Sink> Hand<S> {
             max: spec.max_in_flight,
             sink,
             pace: Pace::new(),
-            permits: Arc::new(Semaphore::new(spec.max_in_flight)),
+            room: Room::new(spec.max_in_flight),
             tasks: TaskTracker::new(),
-            freed: Notify::new(),
-            wake_at: AtomicUsize::new(1),
             hard: hard.clone(),
             cut: hard.child_token(),
             cut_off: AtomicUsize::new(0),
@@ -71,32 +68,20 @@ impl<S: Sink> Hand<S> {
         })
     }
 
-    /// Permits that no message holds.
-    pub fn free(&self) -> usize {
-        self.permits.available_permits()
-    }
-
-    /// Ready once when [`Hand::wake_at`] permits are free.
-    pub async fn freed(&self) {
-        self.freed.notified().await;
-    }
-
-    /// Asks to be woken when so many permits are free. Whoever calls looks at [`Hand::free`] afterwards:
-    /// either the task that frees a permit sees the new number, or the look sees its permit.
-    pub fn wake_at(&self, permits: usize) {
-        self.wake_at.store(permits, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+    /// Places for further messages.
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
     pub fn report(&self) {
-        self.metrics.set(self.max.saturating_sub(self.free()));
+        self.metrics.set(self.max.saturating_sub(self.room.free()));
     }
 
     /// Runs one message: here as far as it comes without waiting if that is quick (see [`super::pace`]), else
-    /// in a task. The loop asks for no more than there are permits, so there is one; if a server sent more than
+    /// in a task. The loop asks for no more than there are places, so there is one; if a server sent more than
     /// it was asked for, the message goes back.
     pub fn start(self: &Arc<Self>, message: Message) {
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+        let Some(place) = self.room.take() else {
             self.return_one(&message);
             return;
         };
@@ -106,7 +91,7 @@ impl<S: Sink> Hand<S> {
         let work = Box::pin(async move {
             // By hand, because `select!` would move the large future once more for every message.
             let done = {
-                let mut taken = pin!(Arc::clone(&this.sink).take(arrived, permit));
+                let mut taken = pin!(Arc::clone(&this.sink).take(arrived, place));
                 let mut cut = pin!(this.cut.cancelled());
                 poll_fn(|context| match taken.as_mut().poll(context) {
                     Poll::Ready(()) => Poll::Ready(true),
@@ -117,10 +102,6 @@ impl<S: Sink> Hand<S> {
             // The handler is dropped by now: nobody else gets the message while it still holds something.
             if !done {
                 this.cut_off(reply).await;
-            }
-            fence(Ordering::SeqCst);
-            if this.free() >= this.wake_at.load(Ordering::Relaxed) {
-                this.freed.notify_one();
             }
         });
         if !self.pace.is_quick() {
@@ -168,22 +149,32 @@ impl<S: Sink> Hand<S> {
         self.tasks.spawn(async move { nak(&this.bus, reply).await });
     }
 
-    /// Ends a subscription and gives back what still comes out of it. (A drain, because the client forgets
-    /// an ended subscription at once, and with it what is on its way: that would come back by `ack_wait`.)
-    pub fn give_back(self: &Arc<Self>, mut messages: Subscriber) {
+    /// Ends a subscription and gives back what still comes out of it.
+    pub fn give_back(self: &Arc<Self>, messages: Subscriber) {
+        // At once: what is given back would come again for as long as the subscription has a limit.
+        self.leftovers(messages, None, |this, message| this.return_one(&message));
+    }
+
+    /// Ends a subscription and handles what still comes out of it: it was asked for while there was room,
+    /// and given back it would have cost an attempt that no handler saw. For `limit` see [`ending::end`].
+    pub fn finish(self: &Arc<Self>, messages: Subscriber, limit: Option<u64>) {
+        self.leftovers(messages, limit, |this, message| {
+            if message.status.is_none() {
+                this.start(message);
+            }
+        });
+    }
+
+    fn leftovers(
+        self: &Arc<Self>,
+        messages: Subscriber,
+        limit: Option<u64>,
+        with: fn(&Arc<Self>, Message),
+    ) {
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
-            let rest = async {
-                let _ = messages.drain().await;
-                while let Some(message) = messages.next().await {
-                    if message.status.is_none() {
-                        nak(&this.bus, message.reply).await;
-                    }
-                }
-            };
-            // While there is no connection, the end of the subscription does not come.
             tokio::select! {
-                _ = tokio::time::timeout(LEFTOVERS, rest) => {}
+                () = ending::end(messages, limit, |message| with(&this, message)) => {}
                 () = this.hard.cancelled() => {}
             }
         });
@@ -220,7 +211,7 @@ fn begin<F: Future<Output = ()>>(mut work: Work<F>) -> Option<Work<F>> {
 async fn nak(bus: &Bus, reply: Option<Subject>) {
     if let Some(reply) = reply {
         let _ = tokio::time::timeout(
-            LEFTOVERS,
+            NAK_WAIT,
             bus.client().publish(reply, Bytes::from_static(b"-NAK")),
         )
         .await;

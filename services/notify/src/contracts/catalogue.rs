@@ -22,7 +22,7 @@ const WORKED: [Channel; 4] = [Channel::Email, Channel::Sms, Channel::Whatsapp, C
 /// What the roles say to each other, and to browsers through the edge.
 #[must_use]
 pub fn contracts() -> Vec<ContractEntry> {
-    [request(), delivery(), outcome(), inbox(), mark()]
+    [request(), delivery(), outcome(), outcomes(), inbox(), mark()]
         .into_iter()
         .map(|entry| entry.samples_in(SAMPLES))
         .collect()
@@ -62,9 +62,22 @@ fn outcome() -> ContractEntry {
         .typed(&[OUTCOME_TYPE])
         .parameter("notification", "The notification's id.", &[])
         .sent_by("gateway")
-        .sent_by("dispatcher")
         .received_by("recorder");
     workers().fold(entry, |entry, worker| entry.sent_by(&worker))
+}
+
+fn outcomes() -> ContractEntry {
+    let address = subjects::OUTCOMES_ADDRESS;
+    ContractEntry::message::<Outcome>(SERVICE, "outcomes", 1, address)
+        .stream(topology::OUTCOMES)
+        .summary(
+            "What was planned for many notifications, in the form of an envelope: a line each, its id, `;` and its \
+             trace context, a space, and this JSON.",
+        )
+        .typed(&[])
+        .content_type(ENVELOPE)
+        .sent_by("dispatcher")
+        .received_by("recorder")
 }
 
 fn inbox() -> ContractEntry {

@@ -3,7 +3,7 @@
 //! of an envelope wait for or fail with another one.
 //!
 //! Everything of an envelope is published at once, so that the group publishers share one disk write; the
-//! `planned` outcome follows when all of a request's messages are stored.
+//! `planned` outcomes follow, many in one message, when all of a request's messages are stored.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use campana_bus::clock::{self, Micros, Tick};
 use campana_bus::consume::{EnvelopeHandler, Failure, Meta};
-use campana_bus::publish::{GroupPublisher, Outgoing, Part, PublishError};
+use campana_bus::publish::{GroupPublisher, Outgoing, Part, PublishError, envelopes};
 use campana_bus::stamps::{Stage, Stamps};
 use campana_bus::{headers, subjects};
 use futures::StreamExt;
@@ -19,8 +19,7 @@ use serde::Serialize;
 
 use super::directory::{Directory, Found, Snapshot, Wanted};
 use crate::contracts::{
-    Channel, Content, DELIVERY_TYPE, INBOX_TYPE, NotificationRequest, OUTCOME_TYPE, Outcome,
-    OutcomeEvent,
+    Channel, Content, DELIVERY_TYPE, INBOX_TYPE, NotificationRequest, Outcome, OutcomeEvent,
 };
 use crate::plan::{self, Plan, Recipients};
 use crate::telemetry;
@@ -29,6 +28,8 @@ use crate::telemetry;
 const SOURCE: &str = "campana/dispatcher";
 /// How long a request waits when the store is needed and does not answer. Not an attempt: the request is fine.
 const STORE_PAUSE: Duration = Duration::from_secs(3);
+/// Outcomes in one message: the recorder holds a few hundred messages at a time.
+const OUTCOMES_MAX: usize = 64;
 /// Messages of one envelope on their way at the same time.
 const PUBLISHES_MAX: usize = 4_096;
 
@@ -89,7 +90,10 @@ impl EnvelopeHandler for Dispatcher {
         let event =
             OutcomeEvent::Rejected { summary: plan::summary(&request), reason: reason.to_owned() };
         let id = format!("rejected:{}:{}", request.id, meta.redrives);
-        self.report(&request, id, event, clock::now()).await
+        let part = outcome(&request, id, event, clock::now())?;
+        let mut settled = vec![Ok(())];
+        self.report(vec![(0, request.tenant, part)], &mut settled).await;
+        settled.pop().unwrap_or(Ok(()))
     }
 }
 
@@ -251,67 +255,95 @@ impl Dispatcher {
     ) {
         let reports: Vec<(usize, Item, Work)> =
             ready.into_iter().filter(|(index, ..)| settled[*index].is_ok()).collect();
-        let mut outcomes =
-            futures::stream::iter(reports)
-                .map(|(index, item, work)| async move {
-                    (index, self.report_work(item, work, now).await)
-                })
-                .buffer_unordered(PUBLISHES_MAX);
-        while let Some((index, result)) = outcomes.next().await {
-            settled[index] = result;
+        let mut parts: Vec<(usize, String, Part)> = Vec::with_capacity(reports.len());
+        let mut holds = Vec::new();
+        for (index, item, work) in reports {
+            match report_work(item, work, now) {
+                Ok((tenant, part, held)) => {
+                    parts.push((index, tenant, part));
+                    holds.extend(held.map(|wait| (index, wait)));
+                }
+                Err(failure) => settled[index] = Err(failure),
+            }
+        }
+        self.report(parts, settled).await;
+        for (index, wait) in holds {
+            if settled[index].is_ok() {
+                telemetry::scheduled();
+                settled[index] = Err(Failure::defer(wait, "scheduled"));
+            }
         }
         telemetry::stage("persist", started.elapsed());
     }
 
-    async fn report_work(&self, item: Item, work: Work, now: Micros) -> Settled {
-        let Item { request, meta, .. } = item;
-        let summary = plan::summary(&request);
-        match work {
-            Work::Dispatch(plan) => {
-                let event = OutcomeEvent::Planned { summary, deliveries: plan.planned };
-                self.report(
-                    &request,
-                    format!("planned:{}:{}", request.id, meta.redrives),
-                    event,
-                    now,
-                )
-                .await
+    /// Stores outcomes, those of a tenant together; what cannot be stored fails its request.
+    async fn report(&self, mut parts: Vec<(usize, String, Part)>, settled: &mut [Settled]) {
+        // Stable, so that a tenant's outcomes keep their order.
+        parts.sort_by(|(_, one, _), (_, other, _)| one.cmp(other));
+        let mut messages = Vec::new();
+        for group in parts.chunk_by(|(_, one, _), (_, other, _)| one == other) {
+            let bodies: Vec<Part> = group.iter().map(|(.., part)| part.clone()).collect();
+            let mut indices = group.iter().map(|(index, ..)| *index);
+            for message in envelopes(&subjects::outcomes(&group[0].1), &bodies, OUTCOMES_MAX) {
+                let count = headers::get_number(&message.headers, headers::ENVELOPE_PARTS);
+                let these: Vec<usize> = indices.by_ref().take(count.unwrap_or(1)).collect();
+                messages.push((these, message));
             }
-            Work::Hold(wait) => {
-                let until = request.send_at.unwrap_or(now);
-                let event = OutcomeEvent::Scheduled { summary, until };
-                self.report(&request, format!("scheduled:{}", request.id), event, now).await?;
-                telemetry::scheduled();
-                Err(Failure::defer(wait, "scheduled"))
+        }
+        let mut stored = futures::stream::iter(messages)
+            .map(|(indices, message)| async move {
+                (indices, self.outcomes.publish(message).await.map(|_| ()))
+            })
+            .buffer_unordered(PUBLISHES_MAX);
+        while let Some((indices, result)) = stored.next().await {
+            if let Err(error) = result {
+                for index in indices {
+                    settled[index] = Err(publish_failure(&error));
+                }
             }
         }
     }
+}
 
-    async fn report(
-        &self,
-        request: &NotificationRequest,
-        id: String,
-        event: OutcomeEvent,
-        at: Micros,
-    ) -> Settled {
-        let outcome = Outcome {
-            id,
-            notification_id: request.id,
-            tenant: request.tenant.clone(),
-            at,
-            trace: request.trace,
-            event,
-        };
-        let subject = subjects::outcome(&request.tenant, &request.id.to_string());
-        let message = Outgoing::new(subject, outcome.id.clone(), json(&outcome)?).event(
-            OUTCOME_TYPE,
-            SOURCE,
-            at,
-            Some(request.trace),
-        );
-        self.outcomes.publish(message).await.map_err(|error| publish_failure(&error))?;
-        Ok(())
-    }
+/// The outcome of one request, and how long it is held if it is not due.
+fn report_work(
+    item: Item,
+    work: Work,
+    now: Micros,
+) -> Result<(String, Part, Option<Duration>), Failure> {
+    let Item { request, meta, .. } = item;
+    let summary = plan::summary(&request);
+    let (id, event, held) = match work {
+        Work::Dispatch(plan) => {
+            let id = format!("planned:{}:{}", request.id, meta.redrives);
+            (id, OutcomeEvent::Planned { summary, deliveries: plan.planned }, None)
+        }
+        Work::Hold(wait) => {
+            let until = request.send_at.unwrap_or(now);
+            let event = OutcomeEvent::Scheduled { summary, until };
+            (format!("scheduled:{}", request.id), event, Some(wait))
+        }
+    };
+    let part = outcome(&request, id, event, now)?;
+    Ok((request.tenant, part, held))
+}
+
+fn outcome(
+    request: &NotificationRequest,
+    id: String,
+    event: OutcomeEvent,
+    at: Micros,
+) -> Result<Part, Failure> {
+    let outcome = Outcome {
+        id,
+        notification_id: request.id,
+        tenant: request.tenant.clone(),
+        at,
+        trace: request.trace,
+        event,
+    };
+    let body = json(&outcome)?;
+    Ok(Part { trace: Some(request.trace), ..Part::new(outcome.id, body) })
 }
 
 type Message = Result<Outgoing, Failure>;

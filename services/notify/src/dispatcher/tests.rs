@@ -7,7 +7,7 @@ use bytes::Bytes;
 use campana_bus::clock::{self, Micros};
 use campana_bus::headers;
 use campana_bus::ids::NotificationId;
-use campana_bus::publish::{Outgoing, Part, encode_parts};
+use campana_bus::publish::{Outgoing, Part, decode_parts, encode_parts};
 use campana_bus::stamps::{Stage, Stamps};
 use campana_bus::subjects::ChannelName;
 use campana_bus::testing::NatsServer;
@@ -111,9 +111,25 @@ impl Bench {
     }
 
     async fn outcomes(&self, request: &NotificationRequest, count: usize) -> Vec<OutcomeEvent> {
-        let subject = subjects::outcome("default", &request.id.to_string());
-        let events: Vec<Outcome> = self.stored(topology::OUTCOMES, &subject, count).await;
-        events.into_iter().map(|outcome| outcome.event).collect()
+        let look = async {
+            loop {
+                let subject = subjects::outcomes("default");
+                let page =
+                    self.bus.fetch_after(topology::OUTCOMES, &subject, 0, 500).await.unwrap();
+                let parts =
+                    page.messages.iter().flat_map(|one| decode_parts(&one.payload).unwrap());
+                let events: Vec<OutcomeEvent> = parts
+                    .map(|part| serde_json::from_slice::<Outcome>(&part.body).unwrap())
+                    .filter(|outcome| outcome.notification_id == request.id)
+                    .map(|outcome| outcome.event)
+                    .collect();
+                if events.len() >= count {
+                    return events;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), look).await.expect("the outcomes come")
     }
 
     async fn inbox(&self, user: &str, count: usize) -> Vec<InboxMessage> {

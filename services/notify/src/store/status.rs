@@ -52,32 +52,77 @@ impl Store {
             return Ok(Applied::default());
         }
         let rows = Rows::fold(batch);
-        let mut tx = self.writes.begin().await?;
-        let fresh = insert_outcomes(&mut tx, self.engine, &rows).await?;
-        let accepted = upsert_notifications(&mut tx, self.engine, &rows).await?;
-        let channels = upsert_deliveries(&mut tx, self.engine, &rows).await?;
-        derive_statuses(&mut tx, self.engine, &rows).await?;
-        tx.commit().await?;
-        Ok(Applied {
-            fresh: fresh.len(),
-            repeated: batch.len().saturating_sub(fresh.len()),
-            completed: completions(batch, fresh, &accepted, &channels),
-        })
+        // Nearly every batch is new from end to end; only one that is not pays for the question what is.
+        if batch.len() == rows.outcomes.len()
+            && let Some(applied) = self.apply_rows(batch, &rows, Repeats::Unlikely).await?
+        {
+            return Ok(applied);
+        }
+        Ok(self.apply_rows(batch, &rows, Repeats::Expected).await?.unwrap_or_default())
     }
+
+    /// One transaction; `None` and nothing done if there were repeats although they were unlikely.
+    async fn apply_rows(
+        &self,
+        batch: &[Outcome],
+        rows: &Rows,
+        repeats: Repeats,
+    ) -> Result<Option<Applied>, StoreError> {
+        let mut tx = self.writes.begin().await?;
+        let fresh = insert_outcomes(&mut tx, self.engine, rows, repeats).await?;
+        if fresh == Fresh::NotAll {
+            tx.rollback().await?;
+            return Ok(None);
+        }
+        let accepted = upsert_notifications(&mut tx, self.engine, rows).await?;
+        let channels = upsert_deliveries(&mut tx, self.engine, rows).await?;
+        derive_statuses(&mut tx, self.engine, rows).await?;
+        tx.commit().await?;
+        let count = match &fresh {
+            Fresh::These(keys) => keys.len(),
+            Fresh::All | Fresh::NotAll => batch.len(),
+        };
+        Ok(Some(Applied {
+            fresh: count,
+            repeated: batch.len().saturating_sub(count),
+            completed: completions(batch, fresh, &accepted, &channels),
+        }))
+    }
+}
+
+/// Whether some of a batch may have been recorded before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeats {
+    Unlikely,
+    Expected,
+}
+
+/// What of a batch was not recorded before.
+#[derive(Debug, PartialEq, Eq)]
+enum Fresh {
+    All,
+    /// Not all; which ones was not asked.
+    NotAll,
+    These(HashSet<Key>),
 }
 
 async fn insert_outcomes(
     tx: &mut Transaction<'static, Any>,
     engine: Engine,
     rows: &Rows,
-) -> Result<HashSet<Key>, StoreError> {
+    repeats: Repeats,
+) -> Result<Fresh, StoreError> {
     let rows: Vec<(&Key, &OutcomeWrite)> = rows.outcomes.iter().collect();
-    let mut fresh = HashSet::with_capacity(rows.len());
+    let returning = match repeats {
+        Repeats::Unlikely => "",
+        Repeats::Expected => "RETURNING tenant, id",
+    };
+    let (mut fresh, mut inserted) = (HashSet::new(), 0);
     for chunk in rows.chunks(ROWS_PER_STATEMENT) {
         let sql = format!(
             "INSERT INTO outcomes (tenant, id, notification_id, delivery_id, at, event, status, reason, detail, attempt, \
              generation, provider, provider_message_id, duration_ms, retry_at, possible_duplicate) VALUES {} \
-             ON CONFLICT (tenant, id) DO NOTHING RETURNING tenant, id",
+             ON CONFLICT (tenant, id) DO NOTHING {returning}",
             engine.values(chunk.len(), 16)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
@@ -100,11 +145,20 @@ async fn insert_outcomes(
                 .bind(row.retry_at.map(|at| at.0))
                 .bind(row.possible_duplicate.map(i64::from));
         }
-        for row in query.fetch_all(&mut **tx).await? {
-            fresh.insert((row.try_get(0)?, row.try_get(1)?));
+        match repeats {
+            Repeats::Unlikely => inserted += query.execute(&mut **tx).await?.rows_affected(),
+            Repeats::Expected => {
+                for row in query.fetch_all(&mut **tx).await? {
+                    fresh.insert((row.try_get(0)?, row.try_get(1)?));
+                }
+            }
         }
     }
-    Ok(fresh)
+    Ok(match repeats {
+        Repeats::Expected => Fresh::These(fresh),
+        Repeats::Unlikely if inserted == rows.len() as u64 => Fresh::All,
+        Repeats::Unlikely => Fresh::NotAll,
+    })
 }
 
 /// When each notification of the batch was accepted.
@@ -120,16 +174,19 @@ async fn upsert_notifications(
         metadata = CASE WHEN excluded.stage > notifications.stage THEN excluded.metadata ELSE notifications.metadata END, \
         trace_id = CASE WHEN excluded.stage > notifications.stage THEN excluded.trace_id ELSE notifications.trace_id END, \
         created_at = CASE WHEN excluded.stage > notifications.stage THEN excluded.created_at ELSE notifications.created_at END, \
+        status = CASE WHEN excluded.status <> 'accepted' THEN excluded.status ELSE notifications.status END, \
         scheduled_at = COALESCE(excluded.scheduled_at, notifications.scheduled_at), \
         updated_at = CASE WHEN excluded.updated_at > notifications.updated_at THEN excluded.updated_at ELSE notifications.updated_at END, \
-        stage = CASE WHEN excluded.stage > notifications.stage THEN excluded.stage ELSE notifications.stage END \
-        RETURNING tenant, id, created_at";
+        stage = CASE WHEN excluded.stage > notifications.stage THEN excluded.stage ELSE notifications.stage END";
     let rows: Vec<(&Key, &NotificationWrite)> = rows.notifications.iter().collect();
     let mut accepted = HashMap::with_capacity(rows.len());
     for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+        // A row about which only an attempt is known does not say when it was accepted.
+        let asks = chunk.iter().any(|(_, row)| row.stage == fold::stage::SEEN);
+        let returning = if asks { "RETURNING tenant, id, created_at" } else { "" };
         let sql = format!(
             "INSERT INTO notifications (tenant, id, stage, status, reason, priority, template, metadata, trace_id, \
-             created_at, scheduled_at, updated_at) VALUES {} {CONFLICT}",
+             created_at, scheduled_at, updated_at) VALUES {} {CONFLICT} {returning}",
             engine.values(chunk.len(), 12)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
@@ -138,8 +195,8 @@ async fn upsert_notifications(
                 .bind(tenant)
                 .bind(id)
                 .bind(row.stage)
-                // Derived from the deliveries at the end of the transaction.
-                .bind("accepted")
+                // Derived from the deliveries at the end of the transaction, if the plan did not settle it.
+                .bind(row.settled.unwrap_or("accepted"))
                 .bind(&row.reason)
                 .bind(row.summary.priority.as_str())
                 .bind(&row.summary.template)
@@ -148,6 +205,12 @@ async fn upsert_notifications(
                 .bind(row.summary.accepted_at.0)
                 .bind(row.scheduled_at.map(|at| at.0))
                 .bind(row.updated_at.0);
+        }
+        if !asks {
+            query.execute(&mut **tx).await?;
+            accepted
+                .extend(chunk.iter().map(|(key, row)| ((*key).clone(), row.summary.accepted_at)));
+            continue;
         }
         for row in query.fetch_all(&mut **tx).await? {
             accepted.insert((row.try_get(0)?, row.try_get(1)?), Micros(row.try_get(2)?));
@@ -173,15 +236,16 @@ async fn upsert_deliveries(
          status = CASE WHEN {FURTHER} THEN excluded.status ELSE deliveries.status END, \
          reason = CASE WHEN {FURTHER} THEN excluded.reason ELSE deliveries.reason END, \
          updated_at = CASE WHEN {FURTHER} THEN excluded.updated_at ELSE deliveries.updated_at END, \
-         progress = CASE WHEN excluded.progress > deliveries.progress THEN excluded.progress ELSE deliveries.progress END \
-         RETURNING tenant, id, channel"
+         progress = CASE WHEN excluded.progress > deliveries.progress THEN excluded.progress ELSE deliveries.progress END"
     );
     let rows: Vec<(&Key, &DeliveryWrite)> = rows.deliveries.iter().collect();
     let mut channels = HashMap::with_capacity(rows.len());
     for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+        let asks = chunk.iter().any(|(_, row)| row.channel.is_none());
+        let returning = if asks { "RETURNING tenant, id, channel" } else { "" };
         let sql = format!(
             "INSERT INTO deliveries (tenant, id, notification_id, recipient, channel, status, progress, reason, read_at, \
-             created_at, updated_at) VALUES {} {conflict}",
+             created_at, updated_at) VALUES {} {conflict} {returning}",
             engine.values(chunk.len(), 11)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
@@ -198,6 +262,11 @@ async fn upsert_deliveries(
                 .bind(row.read_at.map(|at| at.0))
                 .bind(row.at.0)
                 .bind(row.at.0);
+        }
+        if !asks {
+            query.execute(&mut **tx).await?;
+            channels.extend(chunk.iter().map(|(key, row)| ((*key).clone(), row.channel)));
+            continue;
         }
         for row in query.fetch_all(&mut **tx).await? {
             let channel: Option<String> = row.try_get(2)?;
@@ -224,7 +293,8 @@ async fn derive_statuses(
           ELSE 'partially_failed' END \
           FROM deliveries d WHERE d.tenant = notifications.tenant AND d.notification_id = notifications.id) \
         END WHERE (tenant, id) IN (VALUES ";
-    let keys: Vec<&Key> = rows.notifications.keys().collect();
+    let open = rows.notifications.iter().filter(|(_, row)| row.settled.is_none());
+    let keys: Vec<&Key> = open.map(|(key, _)| key).collect();
     for chunk in keys.chunks(ROWS_PER_STATEMENT) {
         let sql = format!("{DERIVED}{})", engine.values(chunk.len(), 2));
         let mut query = sqlx::query(AssertSqlSafe(sql));
@@ -238,14 +308,16 @@ async fn derive_statuses(
 
 fn completions(
     batch: &[Outcome],
-    mut fresh: HashSet<Key>,
+    mut fresh: Fresh,
     accepted: &HashMap<Key, Micros>,
     channels: &HashMap<Key, Option<Channel>>,
 ) -> Vec<Completion> {
     let mut completed = Vec::new();
     for outcome in batch {
         // Removing it counts an outcome once that stands twice in one batch.
-        if !fresh.remove(&(outcome.tenant.clone(), outcome.id.clone())) {
+        if let Fresh::These(keys) = &mut fresh
+            && !keys.remove(&(outcome.tenant.clone(), outcome.id.clone()))
+        {
             continue;
         }
         let notification = (outcome.tenant.clone(), outcome.notification_id.to_string());

@@ -9,7 +9,7 @@ use crate::support::record;
 use campana_bus::clock;
 use campana_bus::ids::NotificationId;
 use campana_bus::lifecycle::Lifecycle;
-use campana_bus::publish::Outgoing;
+use campana_bus::publish::{Outgoing, Part, envelope};
 use campana_bus::subjects;
 use campana_bus::topology;
 use campana_bus::trace::TraceParent;
@@ -169,6 +169,17 @@ async fn a_status_is_waited_for_and_a_read_mark_is_recorded() {
         (&list["data"][0]["id"], &list["next_cursor"]),
         (&json!(id.to_string()), &Value::Null)
     );
+    let counts = async |query: &str| -> Value {
+        let path = format!("/v1/notifications/counts{query}");
+        gateway.admin(Method::GET, &path, None).await.json().await.unwrap()
+    };
+    let all = counts("").await;
+    assert_eq!(all["notifications"], json!({ "completed": 1 }), "{all}");
+    assert_eq!(all["deliveries"], json!({ "in_app": { "delivered": 1 } }));
+    assert_eq!(all["complete"], true);
+    assert_eq!(counts("?recipient_prefix=ali").await["deliveries"], all["deliveries"]);
+    assert_eq!(counts("?recipient_prefix=bob").await["notifications"], json!({}));
+    assert_eq!(counts("?from=noon").await["code"], "invalid_parameter");
     assert!(lifecycle.stop(std::time::Duration::from_secs(10)).await);
 }
 
@@ -207,15 +218,24 @@ async fn an_undecodable_outcome_is_parked_and_harms_no_other() {
         }
         publish(&platform, &planned(*id, "alice")).await;
     }
+    // In an envelope, too: what is good beside it is recorded, and the envelope is parked.
+    let more: Vec<_> = (0..3).map(|_| NotificationId::fresh()).collect();
+    let mut parts: Vec<Part> = more
+        .iter()
+        .map(|id| planned(*id, "alice"))
+        .map(|one| Part::new(one.id.clone(), serde_json::to_vec(&one).unwrap().into()))
+        .collect();
+    parts.insert(1, Part::new("poison", "{not json".into()));
+    platform.bus.publish(envelope(subjects::outcomes("default"), &parts)).await.unwrap();
     record(&platform, &lifecycle);
-    for id in &ids {
+    for id in ids.iter().chain(&more) {
         let response = gateway.admin(Method::GET, &format!("/v1/notifications/{id}"), None).await;
         assert_eq!(response.status(), 200);
     }
     let started = clock::monotonic();
     loop {
         let mut dlq = platform.bus.jetstream().get_stream(topology::DLQ).await.unwrap();
-        if dlq.info().await.unwrap().state.messages == 1 {
+        if dlq.info().await.unwrap().state.messages == 2 {
             break;
         }
         assert!(started.elapsed().as_secs() < 20, "the poison was never parked");

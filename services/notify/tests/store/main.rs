@@ -6,6 +6,7 @@
     reason = "a test that cannot go on shall stop where it is; helpers here are part of tests"
 )]
 
+mod counts;
 mod rows;
 mod status;
 mod story;
@@ -65,6 +66,7 @@ async fn conform(store: &Store) {
     status::notification_statuses_follow_the_deliveries(store, "derived").await;
     status::scheduled_and_rejected_requests_have_statuses_of_their_own(store, "held").await;
     status::pages_are_complete_and_do_not_overlap(store, "pages").await;
+    counts::notifications_and_deliveries_are_counted_by_state(store, "counts").await;
     status::tenants_are_apart(store).await;
     status::a_large_batch_is_one_transaction(store, "large").await;
 }

@@ -42,6 +42,11 @@ pub async fn outcomes_in_any_order_give_the_same_rows(store: &Store) {
             fresh += store.apply_outcomes(chunk).await.unwrap().fresh;
         }
         assert_eq!(fresh, count);
+        let more = Story::new(&tenant, "more").planned(&[("a", InApp, DeliveryStatus::Delivered)]);
+        let mixed = [outcomes[0].clone(), more.clone(), more];
+        let applied = store.apply_outcomes(&mixed).await.unwrap();
+        let counts = (applied.fresh, applied.repeated, applied.completed.len());
+        assert_eq!(counts, (1, 2, 1), "new beside repeated");
         let again = store.apply_outcomes(&outcomes).await.unwrap();
         assert_eq!(
             (again.fresh, again.repeated, again.completed.len()),

@@ -10,7 +10,7 @@ use campana_bus::clock::Micros;
 use campana_bus::ids::{DeliveryId, NotificationId};
 
 use crate::contracts::{
-    AttemptReport, Channel, DeliveryStatus, Outcome, OutcomeEvent, RequestSummary,
+    AttemptReport, Channel, DeliveryStatus, Outcome, OutcomeEvent, PlannedDelivery, RequestSummary,
 };
 
 /// Tenant and id.
@@ -60,6 +60,8 @@ pub(super) struct NotificationWrite {
     pub(super) trace_id: String,
     pub(super) scheduled_at: Option<Micros>,
     pub(super) updated_at: Micros,
+    /// Its status, if the plan alone decides it.
+    pub(super) settled: Option<&'static str>,
 }
 
 /// What a batch says of one delivery.
@@ -191,12 +193,16 @@ fn notification_of(outcome: &Outcome) -> NotificationWrite {
             trace_id: outcome.trace.trace_id(),
             scheduled_at,
             updated_at: outcome.at,
+            settled: None,
         };
     match &outcome.event {
         OutcomeEvent::Scheduled { summary, until } => {
             write(stage::SCHEDULED, None, summary.clone(), Some(*until))
         }
-        OutcomeEvent::Planned { summary, .. } => write(stage::PLANNED, None, summary.clone(), None),
+        OutcomeEvent::Planned { summary, deliveries } => NotificationWrite {
+            settled: settled(deliveries),
+            ..write(stage::PLANNED, None, summary.clone(), None)
+        },
         OutcomeEvent::Rejected { summary, reason } => {
             write(stage::REJECTED, Some(reason), summary.clone(), None)
         }
@@ -204,6 +210,23 @@ fn notification_of(outcome: &Outcome) -> NotificationWrite {
             write(stage::SEEN, None, guess_summary(outcome.notification_id, outcome.at), None)
         }
     }
+}
+
+/// The status of a notification whose deliveries all ended with its plan: nobody will report on them. The same
+/// rule as in SQL, which decides where attempts follow.
+fn settled(deliveries: &[PlannedDelivery]) -> Option<&'static str> {
+    if deliveries.iter().any(|one| !one.status.is_final()) {
+        return None;
+    }
+    let is_bad = |one: &&PlannedDelivery| {
+        matches!(one.status, DeliveryStatus::Failed | DeliveryStatus::Expired)
+    };
+    let bad = deliveries.iter().filter(is_bad).count();
+    Some(match bad {
+        0 => "completed",
+        all if all == deliveries.len() => "failed",
+        _ => "partially_failed",
+    })
 }
 
 /// Stands in until the plan arrives and replaces it.
