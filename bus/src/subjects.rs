@@ -8,6 +8,7 @@
 
 mod addresses;
 mod advisories;
+mod buckets;
 mod channels;
 mod control;
 mod presence;
@@ -20,6 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use addresses::*;
 pub use advisories::*;
+pub use buckets::*;
 pub use channels::*;
 pub use control::*;
 pub use presence::*;
@@ -336,18 +338,6 @@ pub fn parse_dead_letter(subject: &str) -> Option<(String, String, u64)> {
     Some((unescape(stream)?, unescape(consumer)?, sequence.parse().ok()?))
 }
 
-/// Where the value of a key of a bucket is stored (NATS ADR-8).
-#[must_use]
-pub fn bucket_key(bucket: &str, key: &str) -> String {
-    format!("$KV.{}.{}", escape(bucket), escape(key))
-}
-
-/// Every key of a bucket.
-#[must_use]
-pub fn bucket_keys(bucket: &str) -> String {
-    format!("$KV.{}.*", escape(bucket))
-}
-
 /// Whether a filter (with `*` and `>`) takes a subject, by the rules of NATS.
 #[must_use]
 pub fn matches(filter: &str, subject: &str) -> bool {
@@ -475,30 +465,6 @@ pub const HISTORY_NOTED: &str = "$KV.history_notes.noted";
 #[must_use]
 pub fn history_note(subject: &str) -> String {
     format!("$KV.history_notes.channel.{}", hex::encode(&Sha256::digest(subject.as_bytes())[..16]))
-}
-
-/// `$KV.{bucket}.{key}`: where the bucket's stream keeps one key (NATS ADR-8).
-#[must_use]
-pub fn kv(bucket: &str, key: &str) -> String {
-    format!("$KV.{bucket}.{}", escape(key))
-}
-
-/// All keys of a bucket.
-#[must_use]
-pub fn kv_filter(bucket: &str) -> String {
-    format!("$KV.{bucket}.>")
-}
-
-/// The stream behind a bucket.
-#[must_use]
-pub fn kv_stream(bucket: &str) -> String {
-    format!("KV_{bucket}")
-}
-
-/// The key of a subject that [`kv`] made.
-#[must_use]
-pub fn parse_kv(bucket: &str, subject: &str) -> Option<String> {
-    unescape(subject.strip_prefix("$KV.")?.strip_prefix(bucket)?.strip_prefix('.')?)
 }
 
 #[cfg(test)]

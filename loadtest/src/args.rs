@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use url::Url;
 
+use crate::commands::agent::AgentArgs;
 use crate::commands::run::{RunArgs, ScenariosArgs};
 use crate::commands::saturate::SaturateArgs;
+use crate::commands::selftest::SelftestArgs;
 use crate::commands::soak::SoakArgs;
 use crate::commands::sweep::SweepArgs;
 
@@ -32,11 +34,15 @@ pub enum Command {
     Saturate(SaturateArgs),
     /// A long, even load: is the memory of each process flat?
     Soak(SoakArgs),
+    /// Does the harness see what it claims to see? Injects faults of known size, in a minute
+    Selftest(SelftestArgs),
+    /// Make load for a coordinator elsewhere (`run --agent`); not encrypted, needs a shared token
+    Agent(AgentArgs),
     /// List the built-in scenarios, or print the file of one
     Scenarios(ScenariosArgs),
     /// Print the JSON Schema of run.json
     Schema,
-    /// Draw report.html and report.md again from a run.json
+    /// Draw report.html and report.md again from a run.json, or one page of several runs
     Report(ReportArgs),
     /// Whether runs B are better or worse than runs A, or whether nobody can tell
     Compare(crate::compare::args::CompareArgs),
@@ -88,7 +94,8 @@ pub struct TargetArgs {
 /// Options of `report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// A run.json or the folder that holds it; several are drawn one after the other
+    /// A run.json or the folder that holds it; several are drawn one after the other, or with
+    /// --out side by side on one page
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
     /// Folder for report.html and report.md instead of the run's own

@@ -7,6 +7,7 @@
     reason = "a command-line program: results on stdout, complaints on stderr"
 )]
 
+mod agent;
 mod args;
 mod clock;
 mod commands;
@@ -33,6 +34,7 @@ mod report;
 mod sampler;
 mod scenario;
 mod schedule;
+mod selftest;
 mod sinks;
 mod stamps;
 mod stats;
@@ -49,6 +51,7 @@ use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Cli, Command, IdleArgs};
+use crate::commands::agent as agent_command;
 use crate::commands::{run, saturate, soak, sweep};
 use crate::failure::{EXIT_THRESHOLD_MISSED, Failure};
 
@@ -69,8 +72,7 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> Result<ExitCode, Failure> {
     if let Command::Report(arguments) = command {
-        for source in &arguments.runs {
-            let path = report::render_again(source, arguments.out.as_deref())?;
+        for path in report::render_all(&arguments.runs, arguments.out.as_deref())? {
             println!("{}", path.display());
         }
         return Ok(ExitCode::SUCCESS);
@@ -78,12 +80,6 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
     if let Command::Schema = command {
         print_json(&model::schema())?;
         return Ok(ExitCode::SUCCESS);
-    }
-    if let Command::Compare(arguments) = command {
-        let (found, text) = compare::compare(&arguments)?;
-        print!("{text}");
-        let missed = ExitCode::from(EXIT_THRESHOLD_MISSED);
-        return Ok(if found.pass { ExitCode::SUCCESS } else { missed });
     }
     let stop = stop_on_signal()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -96,10 +92,13 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             Command::Sweep(arguments) => Box::pin(sweep::sweep(arguments, stop)).await,
             Command::Saturate(arguments) => Box::pin(saturate::saturate(arguments, stop)).await,
             Command::Soak(arguments) => Box::pin(soak::soak(arguments, stop)).await,
+            Command::Agent(arguments) => Box::pin(agent_command::agent(arguments, stop)).await,
             Command::Idle(arguments) => Box::pin(run_idle(arguments, stop)).await,
             Command::Peers(arguments) => Box::pin(peers::command(arguments, stop)).await,
+            Command::Compare(arguments) => Box::pin(compare::command(arguments, stop)).await,
+            Command::Selftest(it) => Box::pin(commands::selftest::selftest(it, stop)).await,
             Command::Scenarios(arguments) => run::scenarios(&arguments),
-            Command::Report(_) | Command::Compare(_) | Command::Schema => Ok(ExitCode::SUCCESS),
+            Command::Report(_) | Command::Schema => Ok(ExitCode::SUCCESS),
         }
     })
 }

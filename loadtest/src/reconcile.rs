@@ -1,19 +1,31 @@
-//! A judged step against what others counted: messages in JetStream's streams, and what the
-//! platform itself says it accepted, ended and gave up. Reads nats-server's monitor and the
-//! platform's metrics; the comparison is pure. Nothing here changes a class but dead letters.
+//! A judged step against what others counted: rows of this run in the database, messages in
+//! JetStream's streams, and what the platform itself says it accepted, ended and gave up. Reads the
+//! platform's API and metrics and nats-server's monitor; the comparison is pure. Nothing here
+//! changes a class but dead letters. Rows are this run's alone; everything else counts what others
+//! send as well, so that a surplus there says nothing of this run.
+
+mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::clock::now_ns;
 use crate::intake::Channel;
 use crate::ledger::Book;
 use crate::model::{Classes, Reconciled, Reconciliation, Step};
 use crate::sampler::{Monitor, NatsReader};
+use crate::target::Target;
+use rows::{Rows, RowsReader};
 
 const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long counts that still grow are waited for.
+const LONGEST: Duration = Duration::from_secs(120);
 /// Stream of what browsers see: one message for each in-app delivery.
 const CHANNELS: &str = "CHANNELS";
 /// Stream of what workers send: one message for each delivery, more with retries.
@@ -23,6 +35,8 @@ const DEAD: &str = "campana_dead_letters_total";
 /// When the process began; several add up, and differ as well if one was started again.
 const STARTED: &str = "process_start_time_seconds";
 const ENDED: &str = "campana_notification_e2e_duration_seconds_count";
+/// Rows of notifications in this key's tenant that this run did not send.
+pub const OTHERS: &str = "notifications of other senders";
 /// Counters that are shown as they are.
 const SHOWN: [&str; 9] = [
     DEAD,
@@ -41,6 +55,8 @@ const SHOWN: [&str; 9] = [
 pub struct Sources {
     nats: NatsReader,
     metrics: Option<(reqwest::Client, Url)>,
+    rows: Option<RowsReader>,
+    stop: CancellationToken,
 }
 
 /// All counters at one moment; what could not be read is not there.
@@ -49,45 +65,115 @@ pub struct Reading {
     pub monitor: Option<Monitor>,
     /// Sums by name, and `name/<channel>` for what has that label.
     pub metrics: Option<BTreeMap<String, f64>>,
+    /// From when on rows are counted: the same moment before and after a step.
+    since: String,
+    /// This run's.
+    rows: Option<Rows>,
+    /// Everybody's of this key's tenant.
+    all_rows: Option<Rows>,
 }
 
 impl Sources {
-    /// Addresses of nats-server's monitor and of the platform's `/metrics`.
-    pub fn new(monitor: Option<Url>, metrics: Option<Url>) -> Self {
+    /// Those of a target, for the run with this number.
+    pub fn new(target: &Target, run: u32) -> Self {
         let client = reqwest::Client::builder().timeout(METRICS_TIMEOUT).build().ok();
-        Self { nats: NatsReader::new(monitor), metrics: client.zip(metrics) }
+        Self {
+            nats: NatsReader::new(target.nats_monitor.clone()),
+            metrics: client.zip(target.metrics.clone()),
+            rows: RowsReader::new(target, run),
+            stop: CancellationToken::new(),
+        }
     }
 
-    /// The counters now.
+    /// Once the run is being stopped, nothing is waited for long.
+    pub fn until(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
+    }
+
+    /// None at all, for one of several generators: the one that leads asks for all of them.
+    pub fn none() -> Self {
+        Self {
+            nats: NatsReader::new(None),
+            metrics: None,
+            rows: None,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// The counters before a step.
     pub async fn read(&self) -> Reading {
+        let since = rows::since();
+        let mut reading = self.read_since(since.clone(), true).await;
+        reading.all_rows = self.all_rows(&since).await;
+        reading
+    }
+
+    async fn all_rows(&self, since: &str) -> Option<Rows> {
+        self.rows.as_ref()?.of_all(since).await
+    }
+
+    async fn read_since(&self, since: String, with_rows: bool) -> Reading {
         let metrics = async {
             let (client, url) = self.metrics.as_ref()?;
             let answer = client.get(url.clone()).send().await.ok()?.error_for_status().ok()?;
             Some(parse_metrics(&answer.text().await.ok()?))
         };
-        let (monitor, metrics) = tokio::join!(self.nats.read(), metrics);
-        Reading { monitor, metrics }
+        let rows = async { self.rows.as_ref().filter(|_| with_rows)?.of_run(&since).await };
+        let (monitor, metrics, rows) = tokio::join!(self.nats.read(), metrics, rows);
+        Reading { monitor, metrics, since, rows, all_rows: None }
     }
 
     /// Compares a judged step with what was counted since `before`. The platform's own count
-    /// comes behind the deliveries, so it is asked again until all agrees or the time is over.
+    /// comes behind the deliveries, so it is asked again until all agrees, until nothing has come
+    /// for so long, or until [`LONGEST`] (`within`, once the run is being stopped).
     pub async fn reconcile(
         &self,
         before: &Reading,
         book: &Book,
         within: Duration,
     ) -> Reconciliation {
-        let mut found = compare(before, &self.read().await, book);
-        let again = async {
-            while !found.checks.iter().all(|check| check.agrees) {
-                tokio::time::sleep(LOOK_EVERY).await;
-                found = compare(before, &self.read().await, book);
+        let started_ns = now_ns();
+        let since = |moment: u64| Duration::from_nanos(now_ns().saturating_sub(moment));
+        let (mut least, mut moved_ns) = (u64::MAX, started_ns);
+        let mut growing;
+        // Counting rows is work for the platform's database: not before all else has agreed.
+        let mut with_rows = false;
+        let (mut after, mut found);
+        loop {
+            after = self.read_since(before.since.clone(), with_rows).await;
+            found = compare(before, &after, book);
+            let missing = missing(&found);
+            if missing < least {
+                (least, moved_ns) = (missing, now_ns());
             }
-        };
-        // What still differs then is told.
-        let _ = tokio::time::timeout(within, again).await;
+            let most = if self.stop.is_cancelled() { within } else { LONGEST };
+            growing = missing > 0 && since(moved_ns) <= within && since(started_ns) > most;
+            if missing == 0 || growing || since(moved_ns) > within {
+                if with_rows {
+                    break;
+                }
+                (with_rows, least, moved_ns) = (true, u64::MAX, now_ns());
+                continue;
+            }
+            // What is long in coming is a lot, and counting it takes the platform's time.
+            tokio::time::sleep(LOOK_EVERY.max(since(started_ns) / 10)).await;
+        }
+        if found.checks.iter().any(Reconciled::others) {
+            after.all_rows = self.all_rows(&before.since).await;
+            found = compare(before, &after, book);
+        }
+        for check in &mut found.checks {
+            check.growing = growing && !check.agrees && !check.others();
+        }
         found
     }
+}
+
+/// What has not been counted yet. A surplus is none: it does not become less by waiting.
+fn missing(found: &Reconciliation) -> u64 {
+    let waited = found.checks.iter().filter(|check| !check.agrees && !check.others());
+    // One more, because a check can disagree although its numbers are the same.
+    waited.map(|check| check.ledger.abs_diff(check.other).saturating_add(1)).sum()
 }
 
 /// Compares; the warm-up counts as well, because others do not know of it.
@@ -106,6 +192,7 @@ pub fn compare(before: &Reading, after: &Reading, book: &Book) -> Reconciliation
         lanes.iter().filter(|(channel, _)| of(*channel)).map(|(_, classes)| pick(classes)).sum()
     };
     let in_app = |channel| channel == Channel::InApp;
+    rows_of_run(before, after, book, &lanes, &mut found);
     if let (Some(before), Some(after)) = (&before.monitor, &after.monitor) {
         let grown = |stream: &str| {
             let at = |monitor: &Monitor| monitor.streams.get(stream).map(|one| one.last_seq);
@@ -156,14 +243,8 @@ fn metrics(
         let now = after.get(name)?;
         Some((now - before.get(name).copied().unwrap_or(0.0)).max(0.0).round() as u64)
     };
-    // Requests are deliveries of one channel, divided by the size of a fan-out.
-    let requests = book.requests + book.warm_up_requests;
-    if let Some((_, first)) = lanes.first().filter(|_| requests > 0) {
-        let each = (first.sent / requests).max(1);
-        if let Some(other) = grown(ACCEPTED) {
-            let (mine, open) = (first.accepted / each, first.unknown / each);
-            found.checks.push(check("notifications accepted", mine, other, open));
-        }
+    if let (Some((mine, open)), Some(other)) = (requests(book, lanes), grown(ACCEPTED)) {
+        found.checks.push(check("notifications accepted", mine, other, open));
     }
     for (channel, classes) in lanes {
         let name = format!("{ENDED}/{}", channel.name());
@@ -179,6 +260,7 @@ fn metrics(
             ledger: lost,
             other: dead,
             agrees: dead <= lost,
+            ..Reconciled::default()
         });
     }
     for name in SHOWN {
@@ -188,9 +270,59 @@ fn metrics(
     }
 }
 
+/// Requests that were accepted, and those of which nobody knows: deliveries of one channel, divided by the
+/// size of a fan-out.
+fn requests(book: &Book, lanes: &[(Channel, Classes)]) -> Option<(u64, u64)> {
+    let requests = book.requests + book.warm_up_requests;
+    let (_, first) = lanes.first().filter(|_| requests > 0)?;
+    let each = (first.sent / requests).max(1);
+    Some((first.accepted / each, first.unknown / each))
+}
+
+/// What this run left in the database, and what others did meanwhile.
+fn rows_of_run(
+    before: &Reading,
+    after: &Reading,
+    book: &Book,
+    lanes: &[(Channel, Classes)],
+    found: &mut Reconciliation,
+) {
+    let (Some(was), Some(now)) = (&before.rows, &after.rows) else { return };
+    let mut push = |what: &str, ledger: u64, (was, now): (u64, u64), unknown: u64| {
+        let other = now.saturating_sub(was);
+        found.checks.push(Reconciled { of_run: true, ..check(what, ledger, other, unknown) });
+    };
+    if let Some((mine, open)) = requests(book, lanes) {
+        push("rows of notifications", mine, (was.notifications(), now.notifications()), open);
+    }
+    for (channel, classes) in lanes {
+        let name = channel.name();
+        let both = |of: fn(&Rows, &str) -> u64| (of(was, name), of(now, name));
+        let what = format!("rows of {name} deliveries");
+        push(&what, classes.accepted, both(Rows::deliveries), classes.unknown);
+        // What was not received may all the same have been handed over.
+        let received = classes.delivered + classes.late + classes.duplicate + classes.corrupt;
+        let open = (classes.accepted + classes.unknown).saturating_sub(received);
+        push(&format!("{what} that arrived"), received, both(Rows::arrived), open);
+        for (status, count) in now.deliveries.get(name).into_iter().flatten() {
+            let was = was.deliveries.get(name).and_then(|all| all.get(status)).copied();
+            let grown = count.saturating_sub(was.unwrap_or(0));
+            if grown > 0 {
+                found.counters.insert(format!("rows of {name}: {status}"), grown as f64);
+            }
+        }
+    }
+    if let (Some(all_was), Some(all_now)) = (&before.all_rows, &after.all_rows) {
+        let others =
+            |all: &Rows, mine: &Rows| all.notifications().saturating_sub(mine.notifications());
+        let sent = others(all_now, now).saturating_sub(others(all_was, was));
+        found.counters.insert(OTHERS.to_owned(), sent as f64);
+    }
+}
+
 fn check(what: &str, ledger: u64, other: u64, unknown: u64) -> Reconciled {
     let agrees = other >= ledger && other <= ledger.saturating_add(unknown);
-    Reconciled { what: what.to_owned(), ledger, other, agrees }
+    Reconciled { what: what.to_owned(), ledger, other, agrees, ..Reconciled::default() }
 }
 
 /// Moves deliveries that the platform gave up from lost to dead: it has them and says so. By
@@ -231,93 +363,4 @@ fn parse_metrics(text: &str) -> BTreeMap<String, f64> {
         }
     }
     sums
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::intake::{Event, Outcome};
-    use crate::ledger::{Ledger, StepBooks, WarmUp};
-    use crate::model::Kind;
-    use crate::sampler::Stream;
-
-    /// Three requests on two channels: one accepted and received, one accepted and lost by
-    /// e-mail, one without an answer.
-    fn book() -> Book {
-        let mut ledger = Ledger::new(0);
-        ledger.open_step(StepBooks {
-            kind: Kind::Open,
-            channels: vec![Channel::InApp, Channel::Email],
-            fan_out: 1,
-            deadline_ns: 1_000,
-            warm_up: WarmUp::Until(3),
-        });
-        for slot in 0..3 {
-            ledger.enter(Event::Sent {
-                slot,
-                wave: 0,
-                recipient: 0,
-                intended_ns: slot * 4,
-                sent_ns: slot * 4,
-            });
-            let outcome = if slot == 2 {
-                Outcome::Unknown { reason: "reset".to_owned() }
-            } else {
-                Outcome::Accepted { stamps: None }
-            };
-            ledger.enter(Event::Answered { slot, at_ns: 10, outcome });
-        }
-        for (slot, channel) in [(0, Channel::InApp), (0, Channel::Email), (1, Channel::InApp)] {
-            ledger.enter(Event::Receipt {
-                slot,
-                channel,
-                recipient: 0,
-                at_ns: 20,
-                offset: None,
-                intact: true,
-                recovered: false,
-                stamps: None,
-            });
-        }
-        ledger.close_step()
-    }
-
-    fn reading(channels: u64, deliveries: u64, text: &str) -> Reading {
-        let stream = |last_seq| Stream { last_seq, ..Stream::default() };
-        let streams = BTreeMap::from([
-            (CHANNELS.to_owned(), stream(channels)),
-            (DELIVERIES.to_owned(), stream(deliveries)),
-        ]);
-        let monitor = Monitor { streams, ..Monitor::default() };
-        Reading { monitor: Some(monitor), metrics: Some(parse_metrics(text)) }
-    }
-
-    fn text(accepted: u64, ended: u64, dead: u64) -> String {
-        format!(
-            "# HELP x y\n{ACCEPTED}{{priority=\"high\"}} 1\n{ACCEPTED}{{priority=\"low\"}} {accepted}\n\
-             {ENDED}{{channel=\"email\"}} {ended}\n{DEAD} {dead}\nother 7\n"
-        )
-    }
-
-    #[test]
-    fn what_agrees_and_what_does_not() {
-        let before = reading(100, 50, &text(10, 4, 0));
-        let book = book();
-        assert!(book.sound(), "{book:?}");
-        let good = compare(&before, &reading(103, 52, &text(12, 6, 1)), &book);
-        assert_eq!(good.checks.len(), 5, "{good:?}");
-        assert!(good.checks.iter().all(|check| check.agrees), "{good:?}");
-        assert_eq!(good.counters[DEAD], 1.0);
-        let bad = compare(&before, &reading(101, 51, &text(14, 8, 4)), &book);
-        assert!(bad.checks.iter().all(|check| !check.agrees), "{bad:?}");
-        let silent = compare(&Reading::default(), &reading(1, 1, ""), &book);
-        assert!(silent.checks.is_empty());
-        let mut step = Step { reconciliation: good, ..Step::default() };
-        book.fill(&mut step);
-        assert_eq!((step.classes.lost, step.by_channel["email"].lost), (1, 1));
-        move_dead(&mut step);
-        assert_eq!((step.classes.lost, step.classes.dead), (0, 1));
-        assert_eq!(step.by_channel["email"].dead, 1);
-        assert!(step.classes.balanced());
-    }
 }

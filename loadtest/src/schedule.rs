@@ -5,6 +5,7 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::agent::part::Part;
 use crate::scenario::Arrivals;
 
 const NS_PER_S: f64 = 1e9;
@@ -69,9 +70,137 @@ pub fn recipient(seed: u64, slot: u64, recipients: u32) -> u32 {
     u32::try_from(mixed % u64::from(recipients.max(1))).unwrap_or(0)
 }
 
+/// To whom open load may go.
+#[derive(Clone, Copy, Debug)]
+pub struct Whom {
+    pub seed: u64,
+    /// Recipients of the whole run.
+    pub recipients: u32,
+    pub fan_out: u32,
+}
+
+/// One arrival of open load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intended {
+    /// Number in the run, whoever sends it.
+    pub number: u64,
+    /// Since the step began.
+    pub at_ns: u64,
+    /// First recipient, among those of the generator that sends it.
+    pub recipient: u32,
+}
+
+/// The arrivals of one generator. Each generator walks through the whole schedule and keeps what
+/// its recipients get, so that all of them together send what one alone would have sent, at the
+/// same moments and, where a notification has one recipient, to the same people. Those of a
+/// fan-out are all one generator's.
+#[derive(Clone, Debug)]
+pub struct Share {
+    schedule: Schedule,
+    part: Part,
+    whom: Whom,
+    end_ns: u64,
+    next: u64,
+    over: bool,
+}
+
+impl Share {
+    /// Arrivals before `end_ns`, of which the first has this number in the run.
+    pub fn new(schedule: Schedule, part: Part, whom: Whom, first: u64, end_ns: u64) -> Self {
+        Self { schedule, part, whom, end_ns, next: first, over: false }
+    }
+
+    /// The number after those that were given out or passed over.
+    pub fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    /// Where an arrival goes, if it is this generator's.
+    fn place(&self, number: u64) -> Option<u32> {
+        let Whom { seed, recipients, fan_out } = self.whom;
+        let places = |all: u32| all.saturating_sub(fan_out).saturating_add(1);
+        if self.part == Part::WHOLE {
+            return Some(recipient(seed, number, places(recipients)));
+        }
+        let whole = recipient(seed, number, recipients);
+        let own = places(self.part.count(recipients));
+        self.part.owns(whole).then(|| self.part.place(whole) % own)
+    }
+}
+
+impl Iterator for Share {
+    type Item = Intended;
+
+    fn next(&mut self) -> Option<Intended> {
+        while !self.over {
+            let at_ns = self.schedule.advance();
+            if at_ns >= self.end_ns {
+                self.over = true;
+                break;
+            }
+            let number = self.next;
+            self.next += 1;
+            if let Some(recipient) = self.place(number) {
+                return Some(Intended { number, at_ns, recipient });
+            }
+        }
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn several_generators_send_together_what_one_alone_would(
+            seed: u64,
+            of in 2_u32..9,
+            recipients in 9_u32..400,
+            first in 0_u64..1 << 20,
+            poisson: bool,
+        ) {
+            let arrivals = if poisson { Arrivals::Poisson } else { Arrivals::Constant };
+            let share = |part, fan_out| {
+                let whom = Whom { seed, recipients, fan_out };
+                Share::new(Schedule::new(arrivals, 500.0, seed), part, whom, first, 2_000_000_000)
+            };
+            let mut alone = share(Part::WHOLE, 1);
+            let expected: Vec<Intended> = alone.by_ref().collect();
+            let mut union: Vec<Intended> = Vec::new();
+            for index in 0..of {
+                let part = Part { index, of };
+                let mut own = share(part, 1);
+                // By the number of the recipient in the whole run.
+                union.extend(own.by_ref().map(|one| Intended {
+                    recipient: u32::try_from(part.number(one.recipient as usize)).unwrap(),
+                    ..one
+                }));
+                prop_assert_eq!(own.next_number(), alone.next_number());
+            }
+            union.sort_by_key(|one| one.number);
+            prop_assert_eq!(&union, &expected);
+            // A fan-out moves nothing in time, and stays among one generator's recipients.
+            let mut fans: Vec<(u64, u64)> = Vec::new();
+            for index in 0..of {
+                let part = Part { index, of };
+                let fan_out = part.count(recipients).min(3);
+                for one in share(part, fan_out) {
+                    prop_assert!(one.recipient + fan_out <= part.count(recipients));
+                    fans.push((one.number, one.at_ns));
+                }
+            }
+            fans.sort_unstable();
+            let moments: Vec<(u64, u64)> =
+                expected.iter().map(|one| (one.number, one.at_ns)).collect();
+            prop_assert_eq!(fans, moments);
+        }
+    }
 
     #[test]
     fn constant_arrivals_keep_their_rate_for_ever() {

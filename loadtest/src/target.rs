@@ -97,7 +97,8 @@ pub fn find(arguments: &TargetArgs) -> Result<Target, Failure> {
     Ok(target)
 }
 
-fn from_up_file(data_dir: &Path) -> Result<Target, Failure> {
+/// The platform whose up.json lies in this folder.
+pub fn from_up_file(data_dir: &Path) -> Result<Target, Failure> {
     let path = data_dir.join("up.json");
     let text = fs::read_to_string(&path).map_err(|error| {
         Failure::Connect(format!(

@@ -64,10 +64,41 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
         rules::steady(facts.step),
         rules::little(facts.step),
     ];
+    fold(facts, counts.into_iter(), timing.into_iter())
+}
+
+/// Judges one of several generators: whether its own books and its own machine were sound. What
+/// only the whole shows (steadiness, others' counters, Little's law) is judged there, by
+/// [`judge`].
+pub fn of_generator(facts: &Facts<'_>) -> Verdict {
+    let counts = [
+        rules::identity(facts.step),
+        rules::sound(facts.sound),
+        rules::overflow(facts.overflow),
+        rules::outside(facts.outside),
+        rules::planned(facts),
+        rules::receivers_lost(facts.step),
+        rules::complaints(facts.complaints),
+    ];
+    let timing = [
+        rules::achieved(facts),
+        rules::dropped(facts.step),
+        rules::lag(facts.step),
+        rules::steal(facts.step),
+        rules::pressure(facts.step),
+        rules::canary(facts.step),
+    ];
+    fold(facts, counts.into_iter(), timing.into_iter())
+}
+
+fn fold(
+    facts: &Facts<'_>,
+    counts: impl Iterator<Item = Finding>,
+    timing: impl Iterator<Item = Finding>,
+) -> Verdict {
     let most = if facts.judge_timing { Status::Invalid } else { Status::Suspect };
-    let timing = timing.into_iter().flatten().map(|(status, why)| (status.min(most), why));
-    let found = counts.into_iter().flatten().chain(timing);
-    found.fold(Verdict::default(), |mut verdict, (status, reason)| {
+    let timing = timing.flatten().map(|(status, why)| (status.min(most), why));
+    counts.flatten().chain(timing).fold(Verdict::default(), |mut verdict, (status, reason)| {
         verdict.status = verdict.status.max(status);
         verdict.reasons.push(reason);
         verdict

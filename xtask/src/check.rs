@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::runner::{self, Scope, Tally};
-use crate::{contracts, drift, repo, rules, shell, tidy, tools};
+use crate::{contracts, drift, load, repo, rules, shell, tidy, tools};
 
 /// What to run, from the command line.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -64,7 +64,7 @@ struct Step {
     run: fn(&mut Run<'_>) -> Result<()>,
 }
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step { name: "tools", what: "install what the tests need", quick: false, run: install_tools },
     Step { name: "fmt", what: "formatting", quick: true, run: format_check },
     Step {
@@ -107,6 +107,12 @@ const STEPS: [Step; 12] = [
         run: tests,
     },
     Step { name: "doctests", what: "examples in the documentation", quick: false, run: doc_tests },
+    Step {
+        name: "loadtest",
+        what: "under a minute of load: nothing lost, nothing twice, all books agree",
+        quick: false,
+        run: |_| load::check(),
+    },
 ];
 
 fn step_names() -> String {
@@ -142,7 +148,8 @@ pub fn run(selection: &Selection) -> Result<()> {
         let started = Instant::now();
         let failed_build =
             outcomes.iter().any(|outcome| outcome.name == "build" && outcome.error.is_some());
-        let needs_build = matches!(step.name, "generated" | "contracts" | "tests" | "doctests");
+        let needs_build =
+            matches!(step.name, "generated" | "contracts" | "tests" | "doctests" | "loadtest");
         let result = if failed_build && needs_build {
             Err(anyhow::anyhow!("not run: the build failed"))
         } else {
@@ -251,7 +258,14 @@ fn deny(_: &mut Run<'_>) -> Result<()> {
 fn web(run: &mut Run<'_>) -> Result<()> {
     // Tools that this step does not use are reported by the step that installs them.
     let _ = run.environment();
-    for folder in ["ws-edge/web", "campana/web"] {
+    for folder in [
+        "ws-edge/web",
+        "campana/web",
+        "services/clinic/web",
+        "services/shop/web",
+        "services/chat/web",
+        "services/support/web",
+    ] {
         for script in ["check", "typecheck", "test"] {
             let mut npm = Command::new("npm");
             npm.current_dir(repo::root().join(folder)).args(["run", "--silent", script]);

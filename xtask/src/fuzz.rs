@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::{repo, shell};
 
-const TARGETS: [&str; 3] = ["json", "protobuf", "session"];
+/// Names of the targets.
+pub const TARGETS: [&str; 3] = ["json", "protobuf", "session"];
 /// What cargo-fuzz passes too, as far as the stable compiler takes it: coverage for the fuzzer to follow.
 const COVERAGE: [&str; 6] = [
     "-Cpasses=sancov-module",

@@ -15,6 +15,8 @@ mod contracts;
 mod dashboards;
 mod drift;
 mod fuzz;
+mod load;
+mod nightly;
 mod repo;
 mod rules;
 mod runner;
@@ -42,6 +44,8 @@ cargo xtask COMMAND
                             nats-server postgresql chromium npm venv cargo-deny curl
   fuzz TARGET [SECONDS]   libFuzzer against json, protobuf or session of ws-edge/fuzz (60 s)
   loadtest [ARGS…]        build in release mode and run the load harness
+  nightly [OPTIONS]       about an hour in release mode: scenario nightly, the harness's trial of itself, a soak, fuzzing
+                            --soak-minutes N (15), --fuzz-seconds N for each target (300); 0 leaves a part out
 
 Tools go to the git-ignored folder .tools; running a command again costs nothing.
 ";
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         "gen" => drift::write(args.first().map_or("", String::as_str)),
         "contracts" => contracts::command(&args),
         "fuzz" => fuzz::command(&args),
+        "nightly" => nightly::command(&args),
         "tools" => tools::command(&args),
         "help" | "-h" | "--help" => {
             print!("{HELP}");

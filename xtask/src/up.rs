@@ -28,7 +28,7 @@ pub fn loadtest(args: &[String]) -> Result<()> {
 }
 
 /// All binaries at once: the same build serves `up` and `loadtest`.
-fn build_release() -> Result<()> {
+pub fn build_release() -> Result<()> {
     eprintln!("building in release mode (minutes the first time, seconds after)");
     let mut build = shell::cargo();
     build.args(["build", "--release", "--workspace", "--bins", "--locked"]);

@@ -18,10 +18,9 @@ pub fn run(global: &Global, arguments: &[OsString]) -> anyhow::Result<()> {
     let mut command = Command::new(harness);
     command.args(arguments);
     // The others only read results or scenarios, or start what they measure.
-    let measures = arguments
-        .first()
-        .and_then(|first| first.to_str())
-        .is_some_and(|first| ["run", "sweep", "saturate", "soak", "idle"].contains(&first));
+    let measures = arguments.first().and_then(|first| first.to_str()).is_some_and(|first| {
+        ["run", "sweep", "saturate", "soak", "idle", "selftest"].contains(&first)
+    });
     if let Some(folder) = global.data_dir.as_ref().filter(|_| measures) {
         command.arg("--data-dir").arg(folder);
     }

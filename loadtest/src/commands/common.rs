@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::agent::fleet::Crew;
 use crate::args::TargetArgs;
 use crate::engine::{Finished, Options, output};
 use crate::failure::{EXIT_FAILED, EXIT_THRESHOLD_MISSED, Failure};
@@ -49,6 +50,16 @@ pub struct CommonArgs {
     /// No progress and no live view, also on a terminal
     #[arg(long, short)]
     pub quiet: bool,
+    /// Make the load with this many processes of this machine instead of this one
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = clap::value_parser!(u32).range(0..=64))]
+    pub processes: u32,
+    /// Make the load with an agent elsewhere (`campana loadtest agent`), repeatable; needs
+    /// --token-file. Not encrypted: the platform's API key goes to it as it is
+    #[arg(long, value_name = "HOST:PORT")]
+    pub agent: Vec<String>,
+    /// File whose first line is the agents' token
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// What drives the users of waves and closed load: goose, or bare tasks as a control that
     /// shows goose's own share
     #[arg(long, value_enum, default_value = "goose", hide_short_help = true)]
@@ -66,6 +77,11 @@ impl CommonArgs {
             neighbour_key: self.neighbour_key.clone(),
             null_target: !self.no_floor,
             judge_timing: !self.lenient_timing,
+            crew: Crew {
+                processes: self.processes,
+                agents: self.agent.clone(),
+                token_file: self.token_file.clone(),
+            },
             metrics: self.metrics,
             quiet: self.quiet,
             command: output::command_line(std::env::args().skip(1)),
@@ -90,11 +106,16 @@ impl CommonArgs {
 
 /// INVALID figures come before missed thresholds: what must not be used has passed nothing.
 pub fn exit_code(finished: &Finished) -> ExitCode {
+    ExitCode::from(exit_status(finished))
+}
+
+/// The same as a number.
+pub fn exit_status(finished: &Finished) -> u8 {
     if finished.invalid() {
-        ExitCode::from(EXIT_FAILED)
+        EXIT_FAILED
     } else if finished.missed() {
-        ExitCode::from(EXIT_THRESHOLD_MISSED)
+        EXIT_THRESHOLD_MISSED
     } else {
-        ExitCode::SUCCESS
+        0
     }
 }

@@ -77,7 +77,7 @@ pub async fn soak(arguments: SoakArgs, stop: CancellationToken) -> Result<ExitCo
     let grew = steps
         .iter()
         .flat_map(|step| &step.memory)
-        .any(|(name, memory)| name != "generator" && memory.flat == Some(false));
+        .any(|(name, memory)| !name.starts_with("generator") && memory.flat == Some(false));
     if grew && !finished.invalid() {
         return Ok(ExitCode::from(EXIT_THRESHOLD_MISSED));
     }

@@ -3,15 +3,15 @@
 //! whole interval lies within the margin; everything else cannot be told.
 
 use super::sides;
-use super::{Comparison, Gate, Metric, Options, SCHEMA_VERSION, Side, StepShift, Test, Verdict};
+use super::{
+    Comparison, Gate, Judged, LEVEL, Metric, Options, SCHEMA_VERSION, Side, StepShift, Test,
+    Verdict,
+};
 use crate::failure::Failure;
-use crate::model::{Interval, Run, Step};
+use crate::model::{Classes, Interval, Run, Step};
 use crate::report::read;
 use crate::stats::{bootstrap, rank, shift};
 use crate::table::number;
-
-/// The level of the corrected p-value.
-const LEVEL: f64 = 0.05;
 
 /// Compares two groups of runs. Fails if they are not comparable, unless forced, and if there is
 /// nothing to compare.
@@ -54,6 +54,14 @@ pub fn decide(a: &[Run], b: &[Run], options: &Options) -> Result<Comparison, Fai
         ));
     }
     let shifts = steps.iter().filter_map(|step| shifted(a, b, step)).collect();
+    let gates = gates(&tests, options)?;
+    let wrong = wrong(a, b);
+    let held = match gates.is_empty() {
+        true => passes(&tests, options),
+        false => gates.iter().all(|gate| gate.pass),
+    };
+    let sound = wrong.is_none();
+    warnings.extend(wrong);
     Ok(Comparison {
         schema_version: SCHEMA_VERSION,
         a: side("A", a),
@@ -61,8 +69,10 @@ pub fn decide(a: &[Run], b: &[Run], options: &Options) -> Result<Comparison, Fai
         margin: options.margin,
         gate: options.gate,
         primary: options.primary.clone(),
-        verdict: overall(&tests),
-        pass: passes(&tests, options),
+        verdict: if sound { overall(&tests) } else { Verdict::Worse },
+        pass: held && (sound || options.gate == Gate::Off),
+        gates,
+        interrupted: false,
         tests,
         shifts,
         warnings,
@@ -79,7 +89,47 @@ fn side(name: &str, runs: &[Run]) -> Side {
             first.name,
             first.version.as_deref().unwrap_or("of unknown version")
         ),
+        source: None,
     }
+}
+
+/// One class of the ledger.
+type Count = fn(&Classes) -> u64;
+
+/// What B does to deliveries that A does to none: that is worse, however fast it is.
+fn wrong(a: &[Run], b: &[Run]) -> Option<String> {
+    let count = |runs: &[Run], of: Count| -> u64 {
+        runs.iter().flat_map(|run| &run.steps).map(|step| of(&step.classes)).sum()
+    };
+    let kinds: [(&str, Count); 3] = [
+        ("lost", |classes| classes.lost),
+        ("received twice", |classes| classes.duplicate),
+        ("received with other content", |classes| classes.corrupt),
+    ];
+    let told: Vec<String> = kinds
+        .into_iter()
+        .filter(|(_, of)| count(a, *of) == 0 && count(b, *of) > 0)
+        .map(|(what, of)| format!("{} {what}", count(b, of)))
+        .collect();
+    let sent = count(b, |classes| classes.sent);
+    (!told.is_empty())
+        .then(|| format!("of B's {sent} deliveries {}, of A's none", told.join(" and ")))
+}
+
+/// A gate that no figure decides has not been tested.
+fn gates(tests: &[Test], options: &Options) -> Result<Vec<Judged>, Failure> {
+    let mut all = Vec::new();
+    for gate in &options.gates {
+        let judged = gate.judge(tests, options.gate);
+        if judged.is_empty() {
+            return Err(Failure::Usage(format!(
+                "gate {}: no step has this figure in every run",
+                gate.text()
+            )));
+        }
+        all.extend(judged);
+    }
+    Ok(all)
 }
 
 /// Steps that every run has, in the order of the first.
@@ -112,9 +162,11 @@ fn test(a: &[Run], b: &[Run], step: &str, metric: Metric, options: &Options) -> 
     let ratio = |a: &[f64], b: &[f64]| bootstrap::median(b) / bootstrap::median(a);
     let enough = a.len() >= 2 && b.len() >= 2;
     let p = rank::mann_whitney(&a, &b);
-    let decides = options.primary.as_ref().is_none_or(|primary| {
+    let declared = options.primary.as_ref().is_some_and(|primary| {
         primary.metric == metric && primary.step.as_deref().is_none_or(|wanted| wanted == step)
     });
+    let gated = options.gates.iter().any(|gate| gate.looks_at(metric, step));
+    let decides = declared || gated || (options.primary.is_none() && options.gates.is_empty());
     Some(Test {
         step: step.to_owned(),
         metric,

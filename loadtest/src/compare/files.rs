@@ -5,13 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::args::CompareArgs;
-use super::{Comparison, Options, decide, html, text};
+use super::{Comparison, decide, html, text};
 use crate::failure::Failure;
 use crate::model::Run;
 use crate::report;
 
 /// A side with more runs would take minutes to read and show nothing new.
 const RUNS_MAX: usize = 200;
+/// The page's name.
+pub(super) const PAGE: &str = "compare.html";
 
 /// Compares as the arguments say; the comparison, and what to print.
 pub fn compare(arguments: &CompareArgs) -> Result<(Comparison, String), Failure> {
@@ -27,25 +29,26 @@ pub fn compare(arguments: &CompareArgs) -> Result<(Comparison, String), Failure>
     };
     let a = side(&arguments.first, &arguments.a)?;
     let b = side(&arguments.second, &arguments.b)?;
-    let options = Options {
-        margin: arguments.margin / 100.0,
-        primary: arguments.primary.clone(),
-        steps: arguments.step.clone(),
-        force: arguments.force,
-        gate: arguments.fail_if,
-    };
-    let found = decide(&a, &b, &options)?;
-    let json = serde_json::to_string_pretty(&found)
-        .map_err(|error| Failure::failed("cannot write JSON", error))?;
+    let found = decide(&a, &b, &arguments.options())?;
     if let Some(dir) = &arguments.out {
-        write(&found, &json, dir)?;
+        write(&found, dir)?;
     }
-    let printed = if arguments.json { json + "\n" } else { text::render(&found) };
+    let printed = print(&found, arguments.json)?;
     Ok((found, printed))
 }
 
-fn write(found: &Comparison, json: &str, dir: &Path) -> Result<(), Failure> {
+/// What goes to stdout.
+pub(super) fn print(found: &Comparison, as_json: bool) -> Result<String, Failure> {
+    if as_json { Ok(json(found)? + "\n") } else { Ok(text::render(found)) }
+}
+
+fn json(found: &Comparison) -> Result<String, Failure> {
+    serde_json::to_string_pretty(found).map_err(|error| Failure::failed("cannot write JSON", error))
+}
+
+/// Writes comparison.json and compare.html.
+pub(super) fn write(found: &Comparison, dir: &Path) -> Result<(), Failure> {
     fs::create_dir_all(dir).map_err(|error| Failure::failed(dir.display(), error))?;
-    report::put(&dir.join("comparison.json"), json)?;
-    report::put(&dir.join("compare.html"), &html::render(found))
+    report::put(&dir.join("comparison.json"), &json(found)?)?;
+    report::put(&dir.join(PAGE), &html::render(found))
 }

@@ -1,32 +1,59 @@
 //! `compare`: whether one group of runs is better or worse than another, or whether nobody can tell.
 //! The run is the unit, because variance between runs is what a change has to beat; a figure is the
 //! median of the runs' own, its interval a bootstrap over runs, its p-value that of a rank test, and
-//! several looks are paid for by Holm's correction. Reads run.json files; writes the comparison. Pure
-//! but for `files`.
+//! several looks are paid for by Holm's correction. Reads run.json files, or makes the runs itself in
+//! interleaved rounds (`live`); writes the comparison. Pure but for `files`, `live` and `platforms`.
 
 pub mod args;
 mod decide;
 mod files;
+mod gate;
 mod html;
+mod live;
 mod metric;
+mod platforms;
 mod sides;
 #[cfg(test)]
 mod tests;
 mod text;
 
-use serde::{Deserialize, Serialize};
+use std::process::ExitCode;
 
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::{EXIT_FAILED, EXIT_THRESHOLD_MISSED, Failure};
 use crate::model::Interval;
 use crate::stats::shift::Shift;
+use args::CompareArgs;
 
 pub use decide::decide;
 pub use files::compare;
+pub use gate::{Judged, RatioGate};
 pub use metric::Metric;
 
 /// The version of comparison.json.
 pub const SCHEMA_VERSION: u32 = 1;
 /// Below this many runs a side the rank test can hardly decide anything.
 pub const RUNS_WANTED: usize = 5;
+/// The level of the corrected p-value.
+const LEVEL: f64 = 0.05;
+
+/// The command: measures first if it was given platforms, then compares and prints.
+pub async fn command(arguments: CompareArgs, stop: CancellationToken) -> Result<ExitCode, Failure> {
+    let (found, text) = if arguments.is_live() {
+        live::measure(&arguments, stop).await?
+    } else {
+        compare(&arguments)?
+    };
+    print!("{text}");
+    Ok(match (found.interrupted, found.pass) {
+        // A gate that was not run to its end has not been passed.
+        (true, _) => ExitCode::from(EXIT_FAILED),
+        (false, false) => ExitCode::from(EXIT_THRESHOLD_MISSED),
+        (false, true) => ExitCode::SUCCESS,
+    })
+}
 
 /// How to decide.
 #[derive(Clone, Debug)]
@@ -40,11 +67,20 @@ pub struct Options {
     /// Compare what is not comparable, with a warning.
     pub force: bool,
     pub gate: Gate,
+    /// Bounds of ratios; they decide instead of the margin if there are any.
+    pub gates: Vec<RatioGate>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { margin: 0.05, primary: None, steps: Vec::new(), force: false, gate: Gate::Worse }
+        Self {
+            margin: 0.05,
+            primary: None,
+            steps: Vec::new(),
+            force: false,
+            gate: Gate::Worse,
+            gates: Vec::new(),
+        }
     }
 }
 
@@ -127,6 +163,10 @@ pub struct Side {
     pub name: String,
     pub runs: Vec<String>,
     pub target: String,
+    /// Where it came from: the command that started it, or its folder. Of runs that were finished
+    /// before, nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 /// The whole answer; also comparison.json.
@@ -142,6 +182,12 @@ pub struct Comparison {
     pub tests: Vec<Test>,
     pub shifts: Vec<StepShift>,
     pub warnings: Vec<String>,
+    /// Every bound of a ratio at every step that it looks at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Judged>,
+    /// Stopped by ctrl-C before the last round.
+    #[serde(default)]
+    pub interrupted: bool,
     /// Of all figures that decide.
     pub verdict: Verdict,
     /// Whether the gate holds.

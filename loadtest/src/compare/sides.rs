@@ -74,7 +74,8 @@ pub(super) fn warnings(a: &[Run], b: &[Run], figures: usize, options: &Options) 
     }
     let needed = runs_needed(figures);
     if fewest < needed && fewest >= 2 {
-        let or = if options.primary.is_none() { ", or declare one with --primary" } else { "" };
+        let declared = options.primary.is_some() || !options.gates.is_empty();
+        let or = if declared { "" } else { ", or declare one with --primary" };
         found.push(format!(
             "{figures} figures decide: with fewer than {needed} runs a side no p-value can get below 0.05 \
              after Holm's correction{or}"

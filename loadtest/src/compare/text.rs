@@ -1,6 +1,6 @@
 //! The comparison on stdout and in one sentence. Pure.
 
-use super::{Comparison, Gate, Test, Verdict};
+use super::{Comparison, Gate, Judged, Test, Verdict};
 use crate::table::{grid, number};
 
 /// As text.
@@ -27,8 +27,9 @@ pub(super) fn sentence(found: &Comparison) -> String {
         Verdict::Same => format!("A and B are the same within ±{margin} %"),
         Verdict::CannotTell => "these runs cannot tell A from B".to_owned(),
     };
+    let stopped = if found.interrupted { ", stopped before the last round" } else { "" };
     format!(
-        "{answer}: {} runs of A ({}), {} of B ({})",
+        "{answer}: {} runs of A ({}), {} of B ({}){stopped}",
         found.a.runs.len(),
         found.a.target,
         found.b.runs.len(),
@@ -37,12 +38,39 @@ pub(super) fn sentence(found: &Comparison) -> String {
 }
 
 pub(super) fn gate(found: &Comparison) -> String {
+    let bounds = found.gates.iter().map(bound).collect::<Vec<_>>().join("; ");
     let rule = match found.gate {
+        Gate::Worse | Gate::NotProven if !bounds.is_empty() => &bounds,
         Gate::Off => "off",
         Gate::Worse => "no figure may have been shown to be worse beyond the margin",
         Gate::NotProven => "every figure must have been shown not to be worse beyond the margin",
     };
     format!("{} ({rule})", if found.pass { "held" } else { "MISSED" })
+}
+
+fn bound(gate: &Judged) -> String {
+    let word = if gate.pass { "held" } else { "MISSED" };
+    let range = gate.interval.map_or_else(
+        || "no interval".to_owned(),
+        |range| format!("{:.3} to {:.3}", range.low, range.high),
+    );
+    // An expression that names its step says it already.
+    if gate.expr.contains('@') {
+        return format!("{} {word}: {range}", gate.expr);
+    }
+    format!("{} {word} at {}: {range}", gate.expr, gate.step)
+}
+
+/// Every figure that decides in one line, while rounds go on.
+pub(super) fn so_far(found: &Comparison) -> String {
+    let one = |test: &Test| {
+        let range = test
+            .interval
+            .map_or(String::new(), |range| format!(" ({:.2} to {:.2})", range.low, range.high));
+        format!("{} of {} {:.2}{range}", test.metric.text(), test.step, test.ratio)
+    };
+    let all: Vec<String> = found.tests.iter().filter(|test| test.decides).map(one).collect();
+    format!("B ÷ A so far: {}", all.join(", "))
 }
 
 pub(super) fn head() -> Vec<String> {

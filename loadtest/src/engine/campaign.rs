@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use time::format_description::well_known::Rfc3339;
@@ -11,16 +12,18 @@ use tokio_util::sync::CancellationToken;
 use super::null_target::NullTarget;
 use super::output;
 use super::session::{Session, SessionPlan};
+use super::source::Source;
 use super::view;
+use crate::agent::fleet::{Crew, Fleet};
 use crate::clock::{now_ns, utc_now};
 use crate::environment;
 use crate::failure::Failure;
-use crate::intake::Channel;
+use crate::intake::{Channel, Intake};
 use crate::limits;
 use crate::load::goose::Driver;
 use crate::load::post::Stamping;
 use crate::metrics::{Endpoint, Meter, Serving};
-use crate::model::{self, Generator, Kind, Latency, Run, ScenarioFacts, Status, Step, TargetFacts};
+use crate::model::{self, Kind, Latency, Run, ScenarioFacts, Status, Step, TargetFacts};
 use crate::progress;
 use crate::scenario::{Arrivals, Scenario, StepSpec};
 use crate::stats::round3;
@@ -47,6 +50,8 @@ pub struct Options {
     /// Whether the harness's own floor is measured first.
     pub null_target: bool,
     pub judge_timing: bool,
+    /// Other processes that make the load, if this one shall not.
+    pub crew: Crew,
     /// Where Prometheus may scrape while the run goes on.
     pub metrics: Option<SocketAddr>,
     pub quiet: bool,
@@ -56,7 +61,7 @@ pub struct Options {
 
 /// A run in progress.
 pub struct Campaign {
-    pub session: Session,
+    source: Source,
     pub run: Run,
     dir: PathBuf,
     thresholds: Vec<Threshold>,
@@ -102,31 +107,27 @@ impl Campaign {
         let dir = output::dir(options.out.as_deref(), &scenario.slug())?;
         let started_at = utc_now().format(&Rfc3339).unwrap_or_default();
         let endpoint = bind(options).await?;
-        let plan = plan(scenario, options, Some(&dir), &stop);
-        let mut session = Session::open(plan, target).await?;
-        let serving = endpoint.map(|it| measured(it, &mut session, scenario)).transpose()?;
-        let processes = session.target.processes();
+        let mut source = open(scenario, target, options, &dir, &stop).await?;
+        let serving = endpoint.map(|it| measured(it, &mut source, scenario)).transpose()?;
+        let processes = source.processes();
         let environment =
-            environment::capture(&session.target, &processes, limits::open_files()).await;
-        if options.null_target {
-            session.null_target = Some(null_target(options, &stop).await?);
-        }
+            environment::capture(source.target(), &processes, limits::open_files()).await;
+        let floor = match options.null_target {
+            true => Some(null_target(options, &stop).await?),
+            false => None,
+        };
+        source.set_null_target(floor.clone());
         let run = Run {
             schema_version: model::SCHEMA_VERSION,
-            id: format!("{:08x}", session.run),
+            id: format!("{:08x}", source.run()),
             started_at,
             duration_s: 0.0,
             command: options.command.clone(),
             scenario: scenario_facts(scenario),
-            target: target_facts(&session.target),
+            target: target_facts(source.target()),
             environment,
-            generators: vec![Generator {
-                name: "generator".to_owned(),
-                host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-                recipients: scenario.recipients,
-                driver: options.driver.name().to_owned(),
-            }],
-            null_target: session.null_target.clone(),
+            generators: source.generators(scenario, options.driver),
+            null_target: floor,
             steps: Vec::new(),
             thresholds: Vec::new(),
             saturation: None,
@@ -137,19 +138,27 @@ impl Campaign {
         thresholds.extend(options.thresholds.iter().cloned());
         let mut bar = tokio::task::JoinSet::new();
         if progress::is_shown(options.quiet) {
-            bar.spawn(view::draw(session.live.subscribe(), processes));
+            bar.spawn(view::draw(source.live().subscribe(), processes));
         }
-        Ok(Self { session, run, dir, thresholds, stop, serving, _bar: bar })
+        Ok(Self { source, run, dir, thresholds, stop, serving, _bar: bar })
     }
 
     /// Runs one step and keeps it; false if the run shall not go on.
     pub async fn step(&mut self, spec: &StepSpec) -> bool {
-        match self.session.step(spec).await {
+        match self.source.step(spec).await {
             Ok(step) => self.run.steps.extend(step),
             Err(failure) => self.run.error = Some(failure.to_string()),
         }
         self.run.interrupted = self.stop.is_cancelled();
         !self.run.interrupted && self.run.error.is_none()
+    }
+
+    /// Where senders and receivers of this process put events; of several generators, nobody does.
+    pub fn intake(&self) -> Arc<Intake> {
+        match &self.source {
+            Source::Own(session) => session.intake(),
+            Source::Fleet(_) => Arc::default(),
+        }
     }
 
     /// The step that ran last.
@@ -159,14 +168,21 @@ impl Campaign {
 
     /// Judges the thresholds, writes everything and closes.
     pub async fn finish(mut self) -> Result<Finished, Failure> {
-        self.session.tell_afterwards(&mut self.run.steps);
-        self.session.live.told(&self.run.steps);
-        let elapsed_ns = now_ns().saturating_sub(self.session.started_ns);
+        if let Err(failure) = self.source.tell_afterwards(&mut self.run.steps).await {
+            self.run.error.get_or_insert(failure.to_string());
+        }
+        self.source.live().told(&self.run.steps);
+        let elapsed_ns = now_ns().saturating_sub(self.source.started_ns());
         self.run.duration_s = round3(elapsed_ns as f64 / 1e9);
         self.run.thresholds =
             self.thresholds.iter().map(|threshold| threshold.judge(&self.run.steps)).collect();
-        output::write(&self.run, &self.dir)?;
-        self.session.close().await;
+        if let Source::Fleet(fleet) = &self.source {
+            // As their clocks stood at the end.
+            self.run.generators = fleet.generators();
+        }
+        let written = output::write(&self.run, &self.dir);
+        self.source.close().await;
+        written?;
         if let Some(serving) = self.serving {
             serving.stop().await;
         }
@@ -201,13 +217,29 @@ async fn bind(options: &Options) -> Result<Option<Endpoint>, Failure> {
 /// Metrics of this session from now on.
 fn measured(
     endpoint: Endpoint,
-    session: &mut Session,
+    source: &mut Source,
     scenario: &Scenario,
 ) -> Result<Serving, Failure> {
-    let meter = Meter::new(format!("{:08x}", session.run), scenario)?;
+    let meter = Meter::new(format!("{:08x}", source.run()), scenario)?;
     let serving = endpoint.serve(meter.handle());
-    session.live.meter = Some(meter);
+    source.live().meter = Some(meter);
     Ok(serving)
+}
+
+/// This process, or several that it leads.
+async fn open(
+    scenario: &Scenario,
+    target: Target,
+    options: &Options,
+    dir: &Path,
+    stop: &CancellationToken,
+) -> Result<Source, Failure> {
+    if options.crew.is_wanted() {
+        let opening = Fleet::open(scenario, target, options, Some(dir), stop.clone());
+        return Ok(Source::Fleet(Box::new(Box::pin(opening).await?)));
+    }
+    let session = Session::open(plan(scenario, options, Some(dir), stop), target).await?;
+    Ok(Source::Own(Box::new(session)))
 }
 
 fn plan<'a>(
@@ -225,6 +257,7 @@ fn plan<'a>(
         judge_timing: options.judge_timing && scenario.judge_timing,
         quiet: options.quiet,
         stop: stop.clone(),
+        led: None,
     }
 }
 

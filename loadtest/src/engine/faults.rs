@@ -28,7 +28,8 @@ const NOISE_TAKE_EVERY: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub struct Tools {
     pub target: Target,
-    pub receivers: Arc<Receivers>,
+    /// Those of this process, if it has any.
+    pub receivers: Option<Arc<Receivers>>,
     pub neighbour_key: Option<String>,
     pub run: u32,
     pub seed: u64,
@@ -93,7 +94,8 @@ impl Tools {
     async fn cause(&self, what: &What) -> Result<(), String> {
         match what {
             What::Reconnect { share } => {
-                let returned = self.receivers.drop_and_return(*share).await;
+                let receivers = self.receivers.as_ref().ok_or("there are no receivers here")?;
+                let returned = receivers.drop_and_return(*share).await;
                 if returned.back < returned.dropped || returned.unrecovered > 0 {
                     return Err(format!(
                         "of {} receivers {} came back, {} without what they had missed",

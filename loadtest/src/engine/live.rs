@@ -1,9 +1,11 @@
 //! What is known while a step runs: one row, again and again. The terminal is drawn from it, and
 //! the metrics endpoint is fed in its rhythm. Reads the ledger; changes nothing in it.
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::clock::now_ns;
+use crate::intake::Channel;
 use crate::ledger::{Book, Ledger};
 use crate::metrics::{Meter, Now};
 use crate::model::{Classes, Distribution, GeneratorHealth, Kind, Latency, Load, Step};
@@ -38,10 +40,15 @@ pub struct Row {
     pub phase: &'static str,
     /// The last whole second; nothing in the first.
     pub second: Option<Second>,
+    /// Measured deliveries of the step so far by channel, its measured requests, and receipts on
+    /// a channel that it has not.
+    pub lanes: Vec<(Channel, Classes)>,
+    pub requests: u64,
+    pub elsewhere: u64,
 }
 
 /// What is only reckoned once a second.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Second {
     /// Arrivals of the schedule, requests sent and deliveries received, with the warm-up's.
     pub offered_per_s: f64,
@@ -68,9 +75,9 @@ struct Counted {
 pub struct Live {
     row: watch::Sender<Row>,
     /// The newest row of whichever sampler runs.
-    pub(super) sampled: watch::Sender<sampler::Row>,
+    pub sampled: watch::Sender<sampler::Row>,
     /// Set if somebody may scrape.
-    pub(super) meter: Option<Meter>,
+    pub meter: Option<Meter>,
     kind: Kind,
     rate_per_s: f64,
     earlier: Classes,
@@ -102,12 +109,35 @@ impl Live {
         let second = self.second(ledger, phase, now);
         let (classes, in_flight) = (ledger.so_far(), ledger.in_flight());
         self.row.send_modify(|row| {
+            if let Some(book) = ledger.book() {
+                (row.lanes, row.requests, row.elsewhere) =
+                    (book.counts(), book.requests, book.phantom_elsewhere);
+            }
             row.phase = phase;
             row.done = done;
             row.classes = classes;
             row.in_flight = in_flight;
             row.second = second.or(row.second);
         });
+    }
+
+    /// The row of a step that other generators run, with a book of their counts.
+    pub fn show(&mut self, told: Row, book: &Book) {
+        let (second, in_flight, phase) = (told.second, told.in_flight, told.phase);
+        self.row.send_modify(|row| {
+            let (step, earlier) = (std::mem::take(&mut row.step), std::mem::take(&mut row.earlier));
+            *row = Row { step, earlier, expected: row.expected, ..told };
+        });
+        if let (Some(meter), Some(second)) = (&mut self.meter, second) {
+            let open = Now {
+                kind: self.kind,
+                target_rate: if phase == LOAD { self.rate_per_s } else { 0.0 },
+                in_flight,
+                generator_valid: second.generator_valid,
+                sampled: &self.sampled.borrow(),
+            };
+            meter.show(book, &open);
+        }
     }
 
     /// The last second, if one is over and somebody looks.
@@ -210,7 +240,7 @@ fn so_far(book: &Book, kind: Kind) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::{Channel, Event};
+    use crate::intake::Event;
     use crate::ledger::{StepBooks, WarmUp};
 
     const MS: u64 = 1_000_000;

@@ -5,16 +5,17 @@
 pub mod campaign;
 pub mod faults;
 pub mod growth;
-mod health;
+pub mod health;
 pub mod live;
-mod null_target;
+pub mod null_target;
 pub mod output;
-mod probe;
+pub mod probe;
 mod pump;
 pub mod session;
-mod step;
+pub mod source;
+pub mod step;
 mod view;
-mod waves;
+pub mod waves;
 
 pub use campaign::{Campaign, Finished, Options};
 pub use session::{Session, SessionPlan};

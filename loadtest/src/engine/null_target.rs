@@ -4,14 +4,14 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,8 @@ use crate::target::{Target, TokenSource};
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 /// Frames that a socket may be behind.
 const OUTBOX: usize = 10_000;
+/// The kernel takes no more than its own `somaxconn`.
+const BACKLOG: u32 = 4_096;
 const HEADERS_MAX: usize = 32;
 const ACCEPTED: &[u8] = b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}";
 
@@ -69,8 +71,8 @@ impl NullTarget {
     /// Starts on two free ports.
     pub async fn start() -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::failed("the echo of this process", error);
-        let posts = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
-        let sockets = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
+        let posts = listen_on_loopback().map_err(failed)?;
+        let sockets = listen_on_loopback().map_err(failed)?;
         let post_at = posts.local_addr().map_err(failed)?;
         let socket_at = sockets.local_addr().map_err(failed)?;
         let echo = Self {
@@ -118,6 +120,14 @@ impl NullTarget {
     }
 }
 
+/// A free port whose queue holds a whole burst of connections. Beyond the usual 128 the kernel
+/// lets the rest try again after a second, which would be measured.
+pub fn listen_on_loopback() -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    socket.listen(BACKLOG)
+}
+
 fn target(posts: SocketAddr, sockets: SocketAddr) -> Result<Target, Failure> {
     let url = |text: String| text.parse().map_err(|error| Failure::failed("an address", error));
     let mut target = Target::campana(url(format!("http://{posts}"))?, String::new())?;
@@ -147,7 +157,7 @@ async fn take_posts(mut stream: TcpStream, outboxes: Outboxes) -> Option<()> {
                 outboxes.get(recipient.id).cloned()
             };
             if let Some(outbox) = outbox {
-                let _ = outbox.send(frame(recipient.id, &notification.content)).await;
+                let _ = outbox.send(data(&notification.content)).await;
             }
         }
         buffer.drain(..end);
@@ -169,12 +179,17 @@ fn whole_request(bytes: &[u8]) -> Option<Option<(usize, usize)>> {
     Some((bytes.len() >= end).then_some((start, end)))
 }
 
-fn frame(user: &str, content: &Content<'_>) -> String {
-    json!({"push": {"channel": format!("inbox:#{user}"), "pub": {"data": {
+fn data(content: &Content<'_>) -> String {
+    json!({
         "type": "notification", "id": content.title, "notification_id": content.title,
         "title": content.title, "body": content.body,
-    }}}})
+    })
     .to_string()
+}
+
+/// Numbered where it is written, so that the order of the numbers is the order on the wire.
+fn frame(channel: &str, data: &str, offset: u64) -> String {
+    format!(r#"{{"push":{{"channel":"{channel}","pub":{{"data":{data},"offset":{offset}}}}}}}"#)
 }
 
 /// One receiver's socket: lets it in and writes what is posted for it.
@@ -186,13 +201,19 @@ async fn push(stream: TcpStream, outboxes: Outboxes) -> Option<()> {
     let user = command.connect.token;
     let (outbox, mut inbox) = mpsc::channel(OUTBOX);
     outboxes.lock().unwrap_or_else(PoisonError::into_inner).insert(user.clone(), outbox);
+    // The harness names its recipients so that nothing in them needs escaping.
+    let channel = format!("inbox:#{user}");
     let reply = json!({"id": command.id, "connect": {
-        "client": "echo", "version": "0", "subs": {format!("inbox:#{user}"): {}},
+        "client": "echo", "version": "0", "subs": {&channel: {}},
     }});
     socket.send(Message::text(reply.to_string())).await.ok()?;
+    let mut offset = 0_u64;
     loop {
         tokio::select! {
-            frame = inbox.recv() => socket.send(Message::text(frame?)).await.ok()?,
+            data = inbox.recv() => {
+                offset += 1;
+                socket.send(Message::text(frame(&channel, &data?, offset))).await.ok()?;
+            }
             heard = socket.next() => match heard {
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return None,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::agent::lead::Lead;
 use crate::clock::now_ns;
 use crate::intake::{Event, Intake};
 use crate::ledger::Ledger;
@@ -26,6 +27,8 @@ pub struct Pump<'a> {
     pub buffer: Vec<Event>,
     /// Set while a disturbance is watched.
     pub recovery: Option<Recovery>,
+    /// Who gets the seconds, instead of the recorder.
+    pub led: Option<Arc<Lead>>,
 }
 
 impl Pump<'_> {
@@ -42,7 +45,9 @@ impl Pump<'_> {
             recovery.see(now_ns(), self.ledger.outstanding());
         }
         let intervals = self.ledger.take_intervals();
-        if let Some(recorder) = &mut self.recorder
+        if let Some(lead) = &self.led {
+            lead.seconds(intervals);
+        } else if let Some(recorder) = &mut self.recorder
             && let Err(failure) = recorder.write(&intervals)
         {
             // A full disk costs the logs and not the run; told once.

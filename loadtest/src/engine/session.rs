@@ -1,6 +1,7 @@
 //! A target with open receivers and warm senders, and the ledger of all its steps. It is opened
 //! once and runs as many steps as it is asked for; receivers are never restarted in between.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,10 +11,12 @@ use url::Url;
 
 use super::live::Live;
 use super::probe;
+use crate::agent::lead::Lead;
+use crate::agent::part::Part;
 use crate::clock::now_ns;
 use crate::failure::Failure;
 use crate::intake::{Channel, Intake};
-use crate::ledger::Ledger;
+use crate::ledger::{Afterwards, Ledger};
 use crate::limits;
 use crate::load::Sending;
 use crate::load::goose::Driver;
@@ -45,6 +48,8 @@ pub struct SessionPlan<'a> {
     /// Whether nothing is drawn, not even on a terminal.
     pub quiet: bool,
     pub stop: CancellationToken,
+    /// Who leads, if this is one of several generators.
+    pub led: Option<Arc<Lead>>,
 }
 
 /// An open target.
@@ -75,35 +80,26 @@ pub struct Session {
     pub(super) numbers: Vec<u32>,
     pub(super) overflow_told: u64,
     pub(super) outside_told: u64,
+    pub(super) led: Option<Arc<Lead>>,
 }
 
 impl Session {
     /// Checks what can be checked, mints tokens and opens every receiver.
     pub async fn open(plan: SessionPlan<'_>, target: Target) -> Result<Self, Failure> {
         let scenario = plan.scenario.clone();
-        super::faults::check(&scenario, &target, plan.neighbour_key.as_deref())?;
-        let in_flight_max = in_flight(&scenario)?;
-        let channels = channels(&scenario);
-        if channels.iter().any(|channel| *channel != Channel::InApp) && target.sandbox.is_none() {
-            return Err(Failure::Usage(
-                "e-mail, SMS, WhatsApp and webhooks are measured at the sandbox of a local \
-                 `campana up`, and none is known"
-                    .to_owned(),
-            ));
+        let part = plan.led.as_ref().map_or(Part::WHOLE, |lead| lead.part);
+        if plan.led.is_none() {
+            // Of several generators, the one that leads does to the platform what is to be done.
+            super::faults::check(&scenario, &target, plan.neighbour_key.as_deref())?;
         }
-        let run: u32 = rand::random();
-        let webhooks = target.sandbox.as_ref().and_then(|url| url.join("webhook/").ok());
-        let webhooks = webhooks.as_ref().map(Url::as_str);
-        let people = recipients(run, scenario.recipients, &channels, webhooks);
-        let names: Vec<String> = people.iter().map(|person| person.id.clone()).collect();
-        let mut poster =
-            Poster::new(run, &target.authority, &target.path, &target.api_key, target.body);
-        poster.payload_bytes = scenario.payload_bytes;
-        poster.recipients = people;
+        let in_flight_max = in_flight(&scenario, part)?;
+        let channels = channels(&scenario);
+        receivable(&channels, &target)?;
+        let run = plan.led.as_ref().map_or_else(rand::random, |lead| lead.run);
+        let mut poster = poster(&scenario, &target, run, part);
         poster.stamping = plan.stamping;
-        poster.idempotency_keys = scenario.idempotency_keys;
-
-        let started_ns = now_ns();
+        let names: Vec<String> = poster.recipients.iter().map(|person| person.id.clone()).collect();
+        let started_ns = plan.led.as_ref().map_or_else(now_ns, |lead| lead.started_ns);
         let started_at = crate::clock::utc_now();
         let intake = Arc::new(Intake::default());
         let opening = open_receivers(&target, run, &names, Arc::clone(&intake), plan.quiet);
@@ -114,16 +110,20 @@ impl Session {
             }
         };
         let sinks = probe::open_sinks(&target, run, &channels, &poster.recipients, &intake).await?;
-        let sending = Arc::new(Sending::new(
+        let sending = Sending::new(
             Arc::clone(&intake),
             poster,
             target.authority.clone(),
             target.accepted_status,
             scenario.timeout,
             plan.stop.clone(),
-        ));
-        let users = scenario.steps.iter().map(|step| step.size).max().unwrap_or(0);
-        let counters = Sources::new(target.nats_monitor.clone(), target.metrics.clone());
+        );
+        let sending = Arc::new(sending.of_part(part));
+        let users = users(&scenario, part);
+        let counters = match &plan.led {
+            Some(_) => Sources::none(),
+            None => Sources::new(&target, run).until(plan.stop.clone()),
+        };
         Ok(Self {
             counters,
             target,
@@ -131,7 +131,7 @@ impl Session {
             started_ns,
             live: Live::default(),
             null_target: None,
-            ledger: Ledger::new(started_ns),
+            ledger: Ledger::new(started_ns).of_part(part),
             recorder: recorder(plan.logs, started_at)?,
             intake,
             receivers: Arc::new(receivers),
@@ -147,34 +147,35 @@ impl Session {
             numbers: Vec::new(),
             overflow_told: 0,
             outside_told: 0,
+            led: plan.led,
         })
     }
 
     /// What arrived for steps after they had been judged is told where it belongs.
     pub fn tell_afterwards(&self, steps: &mut [Step]) {
         for (number, step) in self.numbers.iter().copied().zip(steps) {
-            let after = self.ledger.afterwards(number);
-            after.amend(step);
-            let moved: u64 = after
-                .moved
-                .values()
-                .map(|moved| {
-                    moved.delivered_to_duplicate
-                        + moved.delivered_to_corrupt
-                        + moved.late_to_duplicate
-                        + moved.late_to_corrupt
-                })
-                .sum();
-            let tell = [
-                (after.arrived, "deliveries that were judged lost or unknown arrived later"),
-                (moved, "deliveries arrived again, or with other content, after the step"),
-                (after.strangers, "deliveries reached somebody else after the step"),
-            ];
-            for (count, what) in tell.into_iter().filter(|(count, _)| *count > 0) {
-                step.verdict.status = step.verdict.status.max(Status::Suspect);
-                step.verdict.reasons.push(format!("{count} {what}"));
-            }
+            tell_afterwards(&self.ledger.afterwards(number), step);
         }
+    }
+
+    /// What arrived for each step of the ledger after it had been judged.
+    pub fn afterwards(&self) -> BTreeMap<u32, Afterwards> {
+        self.numbers.iter().map(|number| (*number, self.ledger.afterwards(*number))).collect()
+    }
+
+    /// The number in the run of the next notification.
+    pub fn next_number(&self) -> u64 {
+        self.sending.next_number()
+    }
+
+    /// Goes on from a number that all generators agree on.
+    pub fn go_on_from(&self, number: u64) {
+        self.sending.go_on_from(number);
+    }
+
+    /// Where everything that happens goes in; for the selftest, which puts wrong entries there.
+    pub fn intake(&self) -> Arc<Intake> {
+        Arc::clone(&self.intake)
     }
 
     /// Closes receivers and sinks in an orderly way.
@@ -189,12 +190,66 @@ impl Session {
     }
 }
 
+/// Amends a step by what arrived after it had been judged, and says so.
+pub fn tell_afterwards(after: &Afterwards, step: &mut Step) {
+    after.amend(step);
+    let moved: u64 = after
+        .moved
+        .values()
+        .map(|moved| {
+            moved.delivered_to_duplicate
+                + moved.delivered_to_corrupt
+                + moved.late_to_duplicate
+                + moved.late_to_corrupt
+        })
+        .sum();
+    let tell = [
+        (after.arrived, "deliveries that were judged lost or unknown arrived later"),
+        (moved, "deliveries arrived again, or with other content, after the step"),
+        (after.strangers, "deliveries reached somebody else after the step"),
+    ];
+    for (count, what) in tell.into_iter().filter(|(count, _)| *count > 0) {
+        step.verdict.status = step.verdict.status.max(Status::Suspect);
+        step.verdict.reasons.push(format!("{count} {what}"));
+    }
+}
+
+/// Whether receipts on all channels can be seen.
+fn receivable(channels: &[Channel], target: &Target) -> Result<(), Failure> {
+    if channels.iter().all(|channel| *channel == Channel::InApp) || target.sandbox.is_some() {
+        return Ok(());
+    }
+    Err(Failure::Usage(
+        "e-mail, SMS, WhatsApp and webhooks are measured at the sandbox of a local `campana up`, \
+         and none is known"
+            .to_owned(),
+    ))
+}
+
+/// Makes the requests of one share of a run, for its own recipients.
+fn poster(scenario: &Scenario, target: &Target, run: u32, part: Part) -> Poster {
+    let channels = channels(scenario);
+    let webhooks = target.sandbox.as_ref().and_then(|url| url.join("webhook/").ok());
+    let webhooks = webhooks.as_ref().map(Url::as_str);
+    let mut poster =
+        Poster::new(run, &target.authority, &target.path, &target.api_key, target.body);
+    poster.payload_bytes = scenario.payload_bytes;
+    poster.recipients = part.own(recipients(run, scenario.recipients, &channels, webhooks));
+    poster.idempotency_keys = scenario.idempotency_keys;
+    poster
+}
+
+/// Users of the largest step.
+fn users(scenario: &Scenario, part: Part) -> u32 {
+    scenario.steps.iter().map(|step| part.count(step.size)).max().unwrap_or(0)
+}
+
 fn recorder(logs: Option<&Path>, started_at: OffsetDateTime) -> Result<Option<Recorder>, Failure> {
     logs.map(|dir| Recorder::new(dir, started_at)).transpose()
 }
 
 /// All channels that some step uses.
-fn channels(scenario: &Scenario) -> Vec<Channel> {
+pub fn channels(scenario: &Scenario) -> Vec<Channel> {
     let mut all: Vec<Channel> =
         scenario.steps.iter().flat_map(|step| step.channels.iter().copied()).collect();
     all.sort_unstable();
@@ -203,14 +258,16 @@ fn channels(scenario: &Scenario) -> Vec<Channel> {
 }
 
 /// How many requests open load may have in flight, with the descriptors that there are.
-fn in_flight(scenario: &Scenario) -> Result<usize, Failure> {
+fn in_flight(scenario: &Scenario, part: Part) -> Result<usize, Failure> {
     let limit = limits::open_files();
-    let users = scenario.steps.iter().map(|step| step.size).max().unwrap_or(0);
+    let users = users(scenario, part);
+    let recipients = u64::from(part.count(scenario.recipients));
     let open = scenario.steps.iter().any(|step| step.kind == Kind::Open);
     let least = u64::from(users).max(if open { IN_FLIGHT_MIN } else { 0 });
-    limits::require(u64::from(scenario.recipients) + least, limit)?;
-    let free = limit.saturating_sub(u64::from(scenario.recipients) + FILES_KEPT + u64::from(users));
-    let most = u64::from(scenario.in_flight_max).min(free.max(IN_FLIGHT_MIN));
+    limits::require(recipients + least, limit)?;
+    let free = limit.saturating_sub(recipients + FILES_KEPT + u64::from(users));
+    let share = scenario.in_flight_max.div_ceil(part.of);
+    let most = u64::from(share).min(free.max(IN_FLIGHT_MIN));
     Ok(usize::try_from(most).unwrap_or(usize::MAX))
 }
 

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::settled::{Fate, Found, Settled};
 use crate::intake::Channel;
 use crate::model;
@@ -17,7 +19,8 @@ pub(super) struct Echo {
 }
 
 /// Deliveries whose class turned out otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Moved {
     pub delivered_to_duplicate: u64,
     pub delivered_to_corrupt: u64,
@@ -26,7 +29,8 @@ pub struct Moved {
 }
 
 /// What arrived for one step after its end; its warm-up is left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Afterwards {
     /// Judged lost (or unknown or refused), and received after all.
     pub arrived: u64,
@@ -37,6 +41,20 @@ pub struct Afterwards {
 }
 
 impl Afterwards {
+    /// Adds what another generator saw.
+    pub fn add(&mut self, other: &Self) {
+        self.arrived = self.arrived.saturating_add(other.arrived);
+        self.strangers = self.strangers.saturating_add(other.strangers);
+        for (channel, moved) in &other.moved {
+            let sum = self.moved.entry(*channel).or_default();
+            let add = |into: &mut u64, more: u64| *into = into.saturating_add(more);
+            add(&mut sum.delivered_to_duplicate, moved.delivered_to_duplicate);
+            add(&mut sum.delivered_to_corrupt, moved.delivered_to_corrupt);
+            add(&mut sum.late_to_duplicate, moved.late_to_duplicate);
+            add(&mut sum.late_to_corrupt, moved.late_to_corrupt);
+        }
+    }
+
     /// Whether the step's figures stand as they were.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::StepBooks;
 use super::blocks::Blocks;
 use super::seconds::{Arrival, Seconds};
 use super::settled::Fate;
 use super::slot::{Cell, Seen, Slot};
-use super::waves::Waves;
+use super::waves::{WavePart, Waves};
 use crate::intake::Channel;
 use crate::model::{self, Classes, Heat, Series};
 use crate::stamps::{Stage, Stamps};
@@ -19,10 +20,10 @@ use crate::stamps::{Stage, Stamps};
 const CAUSES_MAX: usize = 40;
 const OTHER: &str = "other";
 /// The stamps and the client.
-const STAGES: usize = Stage::ALL.len() + 1;
+pub(super) const STAGES: usize = Stage::ALL.len() + 1;
 
 /// Signs that the harness itself went wrong; with any of them the step is not to be used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Faults {
     /// A slot was sent twice.
     pub reused_slots: u64,
@@ -41,6 +42,20 @@ pub struct Lane {
     pub intended: Histogram<u64>,
     pub actual: Histogram<u64>,
     pub(super) stages: [Option<Box<Histogram<u64>>>; STAGES],
+}
+
+impl Lane {
+    /// Nothing yet.
+    pub(super) fn new(channel: Channel) -> Self {
+        Self {
+            channel,
+            classes: Classes::default(),
+            warm_up: Classes::default(),
+            intended: model::histogram(),
+            actual: model::histogram(),
+            stages: std::array::from_fn(|_| None),
+        }
+    }
 }
 
 /// A step, judged if it came from [`super::Ledger::close_step`].
@@ -80,6 +95,8 @@ pub struct Book {
     pub(super) lag: Option<Histogram<u64>>,
     pub(super) makespan: Option<Histogram<u64>>,
     pub(super) blocks: Blocks,
+    /// Measured waves, if this is one of several generators.
+    pub(super) wave_parts: Vec<WavePart>,
 }
 
 impl Book {
@@ -88,6 +105,21 @@ impl Book {
         let mut sum = Classes { phantom: self.phantom_elsewhere, ..Classes::default() };
         self.lanes.iter().for_each(|lane| sum.add(&lane.classes));
         sum
+    }
+
+    /// The measured deliveries of each channel.
+    pub fn counts(&self) -> Vec<(Channel, Classes)> {
+        self.lanes.iter().map(|lane| (lane.channel, lane.classes.clone())).collect()
+    }
+
+    /// A book of counts only, for a view of what others measure.
+    pub fn of_counts(counts: &[(Channel, Classes)], requests: u64, elsewhere: u64) -> Self {
+        let lane = |(channel, classes): &(Channel, Classes)| Lane {
+            classes: classes.clone(),
+            ..Lane::new(*channel)
+        };
+        let lanes = counts.iter().map(lane).collect();
+        Self { lanes, requests, phantom_elsewhere: elsewhere, ..Self::default() }
     }
 
     /// The warm-up's deliveries of all channels.
@@ -119,19 +151,11 @@ pub(super) struct Figures {
 
 impl Figures {
     pub fn new(number: u32, books: &StepBooks, started_ns: u64) -> Self {
-        let lane = |channel: &Channel| Lane {
-            channel: *channel,
-            classes: Classes::default(),
-            warm_up: Classes::default(),
-            intended: model::histogram(),
-            actual: model::histogram(),
-            stages: std::array::from_fn(|_| None),
-        };
         Self {
             book: Book {
                 number,
                 started_ns,
-                lanes: books.channels.iter().map(lane).collect(),
+                lanes: books.channels.iter().map(|channel| Lane::new(*channel)).collect(),
                 accept: Some((model::histogram(), model::histogram())),
                 lag: Some(model::histogram()),
                 ..Book::default()
@@ -139,6 +163,13 @@ impl Figures {
             seconds: Seconds::new(number, started_ns, &books.channels),
             waves: (books.kind == model::Kind::Wave).then(Waves::default),
             deadline_ns: books.deadline_ns,
+        }
+    }
+
+    /// Keeps the latencies of each wave.
+    pub fn keep_waves(&mut self) {
+        if let Some(waves) = &mut self.waves {
+            waves.keep = true;
         }
     }
 
@@ -292,7 +323,10 @@ impl Figures {
         let mut book = self.book;
         let (series, heat, intervals, blocks) = self.seconds.close();
         (book.series, book.heat, book.blocks) = (series, heat, blocks);
-        if let Some(waves) = self.waves {
+        if let Some(mut waves) = self.waves {
+            if waves.keep {
+                book.wave_parts = waves.parts();
+            }
             let (list, makespan, blocks) = waves.close();
             (book.waves, book.makespan, book.blocks) = (list, Some(makespan), blocks);
         }

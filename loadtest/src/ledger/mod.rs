@@ -12,9 +12,13 @@ mod after;
 mod blocks;
 mod book;
 mod fill;
+mod merge;
+#[cfg(test)]
+mod merge_tests;
 #[cfg(test)]
 mod naive;
 mod order;
+mod part;
 mod seconds;
 mod settled;
 mod slot;
@@ -23,11 +27,14 @@ mod step;
 mod tests;
 mod waves;
 
+use crate::agent::part::Part;
 use crate::intake::{Channel, Event};
 use crate::model::Kind;
 
 pub use after::Afterwards;
 pub use book::Book;
+pub use merge::{Merger, Second};
+pub use part::{BookPart, Times};
 pub use seconds::{IntervalLog, join};
 
 use after::{After, Echo};
@@ -69,6 +76,8 @@ pub struct Ledger {
     loose_phantoms: u64,
     steps: u32,
     intervals: Vec<IntervalLog>,
+    /// Whose sends are entered here; receipts of others' slots are not ours to explain.
+    sender: Part,
 }
 
 impl Ledger {
@@ -83,7 +92,14 @@ impl Ledger {
             loose_phantoms: 0,
             steps: 0,
             intervals: Vec::new(),
+            sender: Part::WHOLE,
         }
+    }
+
+    /// The ledger of one of several generators. What another one's recipients get is entered
+    /// there; only what came in one of our sockets is told here, because nobody else saw it.
+    pub fn of_part(self, sender: Part) -> Self {
+        Self { sender, ..self }
     }
 
     /// Begins a step and returns its number, which [`Self::afterwards`] uses. A step that is
@@ -98,6 +114,9 @@ impl Ledger {
         self.order.clear();
         self.settled.begin(number, &books.channels, books.fan_out);
         let mut step = OpenStep::new(number, books, self.started_ns);
+        if self.sender != Part::WHOLE {
+            step.keep_waves();
+        }
         step.phantom_outside(std::mem::take(&mut self.loose_phantoms));
         self.step = Some(step);
         number
@@ -105,6 +124,12 @@ impl Ledger {
 
     /// Enters what happened, in the order of the intake.
     pub fn enter(&mut self, event: Event) {
+        if let Event::Receipt { slot, channel, .. } = &event
+            && !self.sender.sent(*slot)
+        {
+            let channel = *channel;
+            return self.others_slot(channel);
+        }
         let Some(step) = self.step.as_mut() else {
             self.enter_between(&event);
             return;
@@ -115,6 +140,16 @@ impl Ledger {
             step.hold(receipt, &mut self.order);
         }
         step.take_intervals(&mut self.intervals);
+    }
+
+    /// Another generator's notification. The sandbox shows every generator all receipts, and the
+    /// sender counts this one; a socket of ours should never have got it.
+    fn others_slot(&mut self, channel: Channel) {
+        match self.step.as_mut() {
+            _ if channel != Channel::InApp => {}
+            Some(step) => step.phantom(channel, false),
+            None => self.loose_phantoms += 1,
+        }
     }
 
     fn enter_between(&mut self, event: &Event) {

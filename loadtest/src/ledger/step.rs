@@ -69,6 +69,11 @@ impl OpenStep {
         self.figures.book.phantom_elsewhere += count;
     }
 
+    /// Keeps the latencies of each wave, so that those of several generators can be joined.
+    pub fn keep_waves(&mut self) {
+        self.figures.keep_waves();
+    }
+
     pub fn take_intervals(&mut self, into: &mut Vec<IntervalLog>) {
         into.append(&mut self.figures.seconds.done);
     }
@@ -308,7 +313,7 @@ impl OpenStep {
         self.early.entry(receipt.slot).or_default().push(receipt);
     }
 
-    fn phantom(&mut self, channel: crate::intake::Channel, warm_up: bool) {
+    pub fn phantom(&mut self, channel: crate::intake::Channel, warm_up: bool) {
         match self.books.channels.iter().position(|known| *known == channel) {
             Some(lane) => self.figures.classes(lane, warm_up).phantom += 1,
             None => self.figures.book.phantom_elsewhere += 1,

@@ -2,8 +2,10 @@
 //! so that memory does not grow with their number. Pure.
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::blocks::Blocks;
+use super::part::Times;
 use crate::model;
 
 /// Latencies kept of one wave; the first ones count if it has more.
@@ -20,12 +22,29 @@ struct Wave {
     values: Vec<u32>,
     summary: model::Wave,
     summed: bool,
+    /// Its latencies, if they are to be joined with those of other generators.
+    kept: Times,
+}
+
+/// A measured wave as one of several generators saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WavePart {
+    pub number: u32,
+    pub sent: u64,
+    pub delivered: u64,
+    /// From the release to the last receipt.
+    pub makespan_ns: Option<u64>,
+    /// From the release, first channel only.
+    pub times: Times,
 }
 
 /// All waves, by number.
 #[derive(Default)]
 pub(super) struct Waves {
     list: Vec<Wave>,
+    /// Whether latencies are kept after a wave is summed up.
+    pub keep: bool,
     pub blocks: Blocks,
 }
 
@@ -44,6 +63,7 @@ impl Waves {
                 values: Vec::new(),
                 summary: model::Wave::default(),
                 summed: false,
+                kept: Times::default(),
             });
         }
         if let Some(wave) = self.numbered(number) {
@@ -97,6 +117,11 @@ impl Waves {
             wave.summary.p99_ms = at(0.99);
             wave.summary.max_ms = at(1.0);
             wave.summed = true;
+            if self.keep && !wave.warm_up {
+                let mut all = model::histogram();
+                values.iter().for_each(|us| all.saturating_record(u64::from(*us) * 1_000));
+                wave.kept = Times::of(&all);
+            }
             if !wave.warm_up {
                 self.blocks.push(values.iter().map(|us| (u64::from(*us), 1)));
             }
@@ -114,5 +139,19 @@ impl Waves {
             }
         }
         (measured.iter().map(|wave| wave.summary).collect(), makespan, self.blocks)
+    }
+
+    /// The measured waves one by one, for whoever joins them with those of other generators.
+    pub fn parts(&mut self) -> Vec<WavePart> {
+        self.sum_up(true);
+        let measured = self.list.iter_mut().filter(|wave| !wave.warm_up);
+        let part = |wave: &mut Wave| WavePart {
+            number: wave.number,
+            sent: wave.summary.sent,
+            delivered: wave.summary.delivered,
+            makespan_ns: wave.last_ns.map(|last| last.saturating_sub(wave.release_ns)),
+            times: std::mem::take(&mut wave.kept),
+        };
+        measured.map(part).collect()
     }
 }

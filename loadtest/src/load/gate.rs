@@ -30,7 +30,7 @@ enum Signal {
 pub struct Release {
     pub wave: u32,
     pub intended_ns: u64,
-    /// The slot of the first user.
+    /// The number in the run of the whole wave's first notification.
     pub first_slot: u64,
 }
 
@@ -91,8 +91,13 @@ impl Gate {
     /// Releases the wave and returns its instant.
     pub fn release(&self, wave: u32, first_slot: u64) -> u64 {
         let intended_ns = now_ns();
-        self.signal.send_replace(Signal::Go(Release { wave, intended_ns, first_slot }));
+        self.release_for(wave, first_slot, intended_ns);
         intended_ns
+    }
+
+    /// Releases the wave for an instant that was agreed with other generators and has come.
+    pub fn release_for(&self, wave: u32, first_slot: u64, intended_ns: u64) {
+        self.signal.send_replace(Signal::Go(Release { wave, intended_ns, first_slot }));
     }
 
     /// Sends every user home.

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::part::Part;
 use crate::http1::Answer;
 use crate::intake::{Channel, Event, Intake, Outcome};
 use crate::stamps::Stamps;
@@ -34,7 +35,9 @@ pub struct Sending {
     pub accepted_status: u16,
     pub timeout: Duration,
     pub stop: CancellationToken,
-    slots: AtomicU64,
+    /// Which share of the run's load these senders have.
+    pub part: Part,
+    numbers: AtomicU64,
     boot: u32,
 }
 
@@ -58,18 +61,33 @@ impl Sending {
         stop: CancellationToken,
     ) -> Self {
         let boot = crate::clock::boot();
-        let slots = AtomicU64::new(0);
-        Self { intake, poster, authority, accepted_status, timeout, stop, slots, boot }
+        let (part, numbers) = (Part::WHOLE, AtomicU64::new(0));
+        Self { intake, poster, authority, accepted_status, timeout, stop, part, numbers, boot }
+    }
+
+    /// The same for one of several generators.
+    pub fn of_part(self, part: Part) -> Self {
+        Self { part, ..self }
     }
 
     /// A slot that nobody had before.
     pub fn next_slot(&self) -> u64 {
-        self.next_slots(1)
+        self.part.slot(self.take_numbers(1))
     }
 
-    /// The first of several slots that nobody had before.
-    pub fn next_slots(&self, count: u64) -> u64 {
-        self.slots.fetch_add(count, Ordering::Relaxed)
+    /// The first of several numbers in the run that nobody had before.
+    pub fn take_numbers(&self, count: u64) -> u64 {
+        self.numbers.fetch_add(count, Ordering::Relaxed)
+    }
+
+    /// The number that is given out next.
+    pub fn next_number(&self) -> u64 {
+        self.numbers.load(Ordering::Relaxed)
+    }
+
+    /// Goes on from this number; those before it have been given out here or elsewhere.
+    pub fn go_on_from(&self, number: u64) {
+        self.numbers.fetch_max(number, Ordering::Relaxed);
     }
 
     /// Enters an answer.

@@ -15,7 +15,7 @@ use crate::clock::now_ns;
 use crate::failure::Failure;
 use crate::intake::{Channel, Event};
 use crate::scenario::Arrivals;
-use crate::schedule::{self, Schedule};
+use crate::schedule::{Intended, Schedule, Share, Whom};
 
 /// Arrivals nearer than this to one another are sent in one batch: at 10,000/s it is one or two,
 /// and the thread does not spend its core on going to sleep.
@@ -46,7 +46,8 @@ impl OpenLoad {
     /// Opens the connections that the first arrivals need.
     pub async fn prepare(&self, sending: &Arc<Sending>) -> Result<Arc<Pool>, Failure> {
         let pool = Pool::new(Arc::clone(sending), self.in_flight_max, Handle::current());
-        let warm = (self.rate_per_s * WARM_S).clamp(WARM_MIN, WARM_MAX);
+        let own_rate = self.rate_per_s / f64::from(sending.part.of);
+        let warm = (own_rate * WARM_S).clamp(WARM_MIN, WARM_MAX);
         let opened = pool.warm(warm as usize).await;
         opened.map_err(|error| Failure::connect(&sending.authority, error))?;
         Ok(pool)
@@ -75,16 +76,22 @@ impl OpenLoad {
         let end_ns = from_ns.saturating_add(nanoseconds(self.hold));
         let mut offered = Offered { from_ns, to_ns: end_ns, ..Offered::default() };
         let mut scratch = Scratch::default();
-        for offset_ns in Schedule::new(self.arrivals, self.rate_per_s, self.seed) {
-            let intended_ns = start_ns.saturating_add(offset_ns);
-            if intended_ns >= end_ns || !sleep_until(intended_ns, sending) {
+        let schedule = Schedule::new(self.arrivals, self.rate_per_s, self.seed);
+        let Self { seed, recipients, fan_out, .. } = *self;
+        let (whom, first) = (Whom { seed, recipients, fan_out }, sending.next_number());
+        let lasts_ns = end_ns.saturating_sub(start_ns);
+        let mut share = Share::new(schedule, sending.part, whom, first, lasts_ns);
+        for arrival in share.by_ref() {
+            let intended_ns = start_ns.saturating_add(arrival.at_ns);
+            if !sleep_until(intended_ns, sending) {
                 break;
             }
             let measured = intended_ns >= from_ns;
-            let sent = self.send(sending, pool, intended_ns, measured, &mut scratch);
+            let sent = self.send(sending, pool, (arrival, intended_ns), measured, &mut scratch);
             offered.intended += u64::from(measured);
             offered.dropped += u64::from(measured && !sent);
         }
+        sending.go_on_from(share.next_number());
         if sending.stop.is_cancelled() {
             offered.to_ns = now_ns().clamp(from_ns, end_ns);
         } else {
@@ -98,13 +105,12 @@ impl OpenLoad {
         &self,
         sending: &Sending,
         pool: &Arc<Pool>,
-        intended_ns: u64,
+        (arrival, intended_ns): (Intended, u64),
         measured: bool,
         scratch: &mut Scratch,
     ) -> bool {
-        let slot = sending.next_slot();
-        let places = self.recipients.saturating_sub(self.fan_out).saturating_add(1);
-        let recipient = schedule::recipient(self.seed, slot, places);
+        let slot = sending.part.slot(arrival.number);
+        let recipient = arrival.recipient;
         let aim = Aim { recipient, fan_out: self.fan_out, channels: &self.channels };
         sending.poster.write(slot, &aim, scratch);
         let ticket = Ticket { slot, wave: ONE_WAVE, recipient, intended_ns };

@@ -35,7 +35,8 @@ pub fn action(
             let Some(release) = gate.released().await else { return false };
             let recipient = users.recipient_of(index, fan_out);
             let aim = Aim { recipient, fan_out, channels: &channels };
-            let slot = release.first_slot + index as u64;
+            let part = users.sending.part;
+            let slot = part.slot(release.first_slot + part.number(index));
             let turn = Turn { slot, wave: release.wave, intended_ns: release.intended_ns, aim };
             users.send(index, &turn).await;
             true

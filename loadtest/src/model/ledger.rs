@@ -99,4 +99,17 @@ pub struct Reconciled {
     pub other: u64,
     /// Whether the two agree, within what cannot be known (requests without an answer).
     pub agrees: bool,
+    /// Whether only what this run sent is counted; others' notifications are in all other counts.
+    #[serde(default)]
+    pub of_run: bool,
+    /// Whether the other's count still grew when the harness stopped waiting for it.
+    #[serde(default)]
+    pub growing: bool,
+}
+
+impl Reconciled {
+    /// Whether it differs only as it would if somebody else sent as well.
+    pub fn others(&self) -> bool {
+        !self.agrees && !self.of_run && self.other > self.ledger
+    }
 }

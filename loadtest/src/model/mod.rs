@@ -101,6 +101,51 @@ pub struct Generator {
     pub recipients: u32,
     /// What drives the users, with its version.
     pub driver: String,
+    /// Where a coordinator found it: a process of its machine, or an address.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub place: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub harness_version: String,
+    /// Of its machine; 0 if it was not asked.
+    #[serde(default)]
+    pub cores: u32,
+    /// Its clock against the coordinator's, after the last step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockOffset>,
+}
+
+/// How a generator's monotonic clock stood to the coordinator's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ClockOffset {
+    /// Its clock minus the coordinator's; 0 on one machine.
+    pub offset_ms: f64,
+    /// The most by which that can be wrong: half of the fastest round trip; 0 on one machine.
+    pub error_ms: f64,
+    /// The fastest round trip.
+    pub trip_ms: f64,
+}
+
+/// What one of several generators did in a step.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct GeneratorPart {
+    /// As in the run's `generators`.
+    pub name: String,
+    /// Its own ledger; those of all generators add up to the step's.
+    pub classes: Classes,
+    /// Actual minus intended send.
+    pub lag: Distribution,
+    /// Sent ÷ intended, 0 to 1.
+    pub achieved_ratio: f64,
+    /// Arrivals that were not sent because too many were in flight.
+    pub dropped: u64,
+    /// Of its process during the measured part; 100 is one core.
+    pub cpu_percent_of_core: f64,
+    /// Of its process at the end of the step.
+    pub rss_bytes: u64,
+    /// The most by which its clock can have been misread during the step, drift included.
+    pub clock_error_ms: f64,
+    /// What it says of its own figures; part of the step's verdict.
+    pub verdict: Verdict,
 }
 
 /// The three kinds of load; results of different kinds never share an axis.
@@ -189,6 +234,9 @@ pub struct Step {
     #[serde(default)]
     pub stored_bytes: BTreeMap<String, u64>,
     pub generator: GeneratorHealth,
+    /// Each generator by itself, if there were several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub generators: Vec<GeneratorPart>,
     /// Against JetStream's counters and the database.
     #[serde(default)]
     pub reconciliation: Reconciliation,
@@ -278,7 +326,7 @@ pub struct Saturation {
 }
 
 /// Whether the harness trusts its own figure.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     pub status: Status,
     pub reasons: Vec<String>,

@@ -2,13 +2,15 @@
 //! Reads: their output. Writes: that folder, which is removed afterwards. Never: leaves one behind: each is asked
 //! to end and then killed, and the kernel kills it if this process dies first.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child as StdChild, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 
 use super::programs;
 use crate::failure::Failure;
@@ -28,6 +30,8 @@ pub struct Child {
     name: &'static str,
     output: PathBuf,
     log: PathBuf,
+    /// Whether it leads a process group of its own, which then ends with it.
+    group: bool,
 }
 
 /// A port that was free a moment ago.
@@ -46,26 +50,49 @@ impl Child {
         program: &Path,
         arguments: &[&str],
     ) -> Result<Self, Failure> {
-        let failed = |error: std::io::Error| Failure::failed(program.display(), error);
-        let (output, log) =
-            (folder.join(format!("{name}.out")), folder.join(format!("{name}.log")));
         let mut command = dying_with_us(program);
-        // Configuration of the caller's environment must not change what is measured.
-        let foreign = std::env::vars_os().map(|(key, _)| key);
-        for key in foreign.filter(|key| key.to_string_lossy().starts_with("CAMPANA_")) {
-            command.env_remove(key);
-        }
-        let child = command
+        without_configuration(&mut command);
+        command
             .args(arguments)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("NODE_ENV", "production")
-            .current_dir(folder)
+            .current_dir(folder);
+        Self::spawn(name, folder, command, false)
+    }
+
+    /// Starts a line of the shell in a process group of its own, from where we are, so that the line means what it
+    /// would mean if it were typed; only its output goes to the folder. A ctrl-C of the terminal does not reach it.
+    pub fn start_line(
+        name: &'static str,
+        folder: &Path,
+        line: &str,
+        environment: &[(&str, &OsStr)],
+    ) -> Result<Self, Failure> {
+        let mut command = dying_with_us(Path::new("/bin/sh"));
+        without_configuration(&mut command);
+        command
+            .args(["-c", &without_shell(line)])
+            .envs(environment.iter().copied())
+            .process_group(0);
+        Self::spawn(name, folder, command, true)
+    }
+
+    fn spawn(
+        name: &'static str,
+        folder: &Path,
+        mut command: Command,
+        group: bool,
+    ) -> Result<Self, Failure> {
+        let failed = |error: std::io::Error| Failure::failed(name, error);
+        let (output, log) =
+            (folder.join(format!("{name}.out")), folder.join(format!("{name}.log")));
+        let child = command
             .stdin(Stdio::null())
             .stdout(fs::File::create(&output).map_err(failed)?)
             .stderr(fs::File::create(&log).map_err(failed)?)
             .spawn()
             .map_err(failed)?;
-        Ok(Self { child, name, output, log })
+        Ok(Self { child, name, output, log, group })
     }
 
     /// Waits for the first whole line of its output.
@@ -90,7 +117,8 @@ impl Child {
         Ok(())
     }
 
-    async fn until<T>(
+    /// Waits until `look` finds something; an error with its last words if it ends before, or takes too long.
+    pub async fn until<T>(
         &mut self,
         trouble: &str,
         mut look: impl FnMut() -> Option<T>,
@@ -122,19 +150,40 @@ impl Child {
         pids.into_iter().map(|pid| Process { name: self.name.to_owned(), pid }).collect()
     }
 
-    /// Asks it to end, and kills it if it does not.
+    /// Asks it to end, then what is left of its group, and kills what does not.
     pub async fn stop(mut self) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            // It may have ended by itself.
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        self.signal(Signal::TERM, false);
         let ended = async {
             while self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
         let _ = tokio::time::timeout(STOP_TIMEOUT, ended).await;
+        if !self.has_company() {
+            return;
+        }
+        self.signal(Signal::TERM, true);
+        let gone = async {
+            while self.has_company() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let _ = tokio::time::timeout(STOP_TIMEOUT, gone).await;
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+    }
+
+    /// To it, or to its whole group; whoever has ended by itself does not mind.
+    fn signal(&self, signal: Signal, all: bool) {
+        let Some(pid) = self.pid() else { return };
+        let _ = if all { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
+    }
+
+    /// Whether somebody of its group still runs.
+    fn has_company(&self) -> bool {
+        self.group && self.pid().is_some_and(|pid| test_kill_process_group(pid).is_ok())
     }
 
     fn last_words(&self) -> String {
@@ -148,8 +197,27 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
+        if self.group {
+            self.signal(Signal::KILL, true);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A plain command becomes the shell's process, so that what the kernel and we ask of it reaches the program.
+fn without_shell(line: &str) -> String {
+    let line = line.trim_start();
+    let first = line.split_whitespace().next().unwrap_or_default();
+    let several = line.contains(['|', '&', ';', '<', '>', '(', ')', '`', '\n']);
+    if several || first.contains('=') { line.to_owned() } else { format!("exec {line}") }
+}
+
+/// Configuration of the caller's environment must not change what is measured.
+fn without_configuration(command: &mut Command) {
+    let foreign = std::env::vars_os().map(|(key, _)| key);
+    for key in foreign.filter(|key| key.to_string_lossy().starts_with("CAMPANA_")) {
+        command.env_remove(key);
     }
 }
 
@@ -216,5 +284,33 @@ mod tests {
             Child::start("sh", folder.path(), shell, &["-c", "echo why >&2; exit 1"]).unwrap();
         let error = child.line().await.unwrap_err().to_string();
         assert!(error.contains("why"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_group_ends_with_its_leader() {
+        let folder = tempfile::tempdir().unwrap();
+        // The one in the background does not hear of the leader's end, and does not mind being asked.
+        let line = "(trap '' TERM; exec tail -f /dev/null) & echo $! >$OUT; wait";
+        let out = folder.path().join("pid");
+        let mut child =
+            Child::start_line("line", folder.path(), line, &[("OUT", out.as_os_str())]).unwrap();
+        let pid = child
+            .until("is silent", || fs::read_to_string(&out).ok()?.trim().parse::<i32>().ok())
+            .await
+            .unwrap();
+        let pid = Pid::from_raw(pid).unwrap();
+        child.signal(Signal::TERM, false);
+        assert!(child.has_company());
+        drop(child);
+        let gone = || rustix::process::test_kill_process(pid).is_err() || is_zombie(pid);
+        while !gone() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Ended, and not yet reaped by whoever adopted it.
+    fn is_zombie(pid: Pid) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+        stat.is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" Z")))
     }
 }

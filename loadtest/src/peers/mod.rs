@@ -5,7 +5,7 @@
 //! docs/peers.md says what each is, and what is not equal.
 
 pub mod args;
-mod child;
+pub mod child;
 mod figures;
 mod install;
 mod programs;
@@ -13,7 +13,7 @@ mod round;
 mod run;
 mod servers;
 mod table;
-mod turns;
+pub mod turns;
 pub mod wire;
 
 use std::process::ExitCode;

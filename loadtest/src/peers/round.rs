@@ -17,6 +17,7 @@ pub async fn run_round(
     stop: CancellationToken,
 ) -> Result<Vec<Step>, Failure> {
     let plan = SessionPlan {
+        led: None,
         scenario,
         driver: Driver::Goose,
         stamping: Stamping::Off,

@@ -1,17 +1,15 @@
 //! The order of the rounds. Pure.
 
-use super::Kind;
-
-/// Who is measured in which round: every peer once in each, and every second round backwards, so that a machine
-/// that grows slower or faster meanwhile favours nobody.
-pub fn turns(peers: &[Kind], rounds: u32) -> Vec<(u32, Kind)> {
+/// Who is measured in which round: everybody once in each, and every second round backwards (A B, B A), so that a
+/// machine that grows slower or faster meanwhile favours nobody.
+pub fn turns<T: Copy>(who: &[T], rounds: u32) -> Vec<(u32, T)> {
     let mut all = Vec::new();
     for round in 0..rounds {
-        let mut order = peers.to_vec();
+        let mut order = who.to_vec();
         if round % 2 == 1 {
             order.reverse();
         }
-        all.extend(order.into_iter().map(|kind| (round, kind)));
+        all.extend(order.into_iter().map(|one| (round, one)));
     }
     all
 }
@@ -19,6 +17,7 @@ pub fn turns(peers: &[Kind], rounds: u32) -> Vec<(u32, Kind)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers::Kind;
 
     #[test]
     fn rounds_are_interleaved_and_every_second_one_runs_backwards() {
@@ -28,6 +27,6 @@ mod tests {
             order,
             [(0, Floor), (0, Django), (1, Django), (1, Floor), (2, Floor), (2, Django)]
         );
-        assert!(turns(&[], 5).is_empty());
+        assert!(turns::<Kind>(&[], 5).is_empty());
     }
 }

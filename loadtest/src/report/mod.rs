@@ -13,6 +13,7 @@ pub mod read;
 mod reference;
 #[cfg(test)]
 pub mod sample;
+mod several;
 mod svg;
 #[cfg(test)]
 mod tests;
@@ -42,13 +43,21 @@ pub fn write(run: &Run, dir: &Path) -> Result<(), Failure> {
 }
 
 /// Draws the report of an earlier run again, beside its run.json or into another folder.
-pub fn render_again(source: &Path, out: Option<&Path>) -> Result<PathBuf, Failure> {
+fn render_again(source: &Path, out: Option<&Path>) -> Result<PathBuf, Failure> {
     let run = load(source)?;
     let beside = if source.is_dir() { Some(source) } else { source.parent() };
     let dir = out.or(beside).unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(dir).map_err(|error| Failure::failed(dir.display(), error))?;
     write(&run, dir)?;
     Ok(dir.join(FILE))
+}
+
+/// Draws earlier runs: each beside its run.json, or several into one page if there is a folder for it.
+pub fn render_all(sources: &[PathBuf], out: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
+    match out {
+        Some(out) if sources.len() > 1 => several::draw(sources, out).map(|path| vec![path]),
+        _ => sources.iter().map(|source| render_again(source, out)).collect(),
+    }
 }
 
 /// Writes a text, or says where it could not.

@@ -175,6 +175,7 @@ fn base(name: &str, seed: u64) -> Run {
             host: "localhost".to_owned(),
             recipients: 2_000,
             driver: "goose 0.19.0".to_owned(),
+            ..Generator::default()
         }],
         null_target: Some(floor),
         steps: Vec::new(),
@@ -438,6 +439,8 @@ fn finish(step: &mut Step, all: &Histogram<u64>, sent: u64, shed: u64, random: &
         ledger: accepted,
         other: accepted,
         agrees: true,
+        of_run: what.starts_with("rows"),
+        growing: false,
     };
     step.reconciliation = Reconciliation {
         checks: vec![check("messages in CHANNELS"), check("rows of deliveries")],

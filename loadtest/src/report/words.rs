@@ -106,7 +106,8 @@ pub fn measured(run: &Run) -> String {
         format!("the provider's sink has it ({channel})")
     };
     let cores = run.environment.cores;
-    let shared = if run.environment.processes.iter().any(|one| one.name != "generator") {
+    let shared = if run.environment.processes.iter().any(|one| !read::is_generator(run, &one.name))
+    {
         format!("Platform and generator share {cores} cores.")
     } else {
         format!("The generator had {cores} cores; the platform ran elsewhere or was not watched.")

@@ -11,7 +11,7 @@ mod tests;
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use catalogue::{listed, text_of};
 pub use fault::{Fault, What};
@@ -56,7 +56,8 @@ pub struct Scenario {
 }
 
 /// One step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StepSpec {
     /// Unique in the scenario.
     pub name: String,
@@ -95,7 +96,7 @@ impl StepSpec {
 }
 
 /// How open load arrives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Arrivals {
     /// Evenly spaced.

@@ -1,7 +1,7 @@
 //! The rules, one function each. Pure.
 
 use super::{Facts, Finding, is_timed};
-use crate::model::{Distribution, Kind, Status, Step};
+use crate::model::{Distribution, Kind, Reconciled, Status, Step};
 
 /// A generator that is later than this share of the median latency measures itself.
 const LAG_SHARE_MAX: f64 = 0.10;
@@ -82,19 +82,33 @@ pub fn outside(outside: u64) -> Finding {
 }
 
 pub fn reconciliation(step: &Step) -> Finding {
-    let disagreeing: Vec<String> = step
-        .reconciliation
-        .checks
-        .iter()
-        .filter(|check| !check.agrees)
-        .map(|check| format!("{}: ledger {}, counted {}", check.what, check.ledger, check.other))
-        .collect();
-    if disagreeing.is_empty() {
+    let checks = &step.reconciliation.checks;
+    let told = |wanted: fn(&Reconciled) -> bool| -> String {
+        let disagreeing = checks.iter().filter(|check| !check.agrees && wanted(check));
+        let words = disagreeing.map(|check| {
+            format!("{}: ledger {}, counted {}", check.what, check.ledger, check.other)
+        });
+        words.collect::<Vec<_>>().join("; ")
+    };
+    let ours = told(|check| !check.others() && !check.growing);
+    if !ours.is_empty() {
+        return invalid(format!("the ledger and the platform's counts disagree ({ours})"));
+    }
+    let behind = told(|check| check.growing);
+    if !behind.is_empty() {
+        return suspect(format!("the platform had not recorded everything yet ({behind})"));
+    }
+    let others = told(Reconciled::others);
+    if others.is_empty() {
         return None;
     }
-    invalid(format!(
-        "the ledger and the platform's counters disagree ({}); does somebody else send?",
-        disagreeing.join("; ")
+    let rows = if checks.iter().any(|check| check.of_run) {
+        "the rows of this run are complete"
+    } else {
+        "this platform cannot count this run's alone"
+    };
+    suspect(format!(
+        "more was counted than this run sent ({others}): somebody else sends as well; {rows}"
     ))
 }
 

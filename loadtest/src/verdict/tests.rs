@@ -63,11 +63,27 @@ fn counts_that_cannot_be_are_invalid() {
     assert_eq!(spoilt(|step| unbalanced(&mut step.classes)).0, Status::Invalid);
     let (status, why) = spoilt(|step| unbalanced(step.by_channel.get_mut("in_app").unwrap()));
     assert_eq!((status, why.contains("in_app")), (Status::Invalid, true));
-    let (status, why) = spoilt(|step| {
-        let what = "messages in CHANNELS".to_owned();
-        step.reconciliation.checks.push(Reconciled { what, ledger: 10, other: 9, agrees: false });
-    });
+    let counted = |what: &str, other: u64, of_run: bool| {
+        let what = what.to_owned();
+        spoilt(|step| {
+            let check = Reconciled { what, ledger: 10, other, of_run, ..Reconciled::default() };
+            step.reconciliation.checks.push(check);
+        })
+    };
+    let (status, why) = counted("messages in CHANNELS", 9, false);
     assert_eq!((status, why.contains("CHANNELS")), (Status::Invalid, true));
+    let (status, why) = counted("messages in CHANNELS", 11, false);
+    assert_eq!((status, why.contains("somebody else")), (Status::Suspect, true));
+    for other in [9, 11] {
+        assert_eq!(counted("rows of notifications", other, true).0, Status::Invalid);
+    }
+    let (status, why) = spoilt(|step| {
+        let what = "rows of notifications".to_owned();
+        let check =
+            Reconciled { what, ledger: 10, other: 9, of_run: true, growing: true, agrees: false };
+        step.reconciliation.checks.push(check);
+    });
+    assert_eq!((status, why.contains("not recorded everything")), (Status::Suspect, true));
     let step = clean();
     assert_eq!(judge(&Facts { overflow: 1, ..facts(&step) }).status, Status::Invalid);
     assert_eq!(judge(&Facts { outside: 1, ..facts(&step) }).status, Status::Invalid);

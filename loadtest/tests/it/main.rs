@@ -3,10 +3,13 @@
 //! no evidence that there was none.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod compare;
+mod distributed;
 mod fake;
 mod faults;
 mod kinds;
 mod metrics;
 mod program;
 mod schema;
+mod selftest;
 mod sweep;

@@ -8,6 +8,7 @@ mod auth;
 mod body;
 mod callbacks;
 mod context;
+mod counts;
 mod dead_letters;
 mod demo;
 mod idempotency;

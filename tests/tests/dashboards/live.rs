@@ -1,9 +1,7 @@
 //! Every query of every panel against a Prometheus that scrapes a platform under load, with a forced failure on
-//! each channel.
+//! each channel, and a load harness that serves its own figures meanwhile.
 //! Reads: `dashboards/`. Writes: temporary folders. Never: lets time pass for its own sake; it ends when every
 //! panel has been filled.
-//!
-//! The load test's dashboard needs the harness's own figures and is looked at where the harness runs.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +12,7 @@ use campana_tests::dashboards::{Look, Panel, Prometheus, files, may_be_empty, pa
 use campana_tests::{Platform, process};
 use tokio::process::Command;
 
+use crate::harness::Harness;
 use crate::load::{API_KEY, Load};
 
 /// Panels are looked at after each round of load until all are filled; a busy machine gets more time than the
@@ -21,8 +20,8 @@ use crate::load::{API_KEY, Load};
 const FILLED_WITHIN: Duration = Duration::from_secs(120);
 /// All checks of the page take about half a minute.
 const PAGE_WITHIN: Duration = Duration::from_secs(280);
-/// Needs figures of the harness.
-const OF_THE_HARNESS: &str = "loadtest";
+/// There is one run only: whichever is chosen, this is it.
+const ANY_RUN: &str = ".+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_panel_shows_something_under_load_and_the_page_draws_it() {
@@ -40,8 +39,9 @@ async fn every_panel_shows_something_under_load_and_the_page_draws_it() {
     let arguments: Vec<&str> = settings.iter().flat_map(|&setting| ["--set", setting]).collect();
     let platform = Platform::up(&arguments).await.unwrap();
     let address = platform.url("metrics").replace("http://", "");
-    let mut prometheus =
-        Prometheus::start(platform.home.path(), port, &[("campana", address)]).await.unwrap();
+    let mut harness = Harness::start(&platform).unwrap();
+    let targets = [("campana", address), ("loadtest", harness.address.clone())];
+    let mut prometheus = Prometheus::start(platform.home.path(), port, &targets).await.unwrap();
     let mut load = Load::start(&platform).await.unwrap();
 
     let excused = may_be_empty().unwrap();
@@ -49,7 +49,7 @@ async fn every_panel_shows_something_under_load_and_the_page_draws_it() {
         .unwrap()
         .iter()
         .flat_map(|file| panels(file).unwrap())
-        .filter(|panel| panel.board != OF_THE_HARNESS && !excused.contains_key(&panel.name()))
+        .filter(|panel| !excused.contains_key(&panel.name()))
         .collect();
     let all = wanted.len();
     assert!(all > 120, "{all}");
@@ -58,8 +58,9 @@ async fn every_panel_shows_something_under_load_and_the_page_draws_it() {
     while !wanted.is_empty() && started.elapsed() < FILLED_WITHIN {
         load.round().await.unwrap();
         prometheus.must_run().unwrap();
+        harness.must_run().unwrap();
         looks.clear();
-        let chosen = prometheus.everything("");
+        let chosen = prometheus.everything(ANY_RUN);
         for panel in std::mem::take(&mut wanted) {
             match prometheus.look_at(&panel, &chosen).await.unwrap() {
                 Look::Filled(_) => {}
@@ -72,6 +73,7 @@ async fn every_panel_shows_something_under_load_and_the_page_draws_it() {
     }
     assert!(looks.is_empty(), "{} of {all} panels: {looks:#?}", looks.len());
     load.stop().await.unwrap();
+    harness.stop().await.unwrap();
     page_in_chromium(&platform).await.unwrap();
     drop(prometheus);
     platform.stop(process::Signal::TERM).await.unwrap();

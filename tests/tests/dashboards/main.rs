@@ -2,6 +2,7 @@
 //! Reads: `dashboards/`, `CAMPANA_VENV`, `PROMETHEUS_BIN`, `CAMPANA_BIN`. Writes: temporary folders.
 //! Never: starts a Grafana; there is none to be had as a package.
 
+mod harness;
 mod live;
 mod load;
 mod written;

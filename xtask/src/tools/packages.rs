@@ -12,8 +12,17 @@ use super::{system, wheel};
 use crate::{repo, shell};
 
 /// Folders with a `package-lock.json` of their own.
-pub const NPM_FOLDERS: [&str; 5] =
-    ["ws-edge/web", "campana/web", "tests/browser", "tests/sdk", "tests/contracts"];
+pub const NPM_FOLDERS: [&str; 9] = [
+    "ws-edge/web",
+    "campana/web",
+    "services/chat/web",
+    "services/clinic/web",
+    "services/shop/web",
+    "services/support/web",
+    "tests/browser",
+    "tests/sdk",
+    "tests/contracts",
+];
 const PEER_NPM: &str = "loadtest/peers/socketio";
 const REQUIREMENTS: [&str; 3] = [
     "tests/sdk/requirements.txt",

@@ -44,7 +44,7 @@ pub fn meta(message_id: Option<&str>, all: &[(&'static str, &str)]) -> Meta {
         message_id: message_id.map(str::to_owned),
         trace: None,
         published_at: Micros(0),
-        headers,
+        headers: std::sync::Arc::new(headers),
     }
 }
 

@@ -4,7 +4,7 @@ mod closed;
 mod cost;
 mod heat;
 mod open;
-mod percentiles;
+pub mod percentiles;
 mod stages;
 mod time;
 mod wave;

@@ -15,6 +15,8 @@ const NINES_MAX: f64 = 6.0;
 /// Ten points for each tenth of the tail draw a smooth line.
 const SHRINK: f64 = 0.794_328_234_724_281_5;
 
+pub const AXIS_NAME: &str = "percent of notifications that were at least as fast";
+
 const CAPTION: &str = "Solid: from the intended send, which is the figure that counts. \
      Dashed: from the actual send, without the time that the generator itself needed to get the \
      request out; where the two part, the generator or the connection was late, and a harness \
@@ -43,8 +45,8 @@ pub(super) fn draw(run: &Run) -> Option<Shown> {
             name: Some(step.name.clone()),
         });
         keys.push(key(&format!("line {class}"), &step.name));
-        rows.push(row(step, "intended", &intended));
-        rows.push(row(step, "actual", &read::histogram(&latency.actual)));
+        rows.push(row(&step.name, "intended", &intended));
+        rows.push(row(&step.name, "actual", &read::histogram(&latency.actual)));
     }
     if let Some(floor) = &run.null_target {
         let points = points(&read::histogram(&floor.intended));
@@ -61,13 +63,8 @@ pub(super) fn draw(run: &Run) -> Option<Shown> {
         title: "Percentile curves of the latency".to_owned(),
         description: "Latency over the share of notifications that were at least as fast"
             .to_owned(),
-        x: Axis {
-            kind: Kind::Nines,
-            low: 0.0,
-            high: (most.max(10) as f64).log10().clamp(1.0, NINES_MAX),
-            ticks: Vec::new(),
-        },
-        x_name: "percent of notifications that were at least as fast".to_owned(),
+        x: axis(most),
+        x_name: AXIS_NAME.to_owned(),
         panels: vec![Panel {
             title: "latency, ms (log scale)".to_owned(),
             height: 1.25,
@@ -82,11 +79,23 @@ pub(super) fn draw(run: &Run) -> Option<Shown> {
         heading: "The tail".to_owned(),
         figure,
         caption: CAPTION.to_owned(),
-        numbers: Numbers {
-            head: texts(&["step", "from the", "p50 ms", "p90", "p99", "p99.9", "p99.99", "max"]),
-            rows,
-        },
+        numbers: Numbers { head: head("step"), rows },
     })
+}
+
+/// The axis of as many nines as so many samples can tell.
+pub fn axis(most: u64) -> Axis {
+    Axis {
+        kind: Kind::Nines,
+        low: 0.0,
+        high: (most.max(10) as f64).log10().clamp(1.0, NINES_MAX),
+        ticks: Vec::new(),
+    }
+}
+
+/// The head of a table of [`row`]s.
+pub fn head(first: &str) -> Vec<String> {
+    texts(&[first, "from the", "p50 ms", "p90", "p99", "p99.9", "p99.99", "max"])
 }
 
 /// The step that is spoken of, and others evenly over the rest.
@@ -115,7 +124,8 @@ fn chosen(run: &Run) -> Vec<&Step> {
     kept.into_iter().map(|index| usable[index]).collect()
 }
 
-fn points(times: &Histogram<u64>) -> Vec<(f64, f64)> {
+/// The curve.
+pub fn points(times: &Histogram<u64>) -> Vec<(f64, f64)> {
     if times.is_empty() {
         return Vec::new();
     }
@@ -131,14 +141,16 @@ fn points(times: &Histogram<u64>) -> Vec<(f64, f64)> {
     points
 }
 
-fn values_of(mark: &Mark) -> Vec<f64> {
+/// The latencies of a curve.
+pub fn values_of(mark: &Mark) -> Vec<f64> {
     match mark {
         Mark::Line { points, .. } => points.iter().map(|point| point.1).collect(),
         _ => Vec::new(),
     }
 }
 
-fn row(step: &Step, from: &str, times: &Histogram<u64>) -> Vec<String> {
+/// The curve's figures.
+pub fn row(name: &str, from: &str, times: &Histogram<u64>) -> Vec<String> {
     let at = |quantile: f64| {
         // Fewer samples than a quantile needs would only repeat the maximum.
         if times.len() as f64 * (1.0 - quantile) < 1.0 {
@@ -147,7 +159,7 @@ fn row(step: &Step, from: &str, times: &Histogram<u64>) -> Vec<String> {
             number(times.value_at_quantile(quantile) as f64 / 1e6)
         }
     };
-    let mut row = vec![step.name.clone(), from.to_owned()];
+    let mut row = vec![name.to_owned(), from.to_owned()];
     row.extend([0.5, 0.9, 0.99, 0.999, 0.9999].map(at));
     row.push(number(times.max() as f64 / 1e6));
     row

@@ -1,6 +1,7 @@
 //! The page: what it says first, its pictures, and the order of everything below. Pure.
 
 mod facts;
+mod generators;
 mod tables;
 
 use super::figures::{self, Numbers, Shown};
@@ -25,6 +26,7 @@ pub(super) fn render(run: &Run) -> String {
         tables::latency(run),
         tables::reconciliation(run),
         tables::health(run),
+        generators::section(run),
         tables::thresholds(run),
         tables::probes(run),
         facts::environment(run),
@@ -55,11 +57,16 @@ fn headline(run: &Run) -> String {
         name = escape(&run.scenario.name),
         badge = badge(said.status),
         subject = escape(&said.subject),
-        result = escape(&said.result),
-        proof = escape(&said.proof),
+        result = unbroken(&said.result),
+        proof = unbroken(&said.proof),
         measured = escape(&words::measured(run)),
         tiles = tables::tiles(run)
     )
+}
+
+/// Escaped, and a number and its unit stay on one line.
+fn unbroken(text: &str) -> String {
+    escape(text).replace(" ms", "\u{a0}ms").replace(" %", "\u{a0}%")
 }
 
 fn badge(status: Status) -> String {
@@ -75,7 +82,7 @@ fn warnings(run: &Run) -> String {
     let items: String = words::warnings(run)
         .iter()
         .map(|(status, text)| {
-            format!("<li><b class=\"{0}\">{0}</b> {1}</li>", status.text(), escape(text))
+            format!("<li><b class=\"{0}\">{0}</b> {1}</li>", status.text(), unbroken(text))
         })
         .collect();
     if items.is_empty() { items } else { format!("<ul class=\"warnings\">{items}</ul>") }

@@ -215,12 +215,20 @@ pub(super) fn reconciliation(run: &Run) -> String {
                     check.what.clone(),
                     grouped(check.ledger),
                     grouped(check.other),
-                    if check.agrees { "held" } else { "differs" }.to_owned(),
+                    (if check.agrees {
+                        "held"
+                    } else if check.others() {
+                        "others sent"
+                    } else {
+                        "differs"
+                    })
+                    .to_owned(),
                 ]
             })
         })
         .collect();
-    let about = "What the harness counted against what JetStream and the database counted in the same step.";
+    let about = "What the harness counted against what JetStream and the database counted in the same step. Rows \
+         are those of this run's recipients; messages and counters are everybody's.";
     let numbers = Numbers { head: texts(&["step", "what", "ledger", "other", ""]), rows };
     let counters: Vec<Vec<String>> = run
         .steps

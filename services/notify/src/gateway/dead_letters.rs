@@ -18,7 +18,6 @@ use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use campana_bus::clock::Micros;
 use campana_bus::dlq::{self, DeadLetter, DlqError, Edit, Filter};
 use campana_bus::fetch::StoredMessage;
 
@@ -80,20 +79,6 @@ fn problem(error: &DlqError) -> Problem {
     }
 }
 
-fn time(query: &mut Query, name: &str) -> Result<Option<Micros>, Problem> {
-    query
-        .text(name)
-        .map(|text| {
-            Micros::from_rfc3339(&text).ok_or_else(|| {
-                Problem::new(
-                    Code::InvalidParameter,
-                    format!("{name}: must be a time as of RFC 3339"),
-                )
-            })
-        })
-        .transpose()
-}
-
 /// List dead letters, oldest first
 #[utoipa::path(
     get, path = "/v1/dead-letters", tag = "dead letters",
@@ -132,8 +117,8 @@ pub(super) async fn list_dead_letters(
         class: query.name("class")?,
         reason: query.name("reason")?,
         error_contains: query.name("error")?,
-        from: time(&mut query, "from")?,
-        to: time(&mut query, "to")?,
+        from: query.time("from")?,
+        to: query.time("to")?,
         id: None,
         tenant: scope(&app, &caller),
     };

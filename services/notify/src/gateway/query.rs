@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use campana_bus::clock::Micros;
 use campana_bus::subjects;
 
 use super::problem::{Code, Problem};
@@ -41,6 +42,16 @@ impl Query {
             subjects::check_name(value).map_err(|error| wrong(name, &error.to_string()))?;
         }
         Ok(value)
+    }
+
+    /// A moment.
+    pub(super) fn time(&mut self, name: &str) -> Result<Option<Micros>, Problem> {
+        self.text(name)
+            .map(|text| {
+                Micros::from_rfc3339(&text)
+                    .ok_or_else(|| wrong(name, "must be a time as of RFC 3339"))
+            })
+            .transpose()
     }
 
     /// One of a few texts.

@@ -28,8 +28,8 @@ use super::options::GatewayOptions;
 use super::problem::{Code, Problem};
 use super::state::App;
 use super::{
-    auth, callbacks, context, dead_letters, demo, inbox, notifications, pages, recipients, status,
-    templates, tokens,
+    auth, callbacks, context, counts, dead_letters, demo, inbox, notifications, pages, recipients,
+    status, templates, tokens,
 };
 
 #[derive(OpenApi)]
@@ -92,6 +92,7 @@ impl Groups {
             reader: OpenApiRouter::new()
                 .routes(routes!(status::get_notification))
                 .routes(routes!(status::list_notifications))
+                .routes(routes!(counts::get_counts))
                 .routes(routes!(recipients::get_recipient))
                 .routes(routes!(recipients::list_recipients))
                 .routes(routes!(templates::get_template))
@@ -299,6 +300,7 @@ mod tests {
                 "get /v1/dead-letters",
                 "get /v1/dead-letters/{id}",
                 "get /v1/notifications",
+                "get /v1/notifications/counts",
                 "get /v1/notifications/{id}",
                 "get /v1/recipients",
                 "get /v1/recipients/{id}",

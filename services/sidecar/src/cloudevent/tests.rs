@@ -125,7 +125,7 @@ fn meta() -> Meta {
         message_id: Some("m1".to_owned()),
         trace: None,
         published_at: Micros(1_700_000_000_000_000),
-        headers: std::sync::Arc::new(headers),
+        headers: std::sync::Arc::new(all),
     }
 }
 
@@ -162,7 +162,7 @@ fn a_copy_that_came_back_still_says_what_it_is() {
 #[test]
 fn a_message_of_another_client_gets_what_it_lacks() {
     let bare = Meta {
-        headers: std::sync::Arc::new(headers),
+        headers: std::sync::Arc::new(campana_bus::HeaderMap::new()),
         subject: "app.t.shop.order".to_owned(),
         message_id: None,
         ..meta()
