@@ -22,12 +22,12 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::pull::{BatchConfig, Config};
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
 use async_nats::jetstream::stream::ConsumerErrorKind;
-use async_nats::{Message, Subscriber};
+use async_nats::{Message, Subject, Subscriber};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{ConsumeError, ConsumerSpec, Ordering};
+use super::{ConsumeError, ConsumerSpec, Ordering, reply};
 use crate::connect::Bus;
 use crate::lifecycle::Lifecycle;
 use crate::{clock, headers, subjects, telemetry};
@@ -203,6 +203,8 @@ struct Pull<'a, S> {
     messages: Subscriber,
     /// What came out of it, statuses included.
     received: u64,
+    /// The reply subject of the last message, which says how many were waiting behind it.
+    last: Option<Subject>,
     demand: Demand,
     /// Connections made when the requests were sent; a new one voids them without a word.
     connects: u64,
@@ -252,6 +254,7 @@ impl<'a, S: Sink> Pull<'a, S> {
             inbox,
             messages,
             received: 0,
+            last: None,
             demand,
             connects,
             events,
@@ -360,6 +363,7 @@ impl<'a, S: Sink> Pull<'a, S> {
         self.received += 1;
         let Some(code) = message.status.map(|status| status.as_u16()) else {
             self.demand.arrived();
+            self.last.clone_from(&message.reply);
             self.pin.learn(&message);
             self.context.hand.start(message);
             return Next::Go;
@@ -438,7 +442,7 @@ impl<'a, S: Sink> Pull<'a, S> {
         };
         let mut old = std::mem::replace(&mut self.messages, messages);
         self.inbox = inbox;
-        self.received = 0;
+        (self.received, self.last) = (0, None);
         while let Some(Some(message)) = old.next().now_or_never() {
             if message.status.is_none() && self.context.hand.room().free() > 0 {
                 self.context.hand.start(message);
@@ -457,11 +461,14 @@ impl<'a, S: Sink> Pull<'a, S> {
         true
     }
 
-    /// How many messages the subscription can bring in all, if the server counts as we do.
+    /// How many messages the subscription brings in all, if more are on their way and the server counts as we
+    /// do. They are on their way if some were waiting behind the last one and we have asked for them.
     fn limit(&self) -> Option<u64> {
         let bus = self.context.bus;
         let same = bus.is_connected() && self.connects == bus.connects();
-        same.then(|| self.received + self.demand.outstanding() as u64)
+        let waiting = self.last.as_ref().map_or(0, |reply| reply::pending(reply));
+        let coming = waiting.min(self.demand.outstanding() as u64);
+        (same && coming > 0).then(|| self.received + coming)
     }
 }
 

@@ -54,6 +54,14 @@ pub(crate) fn names(subject: &str) -> Option<(&str, &str)> {
     Some((tokens.get(at)?, tokens.get(at + 1)?))
 }
 
+/// How many messages were waiting behind this one when it was delivered; 0 if the subject does not say.
+pub(crate) fn pending(subject: &str) -> u64 {
+    let Some(rest) = subject.strip_prefix("$JS.ACK.") else { return 0 };
+    let tokens: Vec<&str> = rest.split('.').collect();
+    let at = if tokens.len() == 7 { 6 } else { 8 };
+    tokens.get(at).and_then(|token| token.parse().ok()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -72,7 +80,7 @@ mod tests {
             "$JS.ACK.hub.ACCHASH.EVENTS.mailer.3.42.17.1700000000000001999.5",
             "$JS.ACK._.ACCHASH.EVENTS.mailer.3.42.17.1700000000000001999.5.token",
         ] {
-            assert_eq!(parse(subject), expected, "{subject}");
+            assert_eq!((parse(subject), pending(subject)), (expected, 5), "{subject}");
         }
         for nonsense in [
             "",

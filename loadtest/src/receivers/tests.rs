@@ -75,7 +75,8 @@ impl Server {
 
     async fn serve(self, mut socket: WebSocket) {
         let mut live = self.live.subscribe();
-        let mut channels = Vec::new();
+        // With the offset up to which the subscription's answer told everything.
+        let mut channels = HashMap::new();
         loop {
             tokio::select! {
                 received = socket.recv() => {
@@ -91,7 +92,8 @@ impl Server {
                 }
                 Ok((channel, publication)) = live.recv() => {
                     if channel.is_empty() { return }
-                    if !channels.contains(&channel) { continue }
+                    let told = channels.get(&channel).copied().unwrap_or(u64::MAX);
+                    if publication["offset"].as_u64().unwrap() <= told { continue }
                     let push = json!({"push": {"channel": channel, "pub": publication}});
                     if socket.send(Message::Text(push.to_string().into())).await.is_err() { return }
                 }
@@ -99,17 +101,17 @@ impl Server {
         }
     }
 
-    fn answer(&self, command: &Value, channels: &mut Vec<String>) -> Value {
+    fn answer(&self, command: &Value, channels: &mut HashMap<String, u64>) -> Value {
         if let Some(subscribe) = command.get("subscribe") {
             let channel = subscribe["channel"].as_str().unwrap();
-            channels.push(channel.to_owned());
-            return json!({"subscribe": self.subscribed(channel, subscribe)});
+            let reply = self.subscribed(channel, subscribe);
+            channels.insert(channel.to_owned(), reply["offset"].as_u64().unwrap());
+            return json!({"subscribe": reply});
         }
         let channel = format!("inbox:#{}", command["connect"]["token"].as_str().unwrap());
         let reply = self.subscribed(&channel, &command["connect"]["subs"][&channel]);
-        let reply = json!({"connect": {"client": "c", "subs": {channel.clone(): reply}}});
-        channels.push(channel);
-        reply
+        channels.insert(channel.clone(), reply["offset"].as_u64().unwrap());
+        json!({"connect": {"client": "c", "subs": {channel: reply}}})
     }
 }
 

@@ -18,9 +18,9 @@ const STATUSES: u64 = 16;
 /// The client drops a drained subscription as soon as it wakes again, not when the server has answered. What the
 /// server sent meanwhile is lost here and comes again only after `ack_wait`, one attempt older. A limit on the
 /// number of messages has no such gap: the server counts what it sends, the client what it gets, and both end at
-/// the same message. So a busy subscription ends at a limit that covers all that was asked for (`limit`: messages
-/// so far, statuses included, and those still asked for), and only one to which nothing comes is drained. After
-/// a reconnect the server counts anew, and there is no limit.
+/// the same message. So a busy subscription ends at a limit that covers all that is on its way (`limit`: messages
+/// so far, statuses included, and those that waited and were asked for), and only one to which nothing comes is
+/// drained. After a reconnect the server counts anew, and there is no limit.
 pub(super) async fn end(
     mut messages: Subscriber,
     limit: Option<u64>,
