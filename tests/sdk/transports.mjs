@@ -104,6 +104,8 @@ const steps = {
     const left = next(here, 'unsubscribed');
     here.unsubscribe();
     assert.equal((await left).code, 0);
+    // Over emulation each command is a request of its own, and the later one may be there first.
+    await until('the edge knows it, too', async () => (await there.presenceStats()).numUsers === 1);
     await fails(alice.publish(channel, bytes(3)), 103);
     await fails(alice.history('nowhere:x', { limit: 1 }), 102);
     alice.disconnect();
