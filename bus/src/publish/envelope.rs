@@ -105,9 +105,10 @@ pub fn envelope(subject: String, parts: &[Part]) -> Outgoing {
     }
 }
 
-/// Parts in as few envelopes as hold at most `parts_max` of them and 256 KiB; a part that is larger stands alone.
+/// Parts in as few envelopes as hold at most `parts_max` of them and 256 KiB, in their order, each with the number
+/// of its parts; a part that is larger stands alone.
 #[must_use]
-pub fn envelopes(subject: &str, parts: &[Part], parts_max: usize) -> Vec<Outgoing> {
+pub fn envelopes(subject: &str, parts: &[Part], parts_max: usize) -> Vec<(usize, Outgoing)> {
     let mut all = Vec::new();
     let mut rest = parts;
     while !rest.is_empty() {
@@ -117,7 +118,7 @@ pub fn envelopes(subject: &str, parts: &[Part], parts_max: usize) -> Vec<Outgoin
             bytes <= BYTES_MAX
         });
         let (now, later) = rest.split_at(fitting.count().max(1));
-        all.push(envelope(subject.to_owned(), now));
+        all.push((now.len(), envelope(subject.to_owned(), now)));
         rest = later;
     }
     all
@@ -247,13 +248,15 @@ mod tests {
         let parts: Vec<Part> =
             (0..).zip(bodies).map(|(n, body)| Part::new(format!("p{n}"), body.clone())).collect();
         let made = envelopes("s", &parts, 2);
-        let sizes: Vec<usize> =
-            made.iter().map(|one| decode_parts(&one.payload).unwrap().len()).collect();
+        let sizes: Vec<usize> = made.iter().map(|(count, _)| *count).collect();
         assert_eq!(sizes, [2, 1, 1, 1, 1, 1]);
+        for (count, one) in &made {
+            assert_eq!(decode_parts(&one.payload).unwrap().len(), *count);
+        }
         let again: Vec<Part> =
-            made.iter().flat_map(|one| decode_parts(&one.payload).unwrap()).collect();
+            made.iter().flat_map(|(_, one)| decode_parts(&one.payload).unwrap()).collect();
         assert_eq!(again, parts);
-        assert_eq!(made[1].message_id, "p2", "one alone is known by its id");
+        assert_eq!(made[1].1.message_id, "p2", "one alone is known by its id");
         assert!(envelopes("s", &[], 2).is_empty());
     }
 

@@ -284,9 +284,9 @@ impl Dispatcher {
         for group in parts.chunk_by(|(_, one, _), (_, other, _)| one == other) {
             let bodies: Vec<Part> = group.iter().map(|(.., part)| part.clone()).collect();
             let mut indices = group.iter().map(|(index, ..)| *index);
-            for message in envelopes(&subjects::outcomes(&group[0].1), &bodies, OUTCOMES_MAX) {
-                let count = headers::get_number(&message.headers, headers::ENVELOPE_PARTS);
-                let these: Vec<usize> = indices.by_ref().take(count.unwrap_or(1)).collect();
+            let subject = subjects::outcomes(&group[0].1);
+            for (count, message) in envelopes(&subject, &bodies, OUTCOMES_MAX) {
+                let these: Vec<usize> = indices.by_ref().take(count).collect();
                 messages.push((these, message));
             }
         }
