@@ -20,7 +20,7 @@ pub struct ParseIdError {
     pub prefix: &'static str,
 }
 
-fn derive(kind: &str, parts: &[&str]) -> Uuid {
+fn derive(kind: &str, at: Option<Micros>, parts: &[&str]) -> Uuid {
     let mut hasher = Sha256::new();
     hasher.update(kind.as_bytes());
     for part in parts {
@@ -31,6 +31,9 @@ fn derive(kind: &str, parts: &[&str]) -> Uuid {
     let digest = hasher.finalize();
     let mut bytes = [0_u8; 16];
     bytes.copy_from_slice(&digest[..16]);
+    if let Some(millis) = at.and_then(|at| u64::try_from(at.0 / 1_000).ok()) {
+        bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+    }
     Uuid::new_v8(bytes)
 }
 
@@ -53,7 +56,14 @@ macro_rules! id_kind {
             /// The id that these parts always give.
             #[must_use]
             pub fn derived(parts: &[&str]) -> Self {
-                Self(derive($prefix, parts))
+                Self(derive($prefix, None, parts))
+            }
+
+            /// The same with a time in front (48 bits of milliseconds, as in a fresh id), so that what is
+            /// stored by id lies beside what was made at that time.
+            #[must_use]
+            pub fn derived_at(at: Micros, parts: &[&str]) -> Self {
+                Self(derive($prefix, Some(at), parts))
             }
 
             /// When a fresh id was made; `None` for a derived one, which carries no time.
@@ -170,6 +180,17 @@ mod tests {
             DeliveryId::derived(&["a"]).to_string()[4..],
             NotificationId::derived(&["a"]).to_string()[4..]
         );
+    }
+
+    #[test]
+    fn derived_ids_of_a_time_lie_beside_fresh_ones() {
+        let at = Micros::from_rfc3339("2026-01-01T00:00:00.123456Z").unwrap();
+        let id = DeliveryId::derived_at(at, &["a"]);
+        assert_eq!(id, DeliveryId::derived_at(at, &["a"]));
+        assert_ne!(id, DeliveryId::derived_at(at, &["b"]));
+        let later = Micros(at.0 + 1_000);
+        assert!(id < DeliveryId::derived_at(later, &["b"]));
+        assert_eq!(id.to_string()[..16], format!("dlv_{:012x}", at.0 / 1_000));
     }
 
     #[test]

@@ -36,7 +36,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// How long tasks may take to end after a signal.
 const STOP_GRACE: Duration = Duration::from_secs(2);

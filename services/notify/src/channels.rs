@@ -80,7 +80,7 @@ pub async fn run_channel(
 ) -> Result<(), ChannelError> {
     let (max_in_flight, retry_seconds) = match channel {
         Channel::InApp => return Err(ChannelError::NoWorker),
-        Channel::Email => (options.email.max_connections, options.email.retry_seconds.clone()),
+        Channel::Email => (options.email.max_in_flight, options.email.retry_seconds.clone()),
         Channel::Sms | Channel::Whatsapp => {
             (options.twilio.max_in_flight, options.twilio.retry_seconds.clone())
         }

@@ -247,7 +247,12 @@ impl Delivery {
         recipient: &str,
         channel: Channel,
     ) -> DeliveryId {
-        DeliveryId::derived(&[&notification.to_string(), recipient, channel.as_str()])
+        let named = notification.to_string();
+        let parts = [named.as_str(), recipient, channel.as_str()];
+        match notification.created_at() {
+            Some(at) => DeliveryId::derived_at(at, &parts),
+            None => DeliveryId::derived(&parts),
+        }
     }
 }
 

@@ -36,8 +36,22 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/no
 const CONNECTIONS_MAX: u32 = 8;
 /// How long a caller waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Rows in one multi-row statement: enough to be fast, few enough for SQLite's 32,766 parameters.
-pub(crate) const ROWS_PER_STATEMENT: usize = 500;
+/// Rows in one multi-row statement: enough to be fast, few enough for SQLite's 32,766 parameters. A power of
+/// two, as [`statements`] wants it.
+const ROWS_PER_STATEMENT: usize = 256;
+
+/// Rows as parts for multi-row statements: as many as [`ROWS_PER_STATEMENT`], then ever smaller powers of two.
+/// The driver keeps the program of every statement text it saw lately, and that of 500 rows takes a megabyte:
+/// with nine lengths all of them fit, with any length they would be made anew for each batch.
+pub(crate) fn statements<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let size = ROWS_PER_STATEMENT.min(1 << rest.len().checked_ilog2()?);
+        let (now, later) = rest.split_at(size);
+        rest = later;
+        Some(now)
+    })
+}
 
 /// Why the store did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -262,6 +276,18 @@ mod tests {
             assert_eq!(sqlite_path(url), path.map(PathBuf::from), "{url}");
         }
         assert_eq!(sqlite_url(Path::new("/a b/100%.db")), "sqlite:///a%20b/100%25.db?mode=rwc");
+    }
+
+    #[test]
+    fn statements_have_few_lengths_and_all_rows() {
+        let rows: Vec<usize> = (0..1_000).collect();
+        for count in 0..rows.len() {
+            let parts: Vec<&[usize]> = statements(&rows[..count]).collect();
+            assert_eq!(parts.concat(), rows[..count]);
+            assert!(parts.iter().all(|part| part.len().is_power_of_two()));
+            assert!(parts.iter().all(|part| part.len() <= ROWS_PER_STATEMENT));
+            assert!(parts.len() <= count / ROWS_PER_STATEMENT + 8, "{count}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use lettre::transport::smtp::extension::ClientId;
 
 use super::EmailOptions;
 use super::classify::Signal;
-use super::reply::{Accepted, Refusal};
+use super::reply::{self, Accepted, Place, Refusal};
 use crate::contracts::{Delivery, DeliveryStatus};
 
 pub use dialogue::{Envelope, Limits, SmtpFailure, Stage};
@@ -52,12 +52,22 @@ impl EmailSender {
         Ok(Self { pool: Pool::new(connector, options), from })
     }
 
-    /// Sends one delivery, with its stage stamps as a header if it has any.
+    /// A place among the connections to the relay; waits until one is free.
+    ///
+    /// # Errors
+    /// Never while the sender lives.
+    pub async fn place(&self) -> Result<Place, Refusal> {
+        reply::place(&self.pool.places).await
+    }
+
+    /// Sends one delivery, with its stage stamps as a header if it has any. The place is free again when it
+    /// returns.
     ///
     /// # Errors
     /// Says what the relay answered, or that it did not.
-    pub async fn send(
+    pub async fn deliver(
         &self,
+        place: Place,
         delivery: &Delivery,
         stamps: Option<&str>,
     ) -> Result<Accepted, Refusal> {
@@ -69,7 +79,7 @@ impl EmailSender {
         let body = message::compose(delivery, &self.from, to.clone(), now, stamps)
             .map_err(|error| Refusal::new(Signal::Refused("bad_message"), error))?;
         let envelope = Envelope { from: self.from.email.clone(), to };
-        match self.pool.send(&envelope, &body).await {
+        match self.pool.send(place, &envelope, &body).await {
             Ok(reply) => Ok(Accepted {
                 // 250 means that the relay took responsibility, not that the message arrived.
                 status: DeliveryStatus::Sent,

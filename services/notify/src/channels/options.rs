@@ -64,6 +64,9 @@ pub struct EmailOptions {
     pub from: String,
     /// What this host calls itself; the system's name if empty.
     pub hello_name: String,
+    /// Deliveries in hand at the same time: those that wait for a connection, and those whose outcome is being
+    /// stored, included.
+    pub max_in_flight: usize,
     /// Connections at the same time.
     pub max_connections: usize,
     /// Messages before a connection is replaced.
@@ -95,6 +98,7 @@ impl Default for EmailOptions {
             password: SecretString::from(String::new()),
             from: "Campana <bell@campana.invalid>".to_owned(),
             hello_name: String::new(),
+            max_in_flight: 256,
             max_connections: 8,
             messages_per_connection: 100,
             connection_seconds: 300,
@@ -124,8 +128,10 @@ pub struct TwilioOptions {
     pub messaging_service_sid: String,
     /// The number that WhatsApp messages come from.
     pub whatsapp_from: String,
-    /// Requests at the same time.
+    /// Deliveries in hand at the same time, waiting ones included.
     pub max_in_flight: usize,
+    /// Requests at the same time.
+    pub max_requests: usize,
     /// Seconds to connect.
     pub connect_timeout_seconds: u64,
     /// Seconds for the whole request.
@@ -143,7 +149,8 @@ impl Default for TwilioOptions {
             sms_from: String::new(),
             messaging_service_sid: String::new(),
             whatsapp_from: String::new(),
-            max_in_flight: 16,
+            max_in_flight: 64,
+            max_requests: 16,
             connect_timeout_seconds: 5,
             timeout_seconds: 20,
             retry_seconds: vec![10, 60, 300, 1_800],
@@ -163,7 +170,7 @@ pub struct WebhookOptions {
     pub allow_http: bool,
     /// Ports that may be called; any port is allowed for addresses inside `allow_networks`.
     pub allow_ports: Vec<u16>,
-    /// Requests at the same time.
+    /// Deliveries in hand at the same time, waiting ones included.
     pub max_in_flight: usize,
     /// Requests to one host at the same time, so that a slow one does not hold all places.
     pub max_per_host: usize,
@@ -182,7 +189,7 @@ impl Default for WebhookOptions {
             allow_networks: Vec::new(),
             allow_http: false,
             allow_ports: vec![80, 443, 8080, 8443],
-            max_in_flight: 64,
+            max_in_flight: 256,
             max_per_host: 8,
             connect_timeout_seconds: 5,
             timeout_seconds: 15,

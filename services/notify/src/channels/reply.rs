@@ -1,7 +1,10 @@
 //! What a provider made of a message, in the terms that the worker decides by.
 //! Reads: nothing. Writes: nothing. Never: holds an address or a text; `detail` is redacted before it is kept.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::classify::Signal;
 use crate::contracts::DeliveryStatus;
@@ -33,4 +36,14 @@ impl Refusal {
     pub(crate) fn new(signal: Signal, detail: impl Into<String>) -> Self {
         Self { signal, detail: detail.into(), retry_after: None }
     }
+}
+
+/// A place among the requests to a provider, free again when it is dropped.
+pub type Place = OwnedSemaphorePermit;
+
+/// Waits for one of these places.
+pub(super) async fn place(places: &Arc<Semaphore>) -> Result<Place, Refusal> {
+    Arc::clone(places).acquire_owned().await.map_err(|_| {
+        Refusal::new(Signal::NotReady("stopping"), "the channel takes no more requests")
+    })
 }

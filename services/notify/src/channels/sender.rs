@@ -2,7 +2,7 @@
 //! Reads and writes: through the channel's own module. Never: decides what follows from an answer.
 
 use super::email::EmailSender;
-use super::reply::{Accepted, Refusal};
+use super::reply::{Accepted, Place, Refusal};
 use super::twilio::TwilioSender;
 use super::webhook::WebhookSender;
 use super::{ChannelDeps, ChannelOptions};
@@ -55,17 +55,30 @@ impl Sender {
         !matches!(self, Self::Webhook(_))
     }
 
+    /// A place among the requests to the provider, for as long as the request takes; what is reported
+    /// afterwards needs none.
+    pub(super) async fn place(&self, delivery: &Delivery) -> Result<Place, Refusal> {
+        match self {
+            Self::Email(sender) => sender.place().await,
+            Self::Twilio(sender) => sender.place().await,
+            Self::Webhook(sender) => sender.place(delivery).await,
+        }
+    }
+
     /// `generation` counts the redrives of this delivery; callbacks carry it. `stamps` go out as a header.
     pub(super) async fn send(
         &self,
+        place: Place,
         delivery: &Delivery,
         generation: u32,
         stamps: Option<&str>,
     ) -> Result<Accepted, Refusal> {
         match self {
-            Self::Email(sender) => Box::pin(sender.send(delivery, stamps)).await,
-            Self::Twilio(sender) => Box::pin(sender.send(delivery, generation, stamps)).await,
-            Self::Webhook(sender) => Box::pin(sender.send(delivery, stamps)).await,
+            Self::Email(sender) => Box::pin(sender.deliver(place, delivery, stamps)).await,
+            Self::Twilio(sender) => {
+                Box::pin(sender.deliver(place, delivery, generation, stamps)).await
+            }
+            Self::Webhook(sender) => Box::pin(sender.deliver(place, delivery, stamps)).await,
         }
     }
 }

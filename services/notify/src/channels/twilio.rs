@@ -7,17 +7,19 @@
 
 mod segments;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use campana_bus::clock::{self, Micros};
 use reqwest::{Client, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::classify::Signal;
-use super::reply::{Accepted, Refusal};
-use super::{TwilioOptions, http};
+use super::reply::{Accepted, Place, Refusal};
+use super::{TwilioOptions, http, reply};
 use crate::contracts::{Channel, Delivery, DeliveryStatus};
 use crate::telemetry;
 
@@ -37,6 +39,7 @@ pub struct TwilioSender {
     token: SecretString,
     channel: Channel,
     from: From,
+    places: Arc<Semaphore>,
 }
 
 enum From {
@@ -95,16 +98,27 @@ impl TwilioSender {
             .tcp_nodelay(true)
             .build()
             .map_err(|error| error.to_string())?;
+        let places = Arc::new(Semaphore::new(options.max_requests.max(1)));
         let (account, token) = (options.account_sid.clone(), options.auth_token.clone());
-        Ok(Self { client, url, callback, account, token, channel, from })
+        Ok(Self { client, url, callback, account, token, channel, from, places })
     }
 
-    /// Sends one delivery, with its stage stamps as a header if it has any.
+    /// A place among the requests to the account; waits until one is free.
+    ///
+    /// # Errors
+    /// Never while the sender lives.
+    pub async fn place(&self) -> Result<Place, Refusal> {
+        reply::place(&self.places).await
+    }
+
+    /// Sends one delivery, with its stage stamps as a header if it has any. The place is free again when it
+    /// returns.
     ///
     /// # Errors
     /// Says what the API answered, or that it did not.
-    pub async fn send(
+    pub async fn deliver(
         &self,
+        _place: Place,
         delivery: &Delivery,
         generation: u32,
         stamps: Option<&str>,

@@ -3,11 +3,12 @@
 //! address that the filter refuses, follows a redirect, reads more than 64 KiB of an answer, unpacks one.
 
 mod endpoint;
+mod hosts;
 mod resolve;
 mod secrets;
 pub mod ssrf;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use campana_bus::clock::{self, Micros};
@@ -19,14 +20,14 @@ use serde::Serialize;
 use standardwebhooks::{
     HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::classify::Signal;
-use super::reply::{Accepted, Refusal};
+use super::reply::{Accepted, Place, Refusal};
 use super::{WebhookOptions, http, sender};
-use crate::cache::Cache;
 use crate::contracts::{Delivery, DeliveryStatus};
 use crate::store::Store;
+
+use hosts::Hosts;
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use resolve::{FilteredResolver, Lookup, SystemLookup};
@@ -35,16 +36,13 @@ pub use ssrf::Filter;
 
 /// The event's type in the body.
 const EVENT: &str = "campana.notification";
-/// Hosts whose number of requests is watched.
-const HOSTS_MAX: usize = 10_000;
 
 /// Calls the endpoints of users.
 pub struct WebhookSender {
     client: Client,
     filter: Arc<Filter>,
     secrets: Secrets,
-    hosts: Mutex<Cache<String, Arc<Semaphore>>>,
-    per_host: usize,
+    hosts: Hosts,
 }
 
 /// The body.
@@ -102,23 +100,34 @@ impl WebhookSender {
             client,
             filter,
             secrets: Secrets::new(&options.default_secret, store)?,
-            hosts: Mutex::new(Cache::new(HOSTS_MAX)),
-            per_host: options.max_per_host.max(1),
+            hosts: Hosts::new(options.max_per_host),
         })
     }
 
-    /// Sends one delivery, with its stage stamps as a header, which is not signed, if it has any.
+    /// A place among the requests to the delivery's host.
+    ///
+    /// # Errors
+    /// If the host has no free one and answers too slowly to wait for it.
+    pub async fn place(&self, delivery: &Delivery) -> Result<Place, Refusal> {
+        let host = sender::webhook_host(&delivery.address);
+        self.hosts.place(host).await.ok_or_else(|| {
+            Refusal::new(Signal::NotReady("host_busy"), "too many requests to this host")
+        })
+    }
+
+    /// Sends one delivery, with its stage stamps as a header, which is not signed, if it has any. The place
+    /// is free again when it returns.
     ///
     /// # Errors
     /// Says what the receiver answered, or that it did not.
-    pub async fn send(
+    pub async fn deliver(
         &self,
+        _place: Place,
         delivery: &Delivery,
         stamps: Option<&str>,
     ) -> Result<Accepted, Refusal> {
         let endpoint = Endpoint::parse(&delivery.address, &self.filter)
             .map_err(|error| Refusal::new(Signal::Refused(error.reason()), error.to_string()))?;
-        let _place = self.place(&sender::webhook_host(&delivery.address))?;
         let signer = self.secrets.of(delivery).await?;
         let now = clock::now();
         let body = body(delivery);
@@ -151,22 +160,6 @@ impl WebhookSender {
             });
         }
         Err(Refusal { signal: Signal::Webhook { status }, detail, retry_after })
-    }
-
-    /// A place among the requests to this host; a host without a free one does not hold up the others.
-    fn place(&self, host: &str) -> Result<OwnedSemaphorePermit, Refusal> {
-        let places = {
-            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            let key = host.to_owned();
-            hosts.get(&key).unwrap_or_else(|| {
-                let places = Arc::new(Semaphore::new(self.per_host));
-                hosts.insert(key, Arc::clone(&places));
-                places
-            })
-        };
-        places.try_acquire_owned().map_err(|_| {
-            Refusal::new(Signal::NotReady("host_busy"), "too many requests to this host")
-        })
     }
 }
 

@@ -137,10 +137,15 @@ impl Handler<Delivery> for ChannelWorker {
             }
         }
         let circuit = self.sender.circuit(&delivery);
+        let place = self.sender.place(&delivery).await;
         self.admitted(&circuit).await?;
+        // What is waited for a place says nothing about the provider.
         attempt.started = clock::monotonic();
         let stamps = stamps.map(|stamps| stamps.with(Stage::Provider, clock::tick()).to_string());
-        let reply = self.sender.send(&delivery, meta.redrives, stamps.as_deref()).await;
+        let reply = match place {
+            Ok(place) => self.sender.send(place, &delivery, meta.redrives, stamps.as_deref()).await,
+            Err(refusal) => Err(refusal),
+        };
         telemetry::send_stage(self.channel, attempt.started.elapsed());
         match reply {
             Ok(accepted) => {

@@ -74,7 +74,7 @@ impl Store {
         ids: &[String],
     ) -> Result<Vec<Recipient>, StoreError> {
         let mut found = Vec::with_capacity(ids.len());
-        for chunk in ids.chunks(super::ROWS_PER_STATEMENT) {
+        for chunk in super::statements(ids) {
             let list =
                 (0..chunk.len()).map(|at| format!("${}", at + 2)).collect::<Vec<_>>().join(",");
             let sql =

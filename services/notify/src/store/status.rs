@@ -15,7 +15,7 @@ use campana_bus::clock::Micros;
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
 use self::fold::{DeliveryWrite, Key, NotificationWrite, OutcomeWrite, Rows};
-use super::{Engine, ROWS_PER_STATEMENT, Store, StoreError};
+use super::{Engine, Store, StoreError, statements};
 use crate::contracts::{Channel, DeliveryStatus, Outcome, OutcomeEvent};
 
 /// What a batch changed, for metrics.
@@ -118,7 +118,7 @@ async fn insert_outcomes(
         Repeats::Expected => "RETURNING tenant, id",
     };
     let (mut fresh, mut inserted) = (HashSet::new(), 0);
-    for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+    for chunk in statements(&rows) {
         let sql = format!(
             "INSERT INTO outcomes (tenant, id, notification_id, delivery_id, at, event, status, reason, detail, attempt, \
              generation, provider, provider_message_id, duration_ms, retry_at, possible_duplicate) VALUES {} \
@@ -180,7 +180,7 @@ async fn upsert_notifications(
         stage = CASE WHEN excluded.stage > notifications.stage THEN excluded.stage ELSE notifications.stage END";
     let rows: Vec<(&Key, &NotificationWrite)> = rows.notifications.iter().collect();
     let mut accepted = HashMap::with_capacity(rows.len());
-    for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+    for chunk in statements(&rows) {
         // A row about which only an attempt is known does not say when it was accepted.
         let asks = chunk.iter().any(|(_, row)| row.stage == fold::stage::SEEN);
         let returning = if asks { "RETURNING tenant, id, created_at" } else { "" };
@@ -240,7 +240,7 @@ async fn upsert_deliveries(
     );
     let rows: Vec<(&Key, &DeliveryWrite)> = rows.deliveries.iter().collect();
     let mut channels = HashMap::with_capacity(rows.len());
-    for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+    for chunk in statements(&rows) {
         let asks = chunk.iter().any(|(_, row)| row.channel.is_none());
         let returning = if asks { "RETURNING tenant, id, channel" } else { "" };
         let sql = format!(
@@ -295,7 +295,7 @@ async fn derive_statuses(
         END WHERE (tenant, id) IN (VALUES ";
     let open = rows.notifications.iter().filter(|(_, row)| row.settled.is_none());
     let keys: Vec<&Key> = open.map(|(key, _)| key).collect();
-    for chunk in keys.chunks(ROWS_PER_STATEMENT) {
+    for chunk in statements(&keys) {
         let sql = format!("{DERIVED}{})", engine.values(chunk.len(), 2));
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for (tenant, id) in chunk {

@@ -113,7 +113,7 @@ impl Store {
         keys: &[String],
     ) -> Result<Vec<Template>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());
-        for chunk in keys.chunks(super::ROWS_PER_STATEMENT) {
+        for chunk in super::statements(keys) {
             let list =
                 (0..chunk.len()).map(|at| format!("${}", at + 2)).collect::<Vec<_>>().join(",");
             let sql = format!(

@@ -2,7 +2,7 @@
 //! Reads: the monotonic clock. Writes: sockets, through `dialogue`. Never: opens more connections than the
 //! limit (lettre's own pool limits parked ones only), parks one whose last transaction did not end well.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use campana_bus::clock;
@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::dialogue::{Connector, Envelope, Session, SmtpFailure, Stage};
 use crate::channels::EmailOptions;
+use crate::channels::reply::Place;
 use crate::telemetry;
 
 /// A connection that rested longer than this is asked whether it still lives.
@@ -18,7 +19,8 @@ const PROBE_AFTER: Duration = Duration::from_secs(5);
 /// Connections to one relay.
 pub struct Pool {
     connector: Connector,
-    places: Semaphore,
+    /// One for each connection that may be open.
+    pub(super) places: Arc<Semaphore>,
     parked: Mutex<Vec<Parked>>,
     messages_max: u32,
     age_max: Duration,
@@ -36,7 +38,7 @@ impl Pool {
     pub(super) fn new(connector: Connector, options: &EmailOptions) -> Self {
         Self {
             connector,
-            places: Semaphore::new(options.max_connections.max(1)),
+            places: Arc::new(Semaphore::new(options.max_connections.max(1))),
             parked: Mutex::new(Vec::new()),
             messages_max: options.messages_per_connection.max(1),
             age_max: Duration::from_secs(options.connection_seconds),
@@ -44,17 +46,16 @@ impl Pool {
         }
     }
 
-    /// Sends one message and returns the relay's words.
+    /// Sends one message and returns the relay's words; the place is free again then.
     ///
     /// # Errors
     /// Says at which step it ended.
-    pub async fn send(&self, envelope: &Envelope, body: &[u8]) -> Result<String, SmtpFailure> {
-        let Ok(_place) = self.places.acquire().await else {
-            return Err(SmtpFailure::Silent {
-                stage: Stage::Connect,
-                what: "the pool is closed".to_owned(),
-            });
-        };
+    pub async fn send(
+        &self,
+        _place: Place,
+        envelope: &Envelope,
+        body: &[u8],
+    ) -> Result<String, SmtpFailure> {
         if let Some(parked) = self.take().await {
             match self.transact(parked, envelope, body).await {
                 // The relay closed a resting connection: nothing of the message was said yet.

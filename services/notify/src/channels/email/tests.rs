@@ -310,3 +310,10 @@ async fn small_messages_do_not_wait_for_delayed_acknowledgements() {
     // With Nagle's algorithm each message takes more than 40 ms.
     assert!(started.elapsed() < Duration::from_millis(50 * 35), "{:?}", started.elapsed());
 }
+
+impl EmailSender {
+    async fn send(&self, delivery: &Delivery, stamps: Option<&str>) -> Result<Accepted, Refusal> {
+        let place = self.place().await?;
+        self.deliver(place, delivery, stamps).await
+    }
+}

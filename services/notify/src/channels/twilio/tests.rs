@@ -202,3 +202,15 @@ async fn what_cannot_succeed_is_not_sent() {
     );
     assert!(stub.requests.try_recv().is_err());
 }
+
+impl TwilioSender {
+    async fn send(
+        &self,
+        delivery: &Delivery,
+        generation: u32,
+        stamps: Option<&str>,
+    ) -> Result<Accepted, Refusal> {
+        let place = self.place().await?;
+        self.deliver(place, delivery, generation, stamps).await
+    }
+}

@@ -5,7 +5,7 @@ use campana_bus::clock::Micros;
 use campana_bus::ids::{DeliveryId, MessageId, NotificationId};
 use sqlx::AssertSqlSafe;
 
-use crate::store::{ROWS_PER_STATEMENT, Store, StoreError};
+use crate::store::{Store, StoreError, statements};
 
 /// A message that its recipient has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Store {
         messages: &[SeenMessage],
         at: Micros,
     ) -> Result<(), StoreError> {
-        for chunk in messages.chunks(ROWS_PER_STATEMENT) {
+        for chunk in statements(messages) {
             let sql = format!(
                 "INSERT INTO outcomes (tenant, id, notification_id, delivery_id, at, event) VALUES {} \
                  ON CONFLICT (tenant, id) DO NOTHING",
