@@ -118,9 +118,9 @@ enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Become nats-server, tied to the life of the platform
+    /// Become a program that is tied to the life of the platform
     #[command(hide = true)]
-    NatsGuard {
+    Guard {
         /// The platform's process
         #[arg(long)]
         parent: u32,
@@ -180,10 +180,10 @@ impl Cli {
                 clap_complete::generate(shell, &mut Self::command(), "campana", &mut script);
                 output::text(String::from_utf8_lossy(&script).trim_end())
             }
-            Command::NatsGuard { parent, program } => {
+            Command::Guard { parent, program } => {
                 let (program, arguments) =
                     program.split_first().ok_or_else(|| usage("no program given"))?;
-                crate::nats::run_guard(parent, program, arguments)
+                crate::supervise::run_guard(parent, program, arguments)
             }
         }
     }

@@ -22,6 +22,7 @@ use campana_notify::store::Store;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::ExposeSecret;
 
+use crate::apps::{self, Apps, Surroundings, Wanted};
 use crate::cli::topology as cli_topology;
 use crate::config::{Config, Role};
 use crate::discovery::Discovery;
@@ -44,22 +45,28 @@ const NATS_RETRY: Duration = Duration::from_millis(10);
 /// The store of this configuration: the configured database, or a SQLite file in the data directory.
 pub async fn store(config: &Config) -> anyhow::Result<Store> {
     let configured = config.database.url.expose_secret();
-    let url = if configured.is_empty() {
-        format!("sqlite://{}", config.data_dir.join("campana.db").display())
-    } else {
-        configured.to_owned()
-    };
+    let file = store_file(config).map(|file| format!("sqlite://{}", file.display()));
+    let url = file.unwrap_or_else(|| configured.to_owned());
     Store::connect(&url).await.map_err(|error| bad_config(format!("database.url: {error}")))
+}
+
+/// The SQLite file, if no other database is configured.
+fn store_file(config: &Config) -> Option<PathBuf> {
+    let configured = config.database.url.expose_secret();
+    configured.is_empty().then(|| config.data_dir.join("campana.db"))
+}
+
+/// The secret that tokens are signed with: the configured one, or a generated one in the data directory.
+fn token_secret(config: &Config) -> anyhow::Result<String> {
+    match config.auth.token_secret.expose_secret() {
+        "" => data::token_secret(&config.data_dir),
+        configured => Ok(configured.to_owned()),
+    }
 }
 
 /// The signing keys of this configuration: the configured secret, or a generated one in the data directory.
 pub fn token_keys(config: &Config) -> anyhow::Result<TokenKeys> {
-    let configured = config.auth.token_secret.expose_secret();
-    let secret = if configured.is_empty() {
-        data::token_secret(&config.data_dir)?
-    } else {
-        configured.to_owned()
-    };
+    let secret = token_secret(config)?;
     let previous = config.auth.token_secret_previous.expose_secret();
     let previous = (!previous.is_empty()).then_some(previous.as_bytes());
     let secrets: Vec<&[u8]> = std::iter::once(secret.as_bytes()).chain(previous).collect();
@@ -78,6 +85,7 @@ pub struct Platform {
     grace: Duration,
     ready: Arc<AtomicBool>,
     nats: Option<Supervisor>,
+    apps: Option<apps::Running>,
     /// Held so that a second platform cannot use the same data.
     _data: Option<DataDir>,
     discovery: Option<Discovery>,
@@ -94,14 +102,30 @@ pub(crate) struct Parts {
     pub store: Store,
     pub token_keys: TokenKeys,
     pub demo_key: Option<String>,
+    /// What is known of the applications beside the platform.
+    pub apps: Apps,
+}
+
+/// What `up` has opened and checked before anything starts.
+struct Opened {
+    config: Config,
+    data: DataDir,
+    listeners: Listeners,
+    token_keys: TokenKeys,
+    metrics: PrometheusHandle,
+    apps: Option<apps::Plan>,
 }
 
 impl Platform {
-    /// All roles, an embedded nats-server, a SQLite file.
-    pub async fn up(mut config: Config) -> anyhow::Result<Self> {
+    /// All roles, an embedded nats-server, a SQLite file, and the wanted applications beside them.
+    pub async fn up(mut config: Config, wanted: Option<&Wanted>) -> anyhow::Result<Self> {
         refuse_open_doors(&config)?;
         let data = DataDir::open(&config)?;
         config.data_dir = data.path().to_owned();
+        let apps = match wanted {
+            Some(wanted) => Some(plan_apps(wanted, &mut config)?),
+            None => None,
+        };
         let listeners = Listeners::bind(&config, &Role::ALL)?;
         let token_keys = token_keys(&config)?;
         let metrics = ops::install_recorder()?;
@@ -119,16 +143,8 @@ impl Platform {
         };
         let nats_url =
             nats.as_ref().map_or_else(|| config.nats.url.clone(), |nats| nats.url.clone());
-        let started = Box::pin(Self::start_up(
-            config,
-            data,
-            listeners,
-            token_keys,
-            metrics,
-            nats_url,
-            nats.as_ref(),
-        ))
-        .await;
+        let opened = Opened { config, data, listeners, token_keys, metrics, apps };
+        let started = Box::pin(Self::start_up(opened, nats_url, nats.as_ref())).await;
         match started {
             Ok(platform) => Ok(Self { nats, ..platform }),
             Err(error) => {
@@ -141,14 +157,11 @@ impl Platform {
     }
 
     async fn start_up(
-        mut config: Config,
-        data: DataDir,
-        listeners: Listeners,
-        token_keys: TokenKeys,
-        metrics: PrometheusHandle,
+        opened: Opened,
         nats_url: String,
         nats: Option<&Supervisor>,
     ) -> anyhow::Result<Self> {
+        let Opened { mut config, data, listeners, token_keys, metrics, apps } = opened;
         if let Some(nats) = nats {
             config.nats.metrics.monitor_urls = vec![nats.monitor.clone()];
         }
@@ -162,7 +175,11 @@ impl Platform {
         if config.public.demo {
             seed::demo(&store, &listeners).await?;
         }
-        let discovery = Discovery {
+        let around = match &apps {
+            Some(_) => Some(surroundings(&config, &listeners, &store, &nats_url).await?),
+            None => None,
+        };
+        let mut discovery = Discovery {
             schema_version: 1,
             pid: std::process::id(),
             nats_pid: nats.map_or(0, Supervisor::pid),
@@ -178,6 +195,7 @@ impl Platform {
             durability: config.nats.durability.as_str().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             data_dir: data.path().to_owned(),
+            apps: Vec::new(),
         };
         let demo_key = if config.public.demo {
             Some(seed::demo_key(&store, data.path()).await?)
@@ -192,11 +210,17 @@ impl Platform {
             store,
             token_keys,
             demo_key,
+            apps: apps.as_ref().map_or_else(Apps::none, |plan| plan.apps.clone()),
             config,
         };
         let platform = Box::pin(Self::start(parts, metrics, bus)).await?;
+        let running = match apps.zip(around) {
+            Some((plan, around)) => Some(plan.start(&around, &platform.lifecycle)?),
+            None => None,
+        };
+        discovery.apps = running.as_ref().map_or_else(Vec::new, |running| running.apps.records());
         discovery.write()?;
-        Ok(Self { _data: Some(data), discovery: Some(discovery), ..platform })
+        Ok(Self { apps: running, _data: Some(data), discovery: Some(discovery), ..platform })
     }
 
     /// Chosen roles against an existing NATS and database.
@@ -236,6 +260,7 @@ impl Platform {
             store,
             token_keys,
             demo_key: None,
+            apps: Apps::none(),
             config,
         };
         Box::pin(Self::start(parts, metrics, bus)).await
@@ -255,8 +280,8 @@ impl Platform {
         let watched = Lifecycle::new();
         Box::pin(roles::start(parts, metrics, health, &watched)).await?;
         ready.store(true, Ordering::Relaxed);
-        let (nats, discovery) = (None, None);
-        Ok(Self { lifecycle, watched, grace, ready, nats, _data: None, discovery, addresses })
+        let (nats, apps, discovery) = (None, None, None);
+        Ok(Self { lifecycle, watched, grace, ready, nats, apps, _data: None, discovery, addresses })
     }
 
     /// Where everything is, if this is `up`.
@@ -264,23 +289,31 @@ impl Platform {
         self.discovery.as_ref()
     }
 
+    /// What is known of the applications beside it.
+    pub fn apps(&self) -> Apps {
+        self.apps.as_ref().map_or_else(Apps::none, |running| running.apps.clone())
+    }
+
     /// Role and address of every listener.
     pub fn addresses(&self) -> &str {
         &self.addresses
     }
 
-    /// The nats-server child has another process id after a restart; who watches it reads `up.json`.
+    /// The nats-server child has another process id after a restart, and applications come and go; who watches them
+    /// reads `up.json`.
     async fn keep_discovery_true(&self) {
-        let (Some(nats), Some(written)) = (&self.nats, &self.discovery) else {
+        let Some(written) = &self.discovery else {
             return std::future::pending().await;
         };
-        let mut written = written.clone();
+        let (mut written, apps) = (written.clone(), self.apps());
         let mut tick = tokio::time::interval(DISCOVERY_CHECK);
         loop {
             tick.tick().await;
-            let pid = nats.pid();
-            if pid != 0 && pid != written.nats_pid {
-                written.nats_pid = pid;
+            let pid = self.nats.as_ref().map_or(0, Supervisor::pid);
+            let pid = if pid == 0 { written.nats_pid } else { pid };
+            let apps = apps.records();
+            if pid != written.nats_pid || apps != written.apps {
+                (written.nats_pid, written.apps) = (pid, apps);
                 if let Err(error) = written.write() {
                     tracing::warn!("up.json cannot be updated: {error:#}");
                 }
@@ -288,7 +321,7 @@ impl Platform {
         }
     }
 
-    /// Until a signal or a failed role; then a drain, and the end of the nats-server child.
+    /// Until a signal or a failed role; then the end of the applications, a drain, and the end of the nats-server child.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
         let signalled = tokio::select! {
             signal = first_signal() => signal.map(Some)?,
@@ -298,6 +331,9 @@ impl Platform {
         };
         self.ready.store(false, Ordering::Relaxed);
         tracing::info!(signal = signalled, "stopping: finishing what is in hand");
+        if let Some(apps) = &self.apps {
+            apps.stop(first_signal()).await;
+        }
         let stopping = self.lifecycle.stop(self.grace);
         tokio::select! {
             clean = stopping => if !clean { tracing::warn!("stopped after the grace period"); },
@@ -318,6 +354,44 @@ impl Platform {
             None => Ok(()),
         }
     }
+}
+
+/// What the applications need before anything starts: secrets in the data directory, ports, configuration.
+fn plan_apps(wanted: &Wanted, config: &mut Config) -> anyhow::Result<apps::Plan> {
+    if config.edge.api.key.expose_secret().is_empty() {
+        config.edge.api.key = data::edge_api_key(&config.data_dir)?.into();
+    }
+    let data_dir = config.data_dir.clone();
+    apps::Plan::prepare(wanted, config, &data_dir)
+}
+
+/// What the applications are told of this platform.
+async fn surroundings(
+    config: &Config,
+    listeners: &Listeners,
+    store: &Store,
+    nats_url: &str,
+) -> anyhow::Result<Surroundings> {
+    let nats_credentials = credentials(config)
+        .map(|file| {
+            std::path::absolute(&file)
+                .with_context(|| format!("nats.credentials_file {}", file.display()))
+        })
+        .transpose()?;
+    let (sidecar_token_file, sidecar_token) = data::sidecar_token(&config.data_dir)?;
+    Ok(Surroundings {
+        sidecar_token_file,
+        sidecar_token: sidecar_token.into(),
+        nats_url: nats_url.to_owned(),
+        nats_credentials,
+        gateway: listeners.http(Role::Gateway),
+        public_gateway: listeners.gateway_url(config),
+        edge_ws: listeners.edge_ws_url(config),
+        edge: listeners.http(Role::Edge),
+        edge_secret: token_secret(config)?.into(),
+        edge_key: config.edge.api.key.clone(),
+        api_keys: seed::app_keys(store, &config.data_dir).await?,
+    })
 }
 
 /// Conveniences that are safe on one machine only: the demo gives a working key to everybody who can reach

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use crate::apps::AppRecord;
+
 /// The running platform, for commands in another shell and for the load test.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Discovery {
@@ -39,6 +41,9 @@ pub struct Discovery {
     pub version: String,
     /// Where the data lies.
     pub data_dir: PathBuf,
+    /// The applications beside it; empty without `--apps`.
+    #[serde(default)]
+    pub apps: Vec<AppRecord>,
 }
 
 fn file(data_dir: &Path) -> PathBuf {

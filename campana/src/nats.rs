@@ -2,7 +2,6 @@
 //! Reads: `PATH`. Writes: its configuration, store and log under the data directory. Never: downloads
 //! anything, never outlives this process.
 
-mod guard;
 mod supervisor;
 
 use std::path::{Path, PathBuf};
@@ -13,8 +12,7 @@ use campana_bus::Durability;
 use crate::config::EmbeddedNatsOptions;
 use crate::errors::bad_config;
 
-pub use guard::run as run_guard;
-pub use supervisor::Supervisor;
+pub use supervisor::{Supervisor, UP as CHILD_UP};
 
 /// Oldest server with what the streams need (message schedules with rollup, fast direct get).
 const VERSION_MIN: (u32, u32) = (2, 14);

@@ -30,7 +30,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  up [ARGS…]              install nats-server if missing, build in release mode, start `campana up ARGS…`
+  up [ARGS…]              install nats-server if missing, build in release mode, start `campana up --apps ARGS…`
+                            --no-apps      the platform alone, without the four applications beside it
   test [OPTIONS] [NAME]   install what the tests need, then run every check (this is what .ci/run calls)
                             NAME           run only tests whose name contains NAME
                             --quick        only formatting, clippy, tidy and the tests that need no platform

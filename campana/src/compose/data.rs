@@ -68,7 +68,24 @@ fn check_space(path: &Path, min: u64) -> anyhow::Result<()> {
 
 /// The HMAC secret of connection tokens in the data directory, generated the first time.
 pub fn token_secret(data_dir: &Path) -> anyhow::Result<String> {
-    let path = data_dir.join("token-secret");
+    kept_secret(data_dir, "token-secret")
+}
+
+/// The key of the edge's server API in the data directory, generated the first time.
+pub fn edge_api_key(data_dir: &Path) -> anyhow::Result<String> {
+    kept_secret(data_dir, "edge-api-key")
+}
+
+/// What the support desk and its sidecar show each other, generated the first time: the file, and what it holds.
+pub fn sidecar_token(data_dir: &Path) -> anyhow::Result<(PathBuf, String)> {
+    let (folder, name) = (data_dir.join("apps"), "sidecar-token");
+    let token = kept_secret(&folder, name)?;
+    Ok((folder.join(name), token))
+}
+
+/// 64 hexadecimal digits, the same at every start.
+fn kept_secret(data_dir: &Path, name: &str) -> anyhow::Result<String> {
+    let path = data_dir.join(name);
     if let Ok(text) = std::fs::read_to_string(&path) {
         return Ok(text.trim().to_owned());
     }

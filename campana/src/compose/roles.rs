@@ -1,6 +1,9 @@
 //! Starting the roles of a process, each on a connection of its own.
 //! Reads: the configuration. Writes: nothing. Never: lets a role end unseen: each is essential.
 
+use std::time::Duration;
+
+use axum::Router;
 use campana_bus::dlq::keeper::{self, KeeperOptions};
 use campana_bus::lifecycle::Lifecycle;
 use campana_bus::publish::{EnvelopePublisher, GroupPublisher};
@@ -16,11 +19,14 @@ use campana_sandbox::{SandboxListeners, SandboxOptions};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Listeners, Parts, credentials, seed};
+use super::{Listeners, Parts, credentials, seed, store_file};
 use crate::config::{Config, Role};
 use crate::errors::{bad_config, cannot_connect};
-use crate::ops;
+use crate::{landing, ops};
 
+/// Nobody waits for an outcome but the acknowledgement of what it is about; at 2,000 attempts a second this pace
+/// makes groups of 40, where groups as they come have 28 and half of them a disk write for each message.
+const OUTCOMES_PACE: Duration = Duration::from_millis(20);
 /// Signs what goes to the sandbox's webhook receiver. Not a secret: the sandbox keeps nobody's data.
 const SANDBOX_WEBHOOK_SECRET: &str = "whsec_Y2FtcGFuYSBzYW5kYm94IHdlYmhvb2tz";
 
@@ -28,6 +34,7 @@ const SANDBOX_WEBHOOK_SECRET: &str = "whsec_Y2FtcGFuYSBzYW5kYm94IHdlYmhvb2tz";
 struct Starter {
     parts: Parts,
     options: ChannelOptions,
+    front: Option<Router>,
 }
 
 /// Starts every role and the metrics listener, which lives on while the roles stop.
@@ -37,17 +44,21 @@ pub async fn start(
     health: ops::Health,
     watched: &Lifecycle,
 ) -> anyhow::Result<()> {
+    let mut front = None;
     if let Some(listener) = parts.listeners.ops.take() {
         // NATS is measured where the dead letters are looked after: by few processes, of which one speaks.
         let collector = parts.roles.contains(&Role::Keeper);
         let collector = collector.then(|| parts.config.nats.metrics.clone());
         let viewer = parts.config.ops.clone();
-        let work = ops::run(listener, metrics, health, collector, viewer, watched.clone());
+        let nats = collector.map(|options| ops::nats::start(&health.bus, &options, watched));
+        let nats = nats.unwrap_or_default();
+        front = front_pages(&parts, metrics.clone(), nats.clone());
+        let work = ops::run(listener, metrics, health, nats, viewer, watched.clone());
         watched.spawn_essential("ops", work);
     }
     let options = channel_options(&parts.config, &parts.listeners);
     let roles = parts.roles.clone();
-    let mut starter = Starter { parts, options };
+    let mut starter = Starter { parts, options, front };
     for role in roles {
         starter.start(role).await?;
     }
@@ -114,6 +125,7 @@ impl Starter {
                 sandbox_url: Some(listeners.http(Role::Sandbox)).filter(|url| !url.is_empty()),
                 metrics_url: Some(format!("{}/metrics", listeners.ops_url())),
             }),
+            front: self.front.take(),
             twilio_auth_token: (!twilio.expose_secret().is_empty()).then_some(twilio),
             public_url: listeners.gateway_url(&self.parts.config),
             bus,
@@ -130,7 +142,7 @@ impl Starter {
             store: self.parts.store.clone(),
             channels: GroupPublisher::start(&bus, CHANNELS, &lifecycle),
             deliveries: GroupPublisher::start(&bus, DELIVERIES, &lifecycle),
-            outcomes: GroupPublisher::start(&bus, OUTCOMES, &lifecycle),
+            outcomes: GroupPublisher::start_paced(&bus, OUTCOMES, OUTCOMES_PACE, &lifecycle),
             bus,
         };
         let work = dispatcher::run(self.parts.config.dispatcher.clone(), deps, lifecycle.clone());
@@ -183,7 +195,7 @@ impl Starter {
         let deps = ChannelDeps {
             // Only webhooks are signed with a recipient's own secret.
             store: role.uses_store().then(|| self.parts.store.clone()),
-            outcomes: GroupPublisher::start(&bus, OUTCOMES, &lifecycle),
+            outcomes: GroupPublisher::start_paced(&bus, OUTCOMES, OUTCOMES_PACE, &lifecycle),
             bus,
         };
         let work = channels::run_channel(channel, self.options.clone(), deps, lifecycle.clone());
@@ -222,6 +234,36 @@ impl Starter {
         lifecycle.spawn_essential("sandbox", essential(work));
         Ok(())
     }
+}
+
+/// The landing page, where the demo is on: `campana up` on a loopback address.
+fn front_pages(
+    parts: &Parts,
+    metrics: PrometheusHandle,
+    nats: ops::nats::Reading,
+) -> Option<Router> {
+    parts.demo_key.as_ref()?;
+    let (config, listeners) = (&parts.config, &parts.listeners);
+    let (gateway, ops) = (listeners.gateway_url(config), listeners.ops_url());
+    let about = landing::About {
+        durability: config.nats.durability.as_str(),
+        database: store_file(config),
+        links: landing::Links {
+            bell: format!("{gateway}/bell"),
+            examples: format!("{gateway}/examples"),
+            api_docs: format!("{gateway}/docs/"),
+            openapi: format!("{gateway}/openapi.json"),
+            guides: format!("{gateway}/guides"),
+            gateway,
+            mailbox: listeners.http(Role::Sandbox),
+            dashboards: format!("{ops}/dashboards"),
+            metrics: format!("{ops}/metrics"),
+            health: format!("{ops}/readyz"),
+            websocket: listeners.edge_ws_url(config),
+        },
+    };
+    let sources = landing::Sources { metrics, nats, apps: parts.apps.clone() };
+    Some(landing::router(about, sources, &parts.lifecycle))
 }
 
 async fn essential<E: std::fmt::Display>(

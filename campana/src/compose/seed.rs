@@ -10,7 +10,10 @@ use campana_notify::store::{
     EmailTemplate, InAppTemplate, Recipient, Store, Template, TemplateChannels, TextTemplate,
 };
 
+use secrecy::SecretString;
+
 use super::Listeners;
+use crate::apps::App;
 use crate::cli::keys as cli_keys;
 use crate::config::Role;
 use crate::discovery::write_private;
@@ -26,6 +29,22 @@ pub async fn dev_key(store: &Store, data_dir: &Path) -> anyhow::Result<String> {
 /// The sender key that the demo page gets.
 pub async fn demo_key(store: &Store, data_dir: &Path) -> anyhow::Result<String> {
     kept_key(store, &data_dir.join("demo-key"), "demo page", KeyRole::Sender).await
+}
+
+/// The keys of the applications beside the platform, each its own, so that one can be revoked.
+pub async fn app_keys(
+    store: &Store,
+    data_dir: &Path,
+) -> anyhow::Result<[SecretString; App::ALL.len()]> {
+    let mut keys = App::ALL.map(|_| SecretString::default());
+    for app in App::ALL {
+        // Its patients and dentists are recipients, and its pages get their tokens from the gateway.
+        let role = if app == App::Clinic { KeyRole::Admin } else { KeyRole::Sender };
+        let file = data_dir.join("apps").join(format!("{}-key", app.name()));
+        let name = format!("application {}", app.name());
+        keys[app as usize] = kept_key(store, &file, &name, role).await?.into();
+    }
+    Ok(keys)
 }
 
 async fn kept_key(store: &Store, file: &Path, name: &str, role: KeyRole) -> anyhow::Result<String> {

@@ -1,21 +1,18 @@
 //! Watches the nats-server child: starts it, starts it again with backoff if it dies, stops it.
-//! Reads: nothing. Writes: the child's configuration, store and log. Never: lets the child outlive us: it
-//! is started by one thread that lives as long as the process, and the kernel ends it with that thread.
+//! Reads: nothing. Writes: the child's configuration, store and log. Never: lets the child outlive us (see
+//! `supervise`).
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
-use campana_bus::{Durability, clock};
+use campana_bus::Durability;
 use metrics::{counter, gauge};
-use rustix::process::{Pid, Signal, kill_process};
 
 use super::config_text;
 use crate::config::EmbeddedNatsOptions;
+use crate::supervise::{self, Pauses, Program, Supervised};
 
 /// Starts of the child after the first.
 pub const RESTARTS: &str = "campana_nats_restarts_total";
@@ -30,17 +27,11 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// A supervised nats-server.
 pub struct Supervisor {
-    shared: Arc<Shared>,
-    ended: mpsc::Receiver<()>,
+    child: Supervised,
     /// Where it listens.
     pub url: String,
     /// Where its monitoring listens.
     pub monitor: String,
-}
-
-struct Shared {
-    pid: AtomicU32,
-    stopping: AtomicBool,
 }
 
 impl Supervisor {
@@ -52,41 +43,21 @@ impl Supervisor {
         data_dir: &Path,
     ) -> anyhow::Result<Self> {
         let launch = Launch::prepare(binary, options, durability, data_dir)?;
-        let shared = Arc::new(Shared { pid: AtomicU32::new(0), stopping: AtomicBool::new(false) });
-        let (ended_send, ended) = mpsc::channel();
-        let (started_send, started) = mpsc::channel();
         let (url, monitor) = (launch.url(), format!("http://{}", launch.monitor));
-        let watched = Arc::clone(&shared);
-        std::thread::Builder::new()
-            .name("nats-supervisor".to_owned())
-            .spawn(move || {
-                watch(&launch, &watched, &started_send);
-                let _ = ended_send.send(());
-            })
-            .context("cannot start the thread that watches nats-server")?;
-        started.recv().context("the thread that watches nats-server ended")??;
-        Ok(Self { shared, ended, url, monitor })
+        counter!(RESTARTS).absolute(0);
+        let pauses = Pauses::new(BACKOFF_FIRST, BACKOFF_MAX, HEALTHY_AFTER);
+        let child = Supervised::start(launch, pauses, "nats-supervisor", true)?;
+        Ok(Self { child, url, monitor })
     }
 
     /// The child's process id now; 0 between a death and the next start.
     pub fn pid(&self) -> u32 {
-        self.shared.pid.load(Ordering::Relaxed)
+        self.child.pid()
     }
 
     /// Asks the child to end, waits, and kills it after a grace period. Blocking.
     pub fn stop(&self) {
-        self.shared.stopping.store(true, Ordering::SeqCst);
-        signal(self.pid(), Signal::TERM);
-        if self.ended.recv_timeout(STOP_GRACE).is_err() {
-            signal(self.pid(), Signal::KILL);
-            let _ = self.ended.recv_timeout(STOP_GRACE);
-        }
-    }
-}
-
-fn signal(pid: u32, signal: Signal) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, signal);
+        self.child.stop(STOP_GRACE);
     }
 }
 
@@ -135,13 +106,12 @@ impl Launch {
     fn url(&self) -> String {
         format!("nats://{}:{}", self.host, self.port)
     }
+}
 
-    fn start(&self) -> anyhow::Result<Child> {
+impl Program for Launch {
+    fn start(&mut self) -> anyhow::Result<Child> {
         let quoted = |text: &str| format!("\"{text}\"");
-        let this = std::env::current_exe().context("cannot find this program's own file")?;
-        Command::new(this)
-            .args(["nats-guard", "--parent", &std::process::id().to_string(), "--"])
-            .arg(&self.binary)
+        supervise::command(self.binary.as_os_str())?
             .arg("--config")
             .arg(&self.config)
             .arg("--log")
@@ -152,11 +122,25 @@ impl Launch {
             .env("CAMPANA_NATS_STORE", quoted(&self.store.display().to_string()))
             .env("CAMPANA_NATS_MEMORY", &self.max_memory)
             .env("CAMPANA_NATS_FILE", &self.max_file)
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
             .spawn()
             .with_context(|| format!("cannot start {}", self.binary.display()))
+    }
+
+    fn runs(&mut self) {
+        gauge!(UP).set(1.0);
+    }
+
+    fn ended(&mut self, why: &str, pause: Option<Duration>) {
+        gauge!(UP).set(0.0);
+        if pause.is_some() {
+            tracing::error!(nats.log = %self.log.display(), "nats-server ended ({why}), starting it again");
+        }
+    }
+
+    fn again(&mut self) {
+        counter!(RESTARTS).increment(1);
     }
 }
 
@@ -165,47 +149,4 @@ impl Launch {
 fn free_or(host: &str, port: u16, key: &str) -> anyhow::Result<u16> {
     let listener = crate::compose::bind_std(host, port, key)?;
     Ok(listener.local_addr()?.port())
-}
-
-/// Runs on its own thread until told to stop.
-fn watch(launch: &Launch, shared: &Shared, started: &mpsc::Sender<anyhow::Result<()>>) {
-    let mut backoff = BACKOFF_FIRST;
-    let mut first = true;
-    counter!(RESTARTS).absolute(0);
-    loop {
-        let at = clock::monotonic();
-        match launch.start() {
-            Ok(mut child) => {
-                shared.pid.store(child.id(), Ordering::Relaxed);
-                gauge!(UP).set(1.0);
-                if first {
-                    let _ = started.send(Ok(()));
-                    first = false;
-                }
-                let status = child.wait();
-                gauge!(UP).set(0.0);
-                shared.pid.store(0, Ordering::Relaxed);
-                if shared.stopping.load(Ordering::SeqCst) {
-                    return;
-                }
-                let status =
-                    status.map_or_else(|error| error.to_string(), |status| status.to_string());
-                tracing::error!(nats.log = %launch.log.display(), "nats-server ended ({status}), starting it again");
-            }
-            Err(error) if first => {
-                let _ = started.send(Err(error));
-                return;
-            }
-            Err(error) => tracing::error!("nats-server cannot be started: {error:#}"),
-        }
-        if at.elapsed() > HEALTHY_AFTER {
-            backoff = BACKOFF_FIRST;
-        }
-        std::thread::sleep(backoff);
-        backoff = (backoff * 2).min(BACKOFF_MAX);
-        if shared.stopping.load(Ordering::SeqCst) {
-            return;
-        }
-        counter!(RESTARTS).increment(1);
-    }
 }

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -60,19 +60,15 @@ impl Process {
     ) -> anyhow::Result<Self> {
         let (output, log) =
             (folder.join(format!("{name}.out")), folder.join(format!("{name}.log")));
-        let own = std::env::current_exe().context("this program's own file is not known")?;
-        let mut command = Command::new(own);
+        let mut command = crate::supervise::command(program.as_os_str())?;
         // Configuration of the caller's environment must not change what is measured.
         let foreign = std::env::vars_os().map(|(key, _)| key);
         for key in foreign.filter(|key| key.to_string_lossy().starts_with("CAMPANA_")) {
             command.env_remove(key);
         }
         let child = command
-            .args(["nats-guard", "--parent", &std::process::id().to_string(), "--"])
-            .arg(program)
             .args(arguments)
             .current_dir(folder)
-            .stdin(Stdio::null())
             .stdout(std::fs::File::create(&output)?)
             .stderr(std::fs::File::create(&log)?)
             .spawn()
