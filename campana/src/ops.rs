@@ -83,20 +83,18 @@ struct Ops {
 }
 
 /// Serves until the stop of its own lifecycle, which comes after that of the roles: a drain can be watched.
-/// With `collector`, this is one of the processes of which one measures NATS.
+/// `nats` is empty where this is none of the processes of which one measures NATS.
 pub async fn run(
     listener: TcpListener,
     handle: PrometheusHandle,
     health: Health,
-    collector: Option<nats::CollectorOptions>,
+    nats: nats::Reading,
     dashboards: dashboards::OpsOptions,
     lifecycle: Lifecycle,
 ) -> Result<(), String> {
     let process = metrics_process::Collector::default();
     process.describe();
     watch(&handle, &health, &lifecycle);
-    let nats =
-        collector.map(|options| nats::start(&health.bus, &options, &lifecycle)).unwrap_or_default();
     let traces = trace::Traces { bus: health.bus.clone(), lifecycle: lifecycle.clone() };
     let router = Router::new()
         .route("/debug/trace", get(trace::serve).with_state(traces))

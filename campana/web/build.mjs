@@ -1,10 +1,10 @@
-// Builds dist/ from src/: the page that draws dashboards, self-contained. Reads src/, package-lock.json and
+// Builds dist/ from src/: the page that draws dashboards and the landing page, each self-contained. Reads src/, package-lock.json and
 // the installed packages; writes dist/ only, or with --check a temporary folder that is compared with it.
 // The same sources and lock file give the same bytes on every machine: no times, no paths.
 
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -13,22 +13,29 @@ const dist = join(root, "dist");
 const licence = await readFile(join(root, "node_modules/uplot/LICENSE"), "utf8");
 const { version } = JSON.parse(await readFile(join(root, "node_modules/uplot/package.json"), "utf8"));
 
+const PAGES = [
+  ["src/dashboards", "/*! campana dashboards, Apache-2.0. Contains uPlot, MIT: licenses.txt */"],
+  ["src/landing/landing", "/*! campana landing page, Apache-2.0 */"],
+];
+
 async function buildInto(folder) {
   await mkdir(folder, { recursive: true });
-  await build({
-    absWorkingDir: root,
-    entryPoints: ["src/dashboards.ts", "src/dashboards.css"],
-    outdir: folder,
-    bundle: true,
-    minify: true,
-    charset: "utf8",
-    format: "esm",
-    target: ["es2022", "chrome123", "firefox125", "safari17.5"],
-    legalComments: "none",
-    banner: { js: "/*! campana dashboards, Apache-2.0. Contains uPlot, MIT: licenses.txt */", css: "/*! campana dashboards, Apache-2.0. Contains uPlot, MIT: licenses.txt */" },
-    logLevel: "warning",
-  });
-  await writeFile(join(folder, "dashboards.html"), await readFile(join(root, "src/dashboards.html")));
+  for (const [page, banner] of PAGES) {
+    await build({
+      absWorkingDir: root,
+      entryPoints: [`${page}.ts`, `${page}.css`],
+      outdir: folder,
+      bundle: true,
+      minify: true,
+      charset: "utf8",
+      format: "esm",
+      target: ["es2022", "chrome123", "firefox125", "safari17.5"],
+      legalComments: "none",
+      banner: { js: banner, css: banner },
+      logLevel: "warning",
+    });
+    await writeFile(join(folder, `${basename(page)}.html`), await readFile(join(root, `${page}.html`)));
+  }
   await writeFile(join(folder, "licenses.txt"), `dashboards.js and dashboards.css contain code of uplot ${version} (MIT)\n\n${licence.trim()}\n`);
 }
 

@@ -54,8 +54,8 @@ const row = (page, order) => page.locator(`tr[data-order="${order}"] td`).allTex
 async function orderOne(page) {
   await fill(page);
   await page.locator("#place").click();
-  const said = await eventually(() => page.locator("#said").textContent(), (text) => /s-[0-9a-f]{12}/.test(text), "the confirmation", PATIENCE);
-  return /s-[0-9a-f]{12}/.exec(said)[0];
+  const said = await eventually(() => page.locator("#said").textContent(), (text) => /s-[0-9a-f]{16}/.test(text), "the confirmation", PATIENCE);
+  return /s-[0-9a-f]{16}/.exec(said)[0];
 }
 
 await one("an order is seen by everybody, live", {}, async (page, guard) => {

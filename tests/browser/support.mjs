@@ -124,6 +124,26 @@ await one("two agents want one ticket and one gets it", async (open) => {
   return /409/;
 });
 
+await one("what is written for one ticket stays there, and a ticket can be given back", async (open) => {
+  await ask(await open(), "The first of two");
+  await ask(await open(), "The second of two");
+  const agent = await open();
+  await signIn(agent);
+  await take(agent, "The first of two");
+  await agent.locator("#message").fill("Only for the first");
+  await take(agent, "The second of two");
+  same(await agent.locator("#message").inputValue(), "", "the field of the other ticket");
+  await becomes(() => lines(agent), ["It is silent.\nWhat now?"], "the other chat", PATIENCE);
+  await agent.locator("#queue button", { hasText: "The first of two" }).click();
+  await becomes(() => agent.locator("#message").inputValue(), "Only for the first", "what was written", PATIENCE);
+  await agent.locator("#return").click();
+  await becomes(() => agent.locator("#chat").isVisible(), false, "the chat", PATIENCE);
+  const other = await open();
+  await signIn(other, "Lucía");
+  await take(other, "The first of two");
+  same(await other.locator("#message").inputValue(), "", "another agent's field");
+});
+
 await one("a desk that is replaced loses nothing that was written meanwhile", async (open) => {
   const agent = await open();
   await signIn(agent);

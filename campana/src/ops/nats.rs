@@ -8,7 +8,7 @@
 
 mod advisories;
 mod lease;
-mod names;
+pub mod names;
 mod snapshot;
 mod source;
 

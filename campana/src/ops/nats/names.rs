@@ -66,7 +66,7 @@ const VARZ_JS_MAX_STORAGE: &str = "nats_varz_jetstream_config_max_storage";
 /// Bytes of memory that JetStream uses on a server.
 const VARZ_JS_MEMORY: &str = "nats_varz_jetstream_stats_memory";
 /// Bytes of disk that JetStream uses on a server.
-const VARZ_JS_STORAGE: &str = "nats_varz_jetstream_stats_storage";
+pub const VARZ_JS_STORAGE: &str = "nats_varz_jetstream_stats_storage";
 /// Bytes of memory that streams with a limit reserve on a server.
 const VARZ_JS_RESERVED_MEMORY: &str = "nats_varz_jetstream_stats_reserved_memory";
 /// Bytes of disk that streams with a limit reserve on a server.
@@ -182,13 +182,13 @@ const CONSUMER_FLOOR: &str = "nats_consumer_ack_floor_consumer_seq";
 /// Sequence in the stream up to which a consumer has settled everything.
 const CONSUMER_FLOOR_STREAM: &str = "nats_consumer_ack_floor_stream_seq";
 /// Messages that a consumer was given and has not settled.
-const CONSUMER_ACK_PENDING: &str = "nats_consumer_num_ack_pending";
+pub const CONSUMER_ACK_PENDING: &str = "nats_consumer_num_ack_pending";
 /// Messages in hand that a consumer was given more than once.
 const CONSUMER_REDELIVERED: &str = "nats_consumer_num_redelivered";
 /// Requests of a consumer's processes that wait for messages.
 const CONSUMER_WAITING: &str = "nats_consumer_num_waiting";
 /// Messages that a consumer was never given.
-const CONSUMER_PENDING: &str = "nats_consumer_num_pending";
+pub const CONSUMER_PENDING: &str = "nats_consumer_num_pending";
 /// 1 while a consumer is paused.
 const CONSUMER_PAUSED: &str = "campana_consumer_paused";
 /// Messages that a consumer may have in hand; absent without such a limit.
@@ -222,7 +222,7 @@ pub const MONITOR_UP: &str = "campana_nats_monitor_up";
 /// Streams without a leader: nothing can be stored in them.
 pub const LEADERLESS: &str = "campana_nats_leaderless_streams";
 /// Bytes of disk that the account uses; only where no monitoring port is configured.
-const ACCOUNT_STORAGE: &str = "campana_nats_account_storage_bytes";
+pub const ACCOUNT_STORAGE: &str = "campana_nats_account_storage_bytes";
 /// Bytes of disk that the account may use; absent without such a limit.
 const ACCOUNT_MAX_STORAGE: &str = "campana_nats_account_max_storage_bytes";
 

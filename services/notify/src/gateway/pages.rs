@@ -18,7 +18,7 @@ use super::state::App;
 #[folder = "../../ws-edge/web/dist"]
 struct Dist;
 
-/// `/` and `/demo`.
+/// `/bell`, `/demo`, and `/` where nothing else is.
 pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> Response {
     guarded("demo.html", &headers, &app.deps.ws_url)
 }

@@ -173,9 +173,15 @@ pub(super) fn router(app: &App) -> Router {
     let document = openapi();
     let swagger: Router<App> =
         SwaggerUi::new("/docs").config(Config::from("/openapi.json").validator_url("none")).into();
+    let front = app
+        .deps
+        .front
+        .clone()
+        .map_or_else(|| Router::new().route("/", get(pages::page)), |front| front.with_state(()));
     api.merge(swagger)
+        .merge(front)
         .route("/openapi.json", get(move || openapi_json(document.clone())))
-        .route("/", get(pages::page))
+        .route("/bell", get(pages::page))
         .route("/demo", get(pages::page))
         .route("/examples", get(pages::examples))
         .route("/demo/session", post(demo::post_session))

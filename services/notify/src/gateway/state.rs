@@ -43,6 +43,8 @@ pub struct GatewayDeps {
     pub ws_url: String,
     /// The demo page's session, if the demo is on.
     pub demo: Option<DemoOptions>,
+    /// Pages that the composition root puts at `/` and beside the gateway's own; without them `/` is the bell.
+    pub front: Option<axum::Router>,
     /// Verifies Twilio's callbacks; without it they are refused.
     pub twilio_auth_token: Option<SecretString>,
     /// Scheme, host and port under which callers reach the gateway, without a slash at the end.

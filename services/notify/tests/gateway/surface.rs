@@ -220,7 +220,7 @@ async fn the_documents_and_the_pages_are_served() {
             "{path}"
         );
     }
-    for path in ["/examples", "/demo"] {
+    for path in ["/examples", "/demo", "/bell", "/"] {
         let page = gateway.request(Method::GET, path).send().await.unwrap();
         assert_eq!(page.status(), 200, "{path}");
         let policy = page.headers()["content-security-policy"].to_str().unwrap();

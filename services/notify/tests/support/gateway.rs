@@ -98,6 +98,7 @@ impl Platform {
                 sandbox_url: Some("http://127.0.0.1:8025".to_owned()),
                 metrics_url: None,
             }),
+            front: None,
             twilio_auth_token: Some(SecretString::from(TWILIO_TOKEN)),
             public_url: PUBLIC_URL.to_owned(),
         };

@@ -86,15 +86,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_place_that_comes_free_is_waited_for() {
-        let hosts = Arc::new(Hosts::new(1));
+        let hosts = Hosts::new(1);
         let first = hosts.place("a:443".to_owned()).await.unwrap();
-        let second = tokio::spawn({
-            let hosts = Arc::clone(&hosts);
-            async move { hosts.place("a:443".to_owned()).await }
-        });
-        tokio::time::sleep(WAIT_MAX / 2).await;
-        drop(first);
-        assert!(second.await.unwrap().is_some());
+        let frees = async {
+            tokio::time::sleep(WAIT_MAX / 2).await;
+            drop(first);
+        };
+        let (second, ()) = tokio::join!(hosts.place("a:443".to_owned()), frees);
+        assert!(second.is_some());
     }
 
     #[tokio::test(start_paused = true)]
