@@ -8,8 +8,10 @@ use campana_bus::clock::Micros;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
+use crate::events::stay;
 use crate::options::Options;
 use crate::store::people::{Person, Session};
+use crate::store::rooms::Room;
 use crate::store::timeline::{channel, personal_channel};
 
 /// A connection's token lives this long; the SDK asks for the next one by itself.
@@ -86,33 +88,35 @@ impl Edge {
         }))
     }
 
-    /// Tokens with which one person hears one room, and sees and says who is typing there.
+    /// Tokens with which one person hears one room, and sees and says who is typing there. Their `jti` is that of this
+    /// stay, so that its end takes them back.
     ///
     /// # Errors
     /// If they cannot be signed.
     pub fn subscription(
         &self,
         person: &Person,
-        room: &str,
-        may_write: bool,
+        room: &Room,
         now: Micros,
     ) -> Result<(String, String), EdgeError> {
-        let now = now.0 / 1_000_000;
+        let (now, micros) = (now.0 / 1_000_000, now.0);
         let seconds = match self.api {
             Some(_) => SUBSCRIPTION_SECONDS,
             None => SUBSCRIPTION_ALONE_SECONDS,
         };
         let info = json!({"name": person.name, "handle": person.handle});
+        let jti = stay(&room.id, &person.id, room.joined_at);
         let claims = |channel: String, allow: &[&str]| {
             json!({
                 "sub": person.id, "channel": channel, "iat": now, "exp": now + seconds,
-                "info": info, "allow": allow,
+                "jti": jti, "info": info, "allow": allow,
             })
         };
+        let may_write = room.muted_until <= micros;
         let typing: &[&str] = if may_write { &["pub"] } else { &[] };
         Ok((
-            self.sign(&claims(channel(room), &[]))?,
-            self.sign(&claims(typing_channel(room), typing))?,
+            self.sign(&claims(channel(&room.id), &[]))?,
+            self.sign(&claims(typing_channel(&room.id), typing))?,
         ))
     }
 
@@ -120,24 +124,14 @@ impl Edge {
         Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.key)?)
     }
 
-    /// Ends what a person hears of a room, at once if there is a server API, else with the token.
+    /// Takes back all tokens of a stay or a session, by their `jti`: within a second the edge ends what they let in,
+    /// and lets nobody in by them again. Without a server API they end by themselves.
     ///
     /// # Errors
     /// If the server API does not do it.
-    pub async fn silence(&self, person: &str, room: &str) -> Result<(), EdgeError> {
-        for channel in [channel(room), typing_channel(room)] {
-            self.call("unsubscribe", json!({"user": person, "channel": channel})).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes back the tokens of a session and closes its connections; without a server API they end by themselves.
-    ///
-    /// # Errors
-    /// If the server API does not do it.
-    pub async fn revoke(&self, session: &str, now: Micros) -> Result<(), EdgeError> {
-        let until = now.0 / 1_000_000 + CONNECTION_SECONDS;
-        self.call("revoke_token", json!({"uid": session, "expire_at": until})).await
+    pub async fn revoke(&self, token: &str, now: Micros) -> Result<(), EdgeError> {
+        let until = now.0 / 1_000_000 + CONNECTION_SECONDS.max(SUBSCRIPTION_SECONDS);
+        self.call("revoke_token", json!({"uid": token, "expire_at": until})).await
     }
 
     async fn call(&self, method: &str, body: Value) -> Result<(), EdgeError> {

@@ -6,6 +6,8 @@ use campana_bus::Event;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::secrets::digest;
+
 /// Somebody is named in a message, or got a direct one.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Mentioned {
@@ -44,6 +46,45 @@ impl Event for JobRequested {
     fn id(&self) -> Option<String> {
         Some(self.message.clone())
     }
+}
+
+/// Somebody's tokens are over: those of a stay in a room, or of a session. Told in the transaction that ends it, so that
+/// the edge is asked to take them back however often somebody is killed in between.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AccessEnded {
+    /// The `jti` of the tokens.
+    pub token: String,
+    /// Whose they are.
+    pub person: String,
+}
+
+impl AccessEnded {
+    /// The end of a stay in a room. Whoever comes back gets other tokens.
+    #[must_use]
+    pub fn of_stay(room: &str, person: &str, joined_at: i64) -> Self {
+        Self { token: stay(room, person, joined_at), person: person.to_owned() }
+    }
+
+    /// The end of a session.
+    #[must_use]
+    pub fn of_session(person: &str, session: &str) -> Self {
+        Self { token: session.to_owned(), person: person.to_owned() }
+    }
+}
+
+impl Event for AccessEnded {
+    const SERVICE: &'static str = "chat";
+    const NAME: &'static str = "access_ended";
+
+    fn id(&self) -> Option<String> {
+        Some(self.token.clone())
+    }
+}
+
+/// The `jti` of all tokens of one stay of one person in one room.
+#[must_use]
+pub fn stay(room: &str, person: &str, joined_at: i64) -> String {
+    digest(&format!("{room} {person} {joined_at}"))
 }
 
 /// The edge: somebody's first connection came, anywhere.

@@ -1,15 +1,17 @@
 //! Attachments, in an object store of JetStream.
 //! Reads and writes: the bucket `chat_files`. Never: believes a browser what a file is; the first bytes say it, and what
-//! is not known to be harmless is only ever offered for download.
+//! is not known to be harmless is only ever offered for download. Nor holds more attachments in memory than there are
+//! places, of which one person cannot take all.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use async_nats::jetstream::object_store::{Config, ObjectMetadata, ObjectStore};
+use async_nats::jetstream::object_store::{Config, DeleteErrorKind, ObjectMetadata, ObjectStore};
 use bytes::Bytes;
 use campana_bus::{Bus, clock};
 use tokio::io::AsyncReadExt as _;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::store::{Store, StoreError};
 
@@ -18,8 +20,14 @@ pub const FILE_BYTES_MAX: usize = 10 * 1024 * 1024;
 const BUCKET: &str = "chat_files";
 /// All attachments together, in bytes.
 const BUCKET_BYTES_MAX: i64 = 4 * 1024 * 1024 * 1024;
-/// Attachments in memory at once, coming or going.
+/// Attachments that are read from or made for the bucket at once.
 const IN_HAND_MAX: usize = 8;
+/// Uploads whose bytes are on their way to us, perhaps slowly.
+const COMING_MAX: usize = 16;
+/// Attachments that one person sends or gets at once; the next ones wait.
+const PER_PERSON_MAX: usize = 4;
+/// People remembered before those who have nothing in hand are forgotten.
+const PEOPLE_MAX: usize = 1_024;
 /// One transfer between us and the bucket.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// An upload that no message refers to is kept this long.
@@ -46,6 +54,8 @@ pub enum FileError {
 pub struct Files {
     bucket: ObjectStore,
     places: Arc<Semaphore>,
+    coming: Arc<Semaphore>,
+    people: Arc<Mutex<HashMap<String, Weak<Semaphore>>>>,
 }
 
 impl Files {
@@ -67,15 +77,46 @@ impl Files {
                 bus.jetstream().create_object_store(config).await.map_err(said)?
             }
         };
-        Ok(Self { bucket, places: Arc::new(Semaphore::new(IN_HAND_MAX)) })
+        let places = |count| Arc::new(Semaphore::new(count));
+        let (coming, people) = (places(COMING_MAX), Arc::default());
+        Ok(Self { bucket, places: places(IN_HAND_MAX), coming, people })
     }
 
-    /// A place for one attachment in memory; whoever has it holds it until the attachment is gone from there.
+    /// A place for one attachment between us and the bucket.
     ///
     /// # Errors
     /// Never; the semaphore is not closed.
     pub async fn place(&self) -> Result<SemaphorePermit<'_>, FileError> {
         self.places.acquire().await.map_err(said)
+    }
+
+    /// A place for one upload; whoever sends slowly holds up other uploads at most.
+    ///
+    /// # Errors
+    /// Never; the semaphore is not closed.
+    pub async fn coming(&self) -> Result<SemaphorePermit<'_>, FileError> {
+        self.coming.acquire().await.map_err(said)
+    }
+
+    /// One of a person's own places; held as long as one of their attachments is in memory.
+    ///
+    /// # Errors
+    /// Never; the semaphore is not closed.
+    pub async fn turn(&self, person: &str) -> Result<OwnedSemaphorePermit, FileError> {
+        self.own(person).acquire_owned().await.map_err(said)
+    }
+
+    fn own(&self, person: &str) -> Arc<Semaphore> {
+        let mut people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = people.get(person).and_then(Weak::upgrade) {
+            return known;
+        }
+        if people.len() >= PEOPLE_MAX {
+            people.retain(|_, places| places.strong_count() > 0);
+        }
+        let fresh = Arc::new(Semaphore::new(PER_PERSON_MAX));
+        people.insert(person.to_owned(), Arc::downgrade(&fresh));
+        fresh
     }
 
     /// Stores bytes under an id. The caller holds a place.
@@ -105,14 +146,20 @@ impl Files {
         tokio::time::timeout(TIMEOUT, read).await.map_err(|_| FileError::Late)?
     }
 
-    /// Removes what nothing refers to any more: the row first, so that nobody finds it, then the bytes.
+    /// Removes what nothing refers to any more: first nobody is shown it, then its bytes go, then its row. Whoever is
+    /// killed in between is continued by [`Files::keep_tidy`].
     ///
     /// # Errors
-    /// If the database or the bucket does not answer; the bytes then stay, without a row.
+    /// If the database or the bucket does not answer.
     pub async fn forget(&self, store: &Store, id: &str) -> Result<(), FileError> {
-        if store.forget_file(id).await? {
-            self.bucket.delete(id).await.map_err(said)?;
+        if !store.retire_file(id).await? {
+            return Ok(());
         }
+        match self.bucket.delete(id).await {
+            Err(error) if error.kind() != DeleteErrorKind::NotFound => return Err(said(error)),
+            _ => {}
+        }
+        store.forget_file(id).await?;
         Ok(())
     }
 

@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, patch, post};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -27,10 +28,13 @@ use crate::edge::{Edge, EdgeError};
 use crate::files::Files;
 use crate::limits::{Limiter, Rate};
 use crate::options::Options;
+use crate::problem::{Code, Problem};
 use crate::store::Store;
 
 /// Bytes of a request's body, where nothing else is said.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// How long a request may take; an upload may take longer.
+const REQUEST_WITHIN: Duration = Duration::from_secs(60);
 /// Passwords that are hashed at the same time: each takes 19 MiB and a processor.
 const HASHES_MAX: usize = 2;
 
@@ -42,6 +46,8 @@ pub(crate) struct App {
     pub(crate) edge: Edge,
     /// Where people find the page, without a slash at the end.
     pub(crate) public_url: String,
+    /// Name of the session's cookie.
+    pub(crate) cookie: &'static str,
     pub(crate) hashes: Semaphore,
     pub(crate) limits: Limits,
 }
@@ -50,6 +56,8 @@ pub(crate) struct App {
 pub(crate) struct Limits {
     /// Signing in, by handle.
     pub(crate) sign_ins: Limiter,
+    /// Signing in, by network address: each try costs a processor for a while.
+    pub(crate) addresses: Limiter,
     /// Making accounts, by address.
     pub(crate) accounts: Limiter,
     /// Writing, by person.
@@ -58,6 +66,10 @@ pub(crate) struct Limits {
     pub(crate) uploads: Limiter,
     /// Commands, by person.
     pub(crate) commands: Limiter,
+    /// New rooms and direct messages, by person.
+    pub(crate) rooms: Limiter,
+    /// All requests, by person.
+    pub(crate) requests: Limiter,
     /// Everything else that changes something or is costly, by person.
     pub(crate) others: Limiter,
 }
@@ -76,10 +88,13 @@ impl App {
         let limiter = |per_second, burst| Limiter::new(Rate { per_second, burst });
         let limits = Limits {
             sign_ins: limiter(1.0 / 30.0, 10),
+            addresses: limiter(1.0, 60),
             accounts: limiter(1.0 / 60.0, 20),
             messages: limiter(options.messages_per_second, options.messages_burst),
             uploads: limiter(0.2, 10),
             commands: limiter(1.0 / 20.0, 5),
+            rooms: limiter(0.2, 30),
+            requests: limiter(50.0, 500),
             others: limiter(10.0, 60),
         };
         let edge = Edge::new(&options)?;
@@ -88,6 +103,7 @@ impl App {
             store,
             files,
             edge,
+            cookie: signed::cookie_name(&public_url),
             public_url,
             hashes: Semaphore::new(HASHES_MAX),
             limits,
@@ -126,10 +142,26 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .fallback(get(pages::show))
+        .layer(from_fn(bounded))
         .layer(from_fn_with_state(Arc::clone(&app), signed::same_origin))
         .layer(from_fn_with_state(Arc::clone(&app), pages::protect))
         .layer(CatchPanicLayer::new())
         .with_state(app)
+}
+
+/// What holds for every request: an address that the database can be asked about, and an end.
+async fn bounded(request: Request, next: Next) -> Response {
+    let address = request.uri().path_and_query().map_or("", |address| address.as_str());
+    // PostgreSQL has no text with a zero byte; nothing of ours is called so.
+    if address.contains("%00") {
+        return Problem::from(Code::NotFound).into_response();
+    }
+    let uploads = request.method() == Method::POST && request.uri().path().ends_with("/files");
+    let within = if uploads { REQUEST_WITHIN + uploads::BODY_WITHIN } else { REQUEST_WITHIN };
+    match tokio::time::timeout(within, next.run(request)).await {
+        Ok(answer) => answer,
+        Err(_) => Problem::from(Code::TooSlow).into_response(),
+    }
 }
 
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {

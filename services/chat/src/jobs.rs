@@ -2,8 +2,8 @@
 //! Reads: messages, attachments. Writes: the job's steps, the file that it made. Never: does a job's effect twice: its end
 //! is one transaction that only a job which has not ended can take.
 //!
-//! A process that dies in the middle leaves the event unacknowledged; another one begins the job anew. Bytes that the
-//! first one stored have no row and are nobody's.
+//! A process that dies in the middle leaves the event unacknowledged; another one begins the job anew. What the first
+//! one stored is referred to by nothing, and goes with the next tidying.
 
 mod export;
 mod thumbnail;
@@ -61,7 +61,15 @@ pub(crate) async fn run(app: &App, event: JobRequested, is_last: bool) -> Result
         _ => Err(Stopped::Cannot("unknown_command")),
     };
     let step = match made {
-        Ok(made) => Step::Done(keep(app, made).await?),
+        Ok(made) => {
+            let file = keep(app, (&room, &message.author.id), made).await?;
+            let step = Step::Done(file.clone());
+            // The message was deleted meanwhile: nobody wants what it made.
+            if !tell(app, &room, &message, &step).await? {
+                app.files.forget(&app.store, &file.id).await.map_err(Failure::retry)?;
+            }
+            return Ok(());
+        }
         Err(Stopped::Cannot(code)) => Step::Failed(code),
         Err(Stopped::Later(trouble)) if is_last => {
             tell(app, &room, &message, &Step::Failed("unavailable")).await?;
@@ -73,12 +81,16 @@ pub(crate) async fn run(app: &App, event: JobRequested, is_last: bool) -> Result
     Ok(())
 }
 
-async fn keep(app: &App, made: Made) -> Result<FileCard, Failure> {
+/// Stores what was made, its row first, so that bytes are never nobody's.
+async fn keep(app: &App, (room, person): (&str, &str), made: Made) -> Result<FileCard, Failure> {
     let id = secrets::fresh_id("file").map_err(Failure::retry)?;
-    let _place = app.files.place().await.map_err(Failure::retry)?;
-    app.files.put(&id, &made.bytes).await.map_err(Failure::retry)?;
     let size = i64::try_from(made.bytes.len()).unwrap_or(i64::MAX);
-    Ok(FileCard { id, name: made.name, media_type: media_type(&made.bytes).to_owned(), size })
+    let media_type = media_type(&made.bytes).to_owned();
+    let file = FileCard { id, name: made.name, media_type, size };
+    app.store.add_file(&file, room, person, clock::now()).await.map_err(failure)?;
+    let _place = app.files.place().await.map_err(Failure::retry)?;
+    app.files.put(&file.id, &made.bytes).await.map_err(Failure::retry)?;
+    Ok(file)
 }
 
 /// False if the job ended meanwhile, for example because its message was deleted.

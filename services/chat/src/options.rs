@@ -42,6 +42,10 @@ pub struct Options {
     /// The key of the edge's server API.
     #[arg(long, env = "CAMPANA_EDGE_API_KEY", hide_env_values = true, default_value = "")]
     pub edge_api_key: String,
+    /// Milliseconds after which somebody whose last connection went is known to be away: longer than the edge's
+    /// `presence.offline_after_ms`.
+    #[arg(long, env = "CAMPANA_CHAT_AWAY_AFTER_MS", default_value_t = 12_000)]
+    pub away_after_ms: u32,
     /// `sqlite://…` or `postgres://…`; empty for a file in the data directory.
     #[arg(long, env = "CAMPANA_CHAT_DATABASE_URL", hide_env_values = true, default_value = "")]
     pub database_url: String,

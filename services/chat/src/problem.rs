@@ -38,7 +38,7 @@ pub enum Code {
     HandleTaken,
     /// The upload is too large.
     TooLarge,
-    /// The upload took too long.
+    /// The request took too long.
     TooSlow,
     /// There is no such command.
     UnknownCommand,
@@ -74,7 +74,7 @@ impl Code {
             Self::TooLarge => {
                 ("too_large", StatusCode::PAYLOAD_TOO_LARGE, "The upload is too large")
             }
-            Self::TooSlow => ("too_slow", StatusCode::REQUEST_TIMEOUT, "The upload took too long"),
+            Self::TooSlow => ("too_slow", StatusCode::REQUEST_TIMEOUT, "The request took too long"),
             Self::UnknownCommand => {
                 ("unknown_command", StatusCode::UNPROCESSABLE_ENTITY, "There is no such command")
             }

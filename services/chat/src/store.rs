@@ -5,9 +5,12 @@
 //! One portable dialect runs on both engines: `$1` parameters, TEXT ids, BIGINT microseconds. SQLite has one
 //! writer, so one connection writes and others read; on PostgreSQL all share a pool.
 
+pub mod edits;
+pub mod files;
 pub mod jobs;
 pub mod members;
 pub mod messages;
+pub mod moderation;
 pub mod people;
 pub mod presence;
 pub mod rooms;
@@ -136,8 +139,11 @@ impl Store {
 
 const SQLITE_SETUP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000; \
                             PRAGMA foreign_keys = ON;";
-/// A schema of its own, so that several services can share a database without sharing a table.
-const POSTGRES_SETUP: &str = "SET client_min_messages = warning; CREATE SCHEMA IF NOT EXISTS chat; \
+/// A schema of its own, so that several services can share a database without sharing a table. Of several that make it
+/// at once one is too late, and finds it.
+const POSTGRES_SETUP: &str = "SET client_min_messages = warning; \
+                              DO $$ BEGIN CREATE SCHEMA IF NOT EXISTS chat; \
+                              EXCEPTION WHEN unique_violation OR duplicate_schema THEN NULL; END $$; \
                               SET search_path = chat; SET statement_timeout = 10000; SET lock_timeout = 5000;";
 
 fn options(connections: u32, setup: &'static str) -> AnyPoolOptions {

@@ -103,13 +103,19 @@ impl Notifier {
         patient: &str,
         dentist: &str,
     ) -> Result<People, Failure> {
-        let missing = |what: &str| Failure::dead("missing_row", format!("no {what} of this id"));
         let clinic = self.store.clinic(clinic).await?.ok_or_else(|| missing("clinic"))?;
-        let zone = calendar::zone(&clinic.time_zone)
-            .map_err(|error| Failure::dead("bad_time_zone", error))?;
+        let zone = zone_of(&clinic)?;
         let patient = self.store.account(patient).await?.ok_or_else(|| missing("patient"))?;
         let dentist = self.store.account(dentist).await?.ok_or_else(|| missing("dentist"))?;
         Ok(People { clinic, zone, patient, dentist })
+    }
+
+    /// The time zone of a clinic.
+    ///
+    /// # Errors
+    /// If the database does not answer, or the clinic is missing, which foreign keys forbid.
+    pub async fn zone(&self, clinic: &str) -> Result<TimeZone, Failure> {
+        zone_of(&self.store.clinic(clinic).await?.ok_or_else(|| missing("clinic"))?)
     }
 
     /// Tells one person one thing, once for each `effect`.
@@ -205,4 +211,12 @@ impl Notifier {
             consumer.max_in_flight(IN_HAND).max_attempts(ATTEMPTS).ordered_by_key(IN_HAND);
         consumer.run(handler, async move { lifecycle.soft.cancelled().await }).await
     }
+}
+
+fn missing(what: &str) -> Failure {
+    Failure::dead("missing_row", format!("no {what} of this id"))
+}
+
+fn zone_of(clinic: &Clinic) -> Result<TimeZone, Failure> {
+    calendar::zone(&clinic.time_zone).map_err(|error| Failure::dead("bad_time_zone", error))
 }

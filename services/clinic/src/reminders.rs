@@ -11,14 +11,16 @@ use campana_bus::schedule::When;
 use campana_bus::topology::EVENTS;
 use campana_bus::{Bus, clock};
 
-use crate::appointment::Role;
-use crate::calendar::{self, Reminder};
+use crate::appointment::{Appointment, Role};
+use crate::calendar::Reminder;
 use crate::events::{AppointmentChanged, ReminderDue};
 use crate::notifier::Notifier;
 use crate::words::{self, Language};
 
 const IN_HAND: usize = 16;
 const ATTEMPTS: u32 = 12;
+/// Looks at an appointment that changes while its schedules are set.
+const LOOKS_MAX: usize = 4;
 
 /// Sets reminders, and sends them when they are due; cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,23 +36,31 @@ impl Reminders {
         Self { notifier, bus }
     }
 
-    /// Brings the schedules of an appointment to what it says now.
+    /// Brings the schedules of an appointment to what it says now. If it changes meanwhile, perhaps by another process
+    /// that is faster with its newer event, what it says then is set once more: the last word is the newest version's.
     async fn set(&self, event: AppointmentChanged) -> Result<(), Failure> {
         let store = self.notifier.store();
-        let Some(appointment) = store.appointment(&event.appointment).await? else {
-            return Ok(());
-        };
-        let clinic = store.clinic(&appointment.clinic_id).await?;
-        let clinic = clinic.ok_or_else(|| Failure::dead("missing_row", "no clinic of this id"))?;
-        let zone = calendar::zone(&clinic.time_zone)
-            .map_err(|error| Failure::dead("bad_time_zone", error))?;
+        let mut now = store.appointment(&event.appointment).await?;
+        for _ in 0..LOOKS_MAX {
+            let Some(appointment) = now else { return Ok(()) };
+            self.set_to(&appointment).await?;
+            now = store.appointment(&event.appointment).await?;
+            if now.as_ref().is_some_and(|now| now.version == appointment.version) {
+                return Ok(());
+            }
+        }
+        Err(Failure::retry("the appointment changes all the time"))
+    }
+
+    async fn set_to(&self, appointment: &Appointment) -> Result<(), Failure> {
+        let zone = self.notifier.zone(&appointment.clinic_id).await?;
         let now = clock::now();
         for reminder in Reminder::ALL {
             let key = ReminderDue::key(&appointment.id, reminder);
             let due = reminder.due(&zone, appointment.starts_at);
             // Who books for this afternoon needs no reminder of it from yesterday.
             let done = if appointment.confirmed && due > now {
-                let event = ReminderDue::of(&appointment, reminder);
+                let event = ReminderDue::of(appointment, reminder);
                 self.bus.emit_at(&event, &When::At(due), &key).await.map(drop)
             } else {
                 self.bus.unschedule(EVENTS, &key).await.map(drop)
@@ -60,20 +70,26 @@ impl Reminders {
         Ok(())
     }
 
-    /// Reminds, if the appointment still stands.
+    /// Reminds, if the appointment still stands, and nothing that is due meanwhile says more.
     async fn due(&self, event: ReminderDue, meta: Meta) -> Result<(), Failure> {
         let found = self.notifier.store().appointment(&event.appointment).await?;
+        let now = clock::now();
         let stands = found.filter(|appointment| {
             appointment.confirmed
                 && appointment.starts_at.0 == event.starts_at
-                && appointment.starts_at > clock::now()
+                && appointment.starts_at > now
         });
         let Some(appointment) = stands else { return Ok(()) };
         let (clinic, patient) = (&appointment.clinic_id, &appointment.patient_id);
         let people = self.notifier.people(clinic, patient, &appointment.dentist_id).await?;
+        let next = Reminder::HourBefore.due(people.zone(), appointment.starts_at);
+        if event.reminder == Reminder::DayBefore && next <= now {
+            return Ok(());
+        }
         let account = people.of(Role::Patient);
         let facts = people.facts(appointment.starts_at);
-        let words = words::of_reminder(Language::of(&account.language), event.reminder, &facts);
+        let language = Language::of(&account.language);
+        let words = words::of_reminder(language, event.reminder, &facts, now);
         let effect = format!("clinic-{}", event.id);
         let told = (account, Role::Patient);
         let about = (appointment.id.as_str(), words);

@@ -25,7 +25,12 @@ const CONNECTIONS_MAX: u32 = 16;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
 const SQLITE_SETUP: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 20000; \
                             PRAGMA foreign_keys = ON;";
-const POSTGRES_SETUP: &str = "SET statement_timeout = 15000; SET lock_timeout = 10000;";
+/// A schema of its own, so that several services can share a database without sharing a table. Of several that make it
+/// at once one is too late, and finds it.
+const POSTGRES_SETUP: &str = "SET client_min_messages = warning; \
+                              DO $$ BEGIN CREATE SCHEMA IF NOT EXISTS clinic; \
+                              EXCEPTION WHEN unique_violation OR duplicate_schema THEN NULL; END $$; \
+                              SET search_path = clinic; SET statement_timeout = 15000; SET lock_timeout = 10000;";
 
 /// Why the store did not answer.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,7 @@ mod account;
 mod appointments;
 mod auth;
 mod clinics;
+mod fields;
 mod limits;
 mod pages;
 mod problem;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::{CACHE_CONTROL, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
@@ -154,6 +155,8 @@ async fn guard(State(app): State<App>, request: Request, next: Next) -> Response
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let mut answer = if !reads && is_foreign(request.headers(), &app.page) {
         Problem::of(Code::ForeignOrigin).into_response()
+    } else if has_zero_byte(request.uri()) {
+        Problem::of(Code::NotFound).into_response()
     } else {
         match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
             Ok(answer) => answer,
@@ -165,6 +168,11 @@ async fn guard(State(app): State<App>, request: Request, next: Next) -> Response
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     answer
+}
+
+/// PostgreSQL has no text with a zero byte, so nothing of ours is called so.
+fn has_zero_byte(address: &Uri) -> bool {
+    address.path_and_query().is_some_and(|address| address.as_str().contains("%00"))
 }
 
 /// Whether a page of another origin made a browser send this. Browsers name the origin with every request that

@@ -100,6 +100,10 @@ const MONTHS: [[&str; 12]; 2] = [
     ],
 ];
 
+/// Between these two, in microseconds, people say "in an hour".
+const HOUR_AT_LEAST: i64 = 50 * 60 * 1_000_000;
+const HOUR_AT_MOST: i64 = 70 * 60 * 1_000_000;
+
 /// A time as people say it: "martes 3 de marzo, 09:30", "Tuesday 3 March, 09:30".
 #[must_use]
 pub fn spoken(language: Language, at: &Zoned) -> String {
@@ -221,22 +225,40 @@ fn in_english(change: Change, facts: &Facts<'_>, times: &Times) -> (String, Stri
     }
 }
 
-/// What the patient is reminded of.
+/// What the patient is reminded of. A reminder that is late says what is true when it is told.
 #[must_use]
-pub fn of_reminder(language: Language, reminder: Reminder, facts: &Facts<'_>) -> Words {
-    let when = spoken(language, &calendar::local(facts.zone, facts.starts_at));
+pub fn of_reminder(
+    language: Language,
+    reminder: Reminder,
+    facts: &Facts<'_>,
+    now: Micros,
+) -> Words {
+    let starts = calendar::local(facts.zone, facts.starts_at);
+    let today = calendar::local(facts.zone, now).date();
+    let when = spoken(language, &starts);
     let Facts { dentist, clinic, address, .. } = *facts;
-    let title = match (language, reminder) {
-        (Language::Spanish, Reminder::DayBefore) => format!("Tu cita es mañana: {when}"),
-        (Language::English, Reminder::DayBefore) => format!("Your appointment is tomorrow: {when}"),
-        (Language::Spanish, Reminder::HourBefore) => format!("Tu cita es en una hora: {when}"),
-        (Language::English, Reminder::HourBefore) => {
-            format!("Your appointment is in an hour: {when}")
+    let (spanish, english) = match reminder {
+        Reminder::DayBefore if today == starts.date() => ("es hoy", "is today"),
+        Reminder::DayBefore if today.tomorrow().is_ok_and(|next| next == starts.date()) => {
+            ("es mañana", "is tomorrow")
         }
+        Reminder::HourBefore if facts.starts_at.since(now) <= HOUR_AT_LEAST => {
+            ("empieza dentro de poco", "begins soon")
+        }
+        Reminder::HourBefore if facts.starts_at.since(now) <= HOUR_AT_MOST => {
+            ("es en una hora", "is in an hour")
+        }
+        _ => ("se acerca", "is coming"),
     };
-    let body = match language {
-        Language::Spanish => format!("{dentist} te espera en {clinic}, {address}."),
-        Language::English => format!("{dentist} expects you at {clinic}, {address}."),
+    let (title, body) = match language {
+        Language::Spanish => (
+            format!("Tu cita {spanish}: {when}"),
+            format!("{dentist} te espera en {clinic}, {address}."),
+        ),
+        Language::English => (
+            format!("Your appointment {english}: {when}"),
+            format!("{dentist} expects you at {clinic}, {address}."),
+        ),
     };
     Words { title, body }
 }
@@ -269,8 +291,36 @@ mod tests {
             "{}",
             proposed.body
         );
-        let reminder = of_reminder(Language::English, Reminder::HourBefore, &facts);
-        assert_eq!(reminder.title, "Your appointment is in an hour: Tuesday 3 March, 09:30");
+    }
+
+    #[test]
+    fn a_late_reminder_says_what_is_true() {
+        let madrid = calendar::zone("Europe/Madrid").unwrap();
+        let at = |text: &str| Micros::from_rfc3339(text).unwrap();
+        let starts_at = at("2026-03-03T08:30:00Z");
+        let facts = Facts {
+            patient: "Ana",
+            dentist: "Dra. Ruiz",
+            clinic: "Centro",
+            address: "Calle Mayor 1",
+            zone: &madrid,
+            starts_at,
+            proposed_at: None,
+            moved_from: None,
+        };
+        let told = |language, reminder, now: &str| of_reminder(language, reminder, &facts, at(now));
+        let title = |reminder, now: &str| told(Language::English, reminder, now).title;
+        let (day, hour) = (Reminder::DayBefore, Reminder::HourBefore);
+        assert_eq!(
+            title(hour, "2026-03-03T07:30:02Z"),
+            "Your appointment is in an hour: Tuesday 3 March, 09:30"
+        );
+        assert!(title(hour, "2026-03-03T08:10:00Z").starts_with("Your appointment begins soon: "));
+        // Tomorrow and today are those of the clinic: 22:59 and 23:01 in UTC lie on two days of it.
+        assert!(title(day, "2026-03-02T22:59:00Z").starts_with("Your appointment is tomorrow: "));
+        assert!(title(day, "2026-03-02T23:01:00Z").starts_with("Your appointment is today: "));
+        let spanish = told(Language::Spanish, day, "2026-03-02T08:30:01Z");
+        assert_eq!(spanish.title, "Tu cita es mañana: martes 3 de marzo, 09:30");
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn launch(platform: &Platform, port: u16, more: &[&str]) -> Result<Process> {
         command
             .args(["--listen", &format!("127.0.0.1:{port}"), "--nats-url", &platform.url("nats")])
             .args(["--api-url", &platform.url("gateway"), "--edge-url", &edge])
-            .args(["--edge-api-url", &edge_api])
+            .args(["--edge-api-url", &edge_api, "--away-after-ms", "2000"])
             .arg("--data-dir")
             .arg(folder.join("chat"))
             .args(more)

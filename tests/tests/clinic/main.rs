@@ -9,8 +9,10 @@ use anyhow::{Context, Result, ensure};
 use campana_bus::testing::free_port;
 use campana_tests::Platform;
 use campana_tests::api::http;
+use campana_tests::centrifuge::{Event, Socket};
 use campana_tests::process::{Process, Signal};
 use campana_tests::wait::eventually;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
@@ -38,6 +40,7 @@ async fn the_clinic_works_in_chromium() {
     .await
     .unwrap();
     checks(&url).await.unwrap();
+    live_updates_are_ones_own(&platform, &url).await.unwrap();
 
     // What was told went through the platform to real receivers: the dentist's mailbox, the patient's phone.
     let sandbox = platform.sandbox().unwrap();
@@ -54,6 +57,36 @@ async fn the_clinic_works_in_chromium() {
         assert!(!clinic.log().contains(word), "personal data in the log: {word}");
     }
     platform.stop(Signal::TERM).await.unwrap();
+}
+
+/// Somebody's channel is heard by nobody else, also by a client that is not the page.
+async fn live_updates_are_ones_own(platform: &Platform, url: &str) -> Result<()> {
+    let client = http()?;
+    let as_ben = client.post(format!("{url}/api/demo-session"));
+    let answer = as_ben.json(&json!({"account": "pat_demo_ben"})).send().await?;
+    let cookie = answer.headers()["set-cookie"].to_str()?.split(';').next().unwrap_or_default();
+    let token = client.post(format!("{url}/api/edge-token")).header("cookie", cookie);
+    let token: Value = token.send().await?.json().await?;
+    let mut socket = Socket::open(&platform.url("edge_ws")).await?;
+    socket.send(&json!({"id": 1, "connect": {"token": token["token"]}})).await?;
+    answered(&mut socket, 1).await?;
+    for (id, account, own) in [(2, "pat_demo_ana", false), (3, "pat_demo_ben", true)] {
+        let channel = format!("clinic:#{account}");
+        socket.send(&json!({"id": id, "subscribe": {"channel": channel}})).await?;
+        let answer = answered(&mut socket, id).await?;
+        ensure!(answer["subscribe"].is_object() == own, "{answer}");
+    }
+    Ok(())
+}
+
+async fn answered(socket: &mut Socket, id: u32) -> Result<Value> {
+    loop {
+        match socket.next(STARTS_WITHIN).await? {
+            Event::Line(line) if line["id"] == id => return Ok(line),
+            Event::Line(_) => {}
+            Event::Closed(code, reason) => anyhow::bail!("closed with {code} {reason}"),
+        }
+    }
 }
 
 fn start(platform: &Platform, port: u16) -> Result<Process> {

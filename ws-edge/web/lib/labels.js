@@ -5,11 +5,13 @@
 import { ARABIC } from "./words/ar.js";
 import { GERMAN } from "./words/de.js";
 import { ENGLISH } from "./words/en.js";
+import { SPANISH } from "./words/es.js";
 import { FRENCH } from "./words/fr.js";
 const languages = new Map([
     ["en", ENGLISH],
     ["de", GERMAN],
     ["fr", FRENCH],
+    ["es", SPANISH],
     ["ar", ARABIC],
 ]);
 const made = new Map();

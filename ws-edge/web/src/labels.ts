@@ -7,6 +7,7 @@ import type { BellState } from "./connection.ts";
 import { ARABIC } from "./words/ar.ts";
 import { GERMAN } from "./words/de.ts";
 import { ENGLISH } from "./words/en.ts";
+import { SPANISH } from "./words/es.ts";
 import { FRENCH } from "./words/fr.ts";
 
 export type { BellState } from "./connection.ts";
@@ -62,6 +63,7 @@ const languages = new Map<string, Language>([
   ["en", ENGLISH],
   ["de", GERMAN],
   ["fr", FRENCH],
+  ["es", SPANISH],
   ["ar", ARABIC],
 ]);
 const made = new Map<string, Labels>();

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::App;
-use super::signed::{Body, SESSION_COOKIE, Signed};
+use super::signed::{Body, Signed};
 use crate::problem::{Code, Problem};
 use crate::secrets;
 use crate::store::people::{Person, Session};
@@ -90,9 +90,12 @@ pub(super) struct SignIn {
 /// `POST /api/session`
 pub(super) async fn sign_in(
     State(app): State<Arc<App>>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     Body(asked): Body<SignIn>,
 ) -> Result<Response, Problem> {
+    let taken = app.limits.addresses.take(&address.ip().to_string(), clock::monotonic());
+    taken.map_err(|wait| Problem::after(Code::RateLimited, wait))?;
     if !text::is_handle(&asked.handle) || asked.password.len() > PASSWORD_BYTES_MAX {
         return Err(Code::WrongPassword.into());
     }
@@ -141,7 +144,8 @@ async fn begin(
 
 fn set_cookie(app: &App, value: &str, seconds: i64) -> String {
     let secure = if app.public_url.starts_with("https:") { "; Secure" } else { "" };
-    format!("{SESSION_COOKIE}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}{secure}")
+    let name = app.cookie;
+    format!("{name}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}{secure}")
 }
 
 /// `GET /api/session`: what the page needs before anything else, also for somebody who is not signed in.
@@ -201,11 +205,7 @@ async fn end(app: &App, person: &Person, session: &str) -> Result<(), Problem> {
     if !app.store.end_session(&person.id, session).await? {
         return Err(Code::NotFound.into());
     }
-    // The row is gone, so no request is answered any more. What is left is the open connection, which ends with its
-    // token at the latest.
-    if let Err(error) = app.edge.revoke(session, clock::now()).await {
-        tracing::warn!(error = %error, "a session's connections stay open until their token ends");
-    }
+    // No request is answered any more; `access_ended` sees to the open connection.
     Ok(())
 }
 

@@ -18,7 +18,8 @@ use super::App;
 use super::signed::{Body, Signed};
 use crate::problem::{Code, Problem};
 use crate::secrets;
-use crate::store::messages::{Changed, Draft, PAGE_MAX, Posted};
+use crate::store::edits::Changed;
+use crate::store::messages::{Draft, PAGE_MAX, Posted};
 use crate::store::search::fold;
 use crate::store::timeline::Change;
 use crate::text::{self, Command};
@@ -131,8 +132,12 @@ pub(super) async fn post(
         return Err(Problem::field("text", "a message needs a text or a file"));
     }
     let id = &asked.client_id;
-    if id.is_empty() || id.len() > CLIENT_ID_BYTES_MAX || !id.is_ascii() {
-        return Err(Problem::field("client_id", "1 to 64 bytes of ASCII"));
+    let visible = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if id.is_empty() || id.len() > CLIENT_ID_BYTES_MAX || !visible(id) {
+        return Err(Problem::field("client_id", "1 to 64 bytes of visible ASCII"));
+    }
+    if asked.file.as_deref().is_some_and(|file| !visible(file)) {
+        return Err(Problem::field("file", "there is no such upload"));
     }
     let (command, limit) = match text::command(body) {
         Command::None => (None, &app.limits.messages),
@@ -236,6 +241,7 @@ pub(super) async fn read(
     Body(asked): Body<Upto>,
 ) -> Result<StatusCode, Problem> {
     signed.paced(&app)?;
+    inside(&app, &signed, &room).await?;
     app.store.read_upto(&room, &signed.person.id, asked.seq).await?;
     Ok(StatusCode::NO_CONTENT)
 }

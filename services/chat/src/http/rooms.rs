@@ -1,6 +1,5 @@
 //! Rooms: mine, public ones, new ones, and what moderators do.
-//! Reads and writes: rooms and members; tells the edge who does not listen any more. Never: says of a private room that
-//! it exists.
+//! Reads and writes: rooms and members. Never: says of a private room that it exists.
 
 use std::sync::Arc;
 
@@ -18,7 +17,8 @@ use super::signed::{Body, Signed};
 use crate::edge::typing_channel;
 use crate::problem::{Code, Problem};
 use crate::secrets;
-use crate::store::members::{Act, Joined, RECEIPTS_PEOPLE_MAX};
+use crate::store::members::{Joined, RECEIPTS_PEOPLE_MAX};
+use crate::store::moderation::Act;
 use crate::store::people::Person;
 use crate::store::rooms::{NewRoom, Room};
 use crate::store::timeline::channel;
@@ -63,6 +63,12 @@ pub(super) struct Asked {
     private: bool,
 }
 
+/// Rooms stay, so nobody makes many.
+fn sparing(app: &App, signed: &Signed) -> Result<(), Problem> {
+    let taken = app.limits.rooms.take(&signed.person.id, clock::monotonic());
+    taken.map_err(|wait| Problem::after(Code::RateLimited, wait))
+}
+
 fn topic(text: &str) -> Result<&str, Problem> {
     let text = text.trim();
     let fits = text.chars().count() <= TOPIC_CHARS_MAX && !text.chars().any(char::is_control);
@@ -75,7 +81,7 @@ pub(super) async fn add(
     signed: Signed,
     Body(asked): Body<Asked>,
 ) -> Result<Response, Problem> {
-    signed.paced(&app)?;
+    sparing(&app, &signed)?;
     let name = text::name(&asked.name).ok_or(Problem::field("name", "1 to 60 characters"))?;
     let id = secrets::fresh_id("room")?;
     let kind = if asked.private { "private" } else { "public" };
@@ -103,7 +109,7 @@ pub(super) async fn direct(
     signed: Signed,
     Body(asked): Body<Handle>,
 ) -> Result<Response, Problem> {
-    signed.paced(&app)?;
+    sparing(&app, &signed)?;
     let other = named(&app, &asked.handle).await?;
     if other.id == signed.person.id {
         return Err(Problem::field("handle", "that is you"));
@@ -177,15 +183,7 @@ pub(super) async fn leave(
     if !app.store.leave(&id, &signed.person.id, clock::now()).await? {
         return Err(Code::NotFound.into());
     }
-    silence(&app, &signed.person.id, &id).await;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// The person is out of the room already; what is left is a subscription, which ends with its token at the latest.
-async fn silence(app: &App, person: &str, room: &str) {
-    if let Err(error) = app.edge.silence(person, room).await {
-        tracing::warn!(error = %error, "a subscription stays until its token ends");
-    }
 }
 
 /// `POST /api/rooms/{room}/members`: a moderator of a private room, or anybody in a public one, brings somebody in.
@@ -255,9 +253,6 @@ pub(super) async fn moderate(
     if !app.store.moderate(&id, &signed.person.id, &target.id, act, now).await? {
         return Err(Code::Forbidden.into());
     }
-    if matches!(act, Act::Ban(_)) {
-        silence(&app, &target.id, &id).await;
-    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -269,8 +264,7 @@ pub(super) async fn token(
 ) -> Result<Response, Problem> {
     let room = room_of(&app, &signed.person, &id).await?;
     let now = clock::now();
-    let may_write = room.muted_until <= now.0;
-    let (token, typing) = app.edge.subscription(&signed.person, &id, may_write, now)?;
+    let (token, typing) = app.edge.subscription(&signed.person, &room, now)?;
     Ok(Json(json!({
         "channel": channel(&id), "token": token,
         "typing_channel": typing_channel(&id), "typing_token": typing,

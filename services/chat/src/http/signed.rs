@@ -19,8 +19,11 @@ use crate::problem::{Code, Problem};
 use crate::secrets;
 use crate::store::people::{Person, Session};
 
-/// Name of the cookie.
-pub(super) const SESSION_COOKIE: &str = "chat_session";
+/// Name of the session's cookie. Over TLS its prefix keeps neighbours from setting it.
+pub(super) fn cookie_name(public_url: &str) -> &'static str {
+    if public_url.starts_with("https:") { "__Host-chat_session" } else { "chat_session" }
+}
+
 /// The time of last use is written at most so often, in microseconds.
 const TOUCH_AFTER: i64 = 60_000_000;
 
@@ -34,10 +37,12 @@ impl FromRequestParts<Arc<App>> for Signed {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let secret = cookie(&parts.headers).ok_or(Code::Unauthorized)?;
+        let secret = cookie(&parts.headers, app.cookie).ok_or(Code::Unauthorized)?;
         let now = clock::now();
         let found = app.store.session(&secrets::digest(secret), now).await?;
         let (person, session) = found.ok_or(Code::Unauthorized)?;
+        let taken = app.limits.requests.take(&person.id, clock::monotonic());
+        taken.map_err(|wait| Problem::after(Code::RateLimited, wait))?;
         if now.0 - session.seen_at > TOUCH_AFTER {
             app.store.touch_session(&session.id, now).await?;
         }
@@ -57,11 +62,11 @@ impl Signed {
 }
 
 /// The secret in the cookie.
-pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let all = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let mut pairs =
         all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == SESSION_COOKIE).map(|(_, value)| value)
+    pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value)
 }
 
 /// JSON whose errors are problem documents.
@@ -125,7 +130,8 @@ mod tests {
     #[test]
     fn the_cookie_is_found_among_others() {
         let all = headers(&[("cookie", "a=b; chat_session=xyz; c=d")]);
-        assert_eq!(cookie(&all), Some("xyz"));
-        assert_eq!(cookie(&headers(&[("cookie", "xchat_session=1")])), None);
+        let (plain, over_tls) = (cookie_name("http://a"), cookie_name("https://a"));
+        assert_eq!((cookie(&all, plain), cookie(&all, over_tls)), (Some("xyz"), None));
+        assert_eq!(cookie(&headers(&[("cookie", "xchat_session=1")]), plain), None);
     }
 }

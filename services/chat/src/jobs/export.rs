@@ -48,13 +48,43 @@ pub(super) async fn run(app: &App, room: &str, job: &Message) -> Result<Made, St
     Ok(Made { name: format!("chat-{day}.txt"), bytes: Bytes::from(text) })
 }
 
+/// One message. Its own line ends are indented, so that nobody can write what looks like another's message.
 fn line(text: &mut String, message: &Message) {
     let at: String = Micros(message.created_at).to_rfc3339().chars().take(19).collect();
-    let name = &message.author.name;
+    let (name, said) = (&message.author.name, message.text.replace('\n', "\n    "));
     // Writing to a String cannot fail.
-    let _ = write!(text, "[{at}Z] {name} (@{}): {}", message.author.handle, message.text);
+    let _ = write!(text, "[{at}Z] {name} (@{}): {said}", message.author.handle);
     if let Some(file) = &message.file {
         let _ = write!(text, " [{}]", file.name);
     }
     text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::people::Person;
+
+    #[test]
+    fn nobody_writes_lines_of_others() {
+        let name = |text: &str| text.to_owned();
+        let message = Message {
+            id: name("msg_1"),
+            seq: 1,
+            author: Person { id: name("chat-eva"), handle: name("eva"), name: name("Eva") },
+            client_id: name("1"),
+            text: name("a\n[2026-01-01T00:00:00Z] Ana (@ana): b"),
+            file: None,
+            job: None,
+            created_at: 0,
+            edited_at: 0,
+            deleted_at: 0,
+        };
+        let mut text = String::new();
+        line(&mut text, &message);
+        assert_eq!(
+            text,
+            "[1970-01-01T00:00:00Z] Eva (@eva): a\n    [2026-01-01T00:00:00Z] Ana (@ana): b\n"
+        );
+    }
 }

@@ -1,9 +1,8 @@
 //! Jobs of slash commands.
-//! Reads and writes: `jobs`, `files`; every step is a change of the room. Never: moves a job that ended.
+//! Reads and writes: `jobs`; every step is a change of the room. Never: moves a job that ended.
 
 use campana_bus::clock::Micros;
 
-use super::messages::insert_file;
 use super::timeline::{About, FileCard, Kind, Message, message, message_sql, next_seq};
 use super::{Store, StoreError};
 
@@ -12,7 +11,7 @@ use super::{Store, StoreError};
 pub enum Step {
     /// It is at work, so many percent are done.
     Running(i64),
-    /// It made this.
+    /// It made this; the file has its row already.
     Done(FileCard),
     /// It cannot be done: a code.
     Failed(&'static str),
@@ -37,9 +36,6 @@ impl Store {
         };
         let mut tx = self.begin().await?;
         let Some(seq) = next_seq(&mut tx, room).await? else { return Ok(false) };
-        if let Some(file) = file {
-            insert_file(&mut tx, file, (room, &job.author.id), now).await?;
-        }
         let changed = sqlx::query(
             "UPDATE jobs SET state = $2, progress = $3, detail = $4, file_id = $5, updated_at = $6 \
              WHERE message_id = $1 AND state IN ('waiting', 'running') \

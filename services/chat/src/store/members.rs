@@ -1,6 +1,6 @@
-//! Who is in a room, what they may do there, and how far they have read.
-//! Reads and writes: `members`, `bans`; changes go through [`super::timeline`]. Never: lets a moderator act on an owner
-//! or on another moderator.
+//! Who is in a room, and how far they have read.
+//! Reads and writes: `members`; changes go through [`super::timeline`]. Never: lets somebody go without saying in the same
+//! transaction that their tokens are over, or leaves a room without an owner while somebody is in it.
 
 use campana_bus::clock::Micros;
 use serde::Serialize;
@@ -11,6 +11,7 @@ use super::people::{Person, person};
 use super::rooms::insert_member;
 use super::timeline::{About, Kind, for_channel, next_seq};
 use super::{Store, StoreError, Tx};
+use crate::events::AccessEnded;
 
 /// People in one list of a room.
 const MEMBERS_MAX: i64 = 200;
@@ -41,21 +42,6 @@ pub enum Joined {
     NoRoom,
     /// The person was sent out and may not come back yet.
     Banned,
-}
-
-/// What a moderator does to somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// May not write until then; 0 ends it.
-    Mute(Micros),
-    /// Out of the room, and not back before then.
-    Ban(Micros),
-    /// May come back.
-    Unban,
-    /// May moderate.
-    Promote,
-    /// May not moderate any more.
-    Demote,
 }
 
 /// Somebody who is told how far a person has read.
@@ -138,29 +124,47 @@ impl Store {
         Ok(Joined::Yes)
     }
 
-    /// Leaves a room. False if the person was not in it, or it is a direct one.
+    /// Leaves a room. False if the person was not in it, or it is a direct one. If its owner leaves, the moderator who
+    /// has been there longest owns it, or else the member.
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn leave(&self, room: &str, person: &str, now: Micros) -> Result<bool, StoreError> {
-        self.remove(room, person, Kind::Leave, now).await
-    }
-
-    async fn remove(
-        &self,
-        room: &str,
-        person: &str,
-        kind: Kind,
-        now: Micros,
-    ) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
         let Some(seq) = next_seq(&mut tx, room).await? else { return Ok(false) };
-        if !take_out(&mut tx, room, person).await? {
+        if !self.take_out(&mut tx, room, person).await? {
             return Ok(false);
         }
+        sqlx::query(
+            "UPDATE members SET role = 'owner' WHERE room_id = $1 AND person_id = \
+             (SELECT c.person_id FROM members c WHERE c.room_id = $1 \
+              ORDER BY CASE c.role WHEN 'moderator' THEN 0 ELSE 1 END, c.joined_at, c.person_id LIMIT 1) \
+             AND NOT EXISTS (SELECT 1 FROM members o WHERE o.room_id = $1 AND o.role = 'owner')",
+        )
+        .bind(room)
+        .execute(&mut *tx)
+        .await?;
+        let kind = Kind::Leave;
         let about = About { room, seq, kind, message: None, person: Some(person), now };
         self.tell(&mut tx, about).await?;
         self.commit(tx).await?;
+        Ok(true)
+    }
+
+    /// Ends somebody's stay in a room, and says that its tokens are over. False if there was none, or the room is a
+    /// direct one.
+    pub(super) async fn take_out(
+        &self,
+        tx: &mut Tx,
+        room: &str,
+        person: &str,
+    ) -> Result<bool, StoreError> {
+        let sql = "DELETE FROM members WHERE room_id = $1 AND person_id = $2 \
+                   AND EXISTS (SELECT 1 FROM rooms r WHERE r.id = $1 AND r.kind <> 'direct') \
+                   RETURNING joined_at";
+        let since = sqlx::query_scalar(sql).bind(room).bind(person);
+        let Some(since) = since.fetch_optional(&mut **tx).await? else { return Ok(false) };
+        self.outbox.add(tx, &AccessEnded::of_stay(room, person, since)).await?;
         Ok(true)
     }
 
@@ -191,87 +195,4 @@ impl Store {
         }
         self.commit(tx).await
     }
-
-    /// A moderator acts. False if that is not allowed, or there is nobody like that.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn moderate(
-        &self,
-        room: &str,
-        by: &str,
-        target: &str,
-        act: Act,
-        now: Micros,
-    ) -> Result<bool, StoreError> {
-        let mut tx = self.begin().await?;
-        let Some(seq) = next_seq(&mut tx, room).await? else { return Ok(false) };
-        let (by_rank, rank) = (rank(&mut tx, room, by).await?, rank(&mut tx, room, target).await?);
-        let needed = if matches!(act, Act::Promote | Act::Demote) { 3 } else { 2 };
-        if by_rank < needed || by_rank <= rank {
-            return Ok(false);
-        }
-        let kind = match act {
-            Act::Mute(until) => {
-                let sql =
-                    "UPDATE members SET muted_until = $3 WHERE room_id = $1 AND person_id = $2";
-                let set = sqlx::query(sql).bind(room).bind(target).bind(until.0);
-                if set.execute(&mut *tx).await?.rows_affected() == 0 {
-                    return Ok(false);
-                }
-                Kind::Room
-            }
-            Act::Promote | Act::Demote => {
-                let role = if act == Act::Promote { "moderator" } else { "member" };
-                let sql = "UPDATE members SET role = $3 WHERE room_id = $1 AND person_id = $2";
-                let set = sqlx::query(sql).bind(room).bind(target).bind(role);
-                if set.execute(&mut *tx).await?.rows_affected() == 0 {
-                    return Ok(false);
-                }
-                Kind::Room
-            }
-            Act::Unban => {
-                let sql = "DELETE FROM bans WHERE room_id = $1 AND person_id = $2";
-                sqlx::query(sql).bind(room).bind(target).execute(&mut *tx).await?;
-                Kind::Room
-            }
-            Act::Ban(until) => {
-                sqlx::query(
-                    "INSERT INTO bans (room_id, person_id, until) VALUES ($1,$2,$3) \
-                     ON CONFLICT (room_id, person_id) DO UPDATE SET until = excluded.until",
-                )
-                .bind(room)
-                .bind(target)
-                .bind(until.0)
-                .execute(&mut *tx)
-                .await?;
-                take_out(&mut tx, room, target).await?;
-                Kind::Ban
-            }
-        };
-        let about = About { room, seq, kind, message: None, person: Some(target), now };
-        self.tell(&mut tx, about).await?;
-        self.commit(tx).await?;
-        Ok(true)
-    }
-}
-
-/// 3 for an owner, 2 for a moderator, 1 for a member, 0 for somebody else. Nobody has a rank in a direct room.
-async fn rank(tx: &mut Tx, room: &str, person: &str) -> Result<i64, StoreError> {
-    let sql = "SELECT role FROM members WHERE room_id = $1 AND person_id = $2";
-    let role: Option<String> =
-        sqlx::query_scalar(sql).bind(room).bind(person).fetch_optional(&mut **tx).await?;
-    Ok(match role.as_deref() {
-        Some("owner") => 3,
-        Some("moderator") => 2,
-        Some(_) => 1,
-        None => 0,
-    })
-}
-
-async fn take_out(tx: &mut Tx, room: &str, person: &str) -> Result<bool, StoreError> {
-    let sql = "DELETE FROM members WHERE room_id = $1 AND person_id = $2 \
-               AND EXISTS (SELECT 1 FROM rooms r WHERE r.id = $1 AND r.kind <> 'direct')";
-    let done = sqlx::query(sql).bind(room).bind(person).execute(&mut **tx).await?;
-    Ok(done.rows_affected() > 0)
 }

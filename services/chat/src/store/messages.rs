@@ -1,12 +1,12 @@
-//! Messages: written, edited, deleted, and read page by page.
-//! Reads and writes: `messages`, `files`, `jobs`; changes go through [`super::timeline`]. Never: keeps the text of a
-//! message that was deleted.
+//! Messages: written, and read page by page.
+//! Reads and writes: `messages`, `jobs`; changes go through [`super::timeline`]. Never: writes what a
+//! rule of the room refuses.
 
 use campana_bus::clock::Micros;
 use serde::Serialize;
 use sqlx::Row as _;
 
-use super::timeline::{About, Change, FileCard, Kind, Message, message, message_sql, next_seq};
+use super::timeline::{About, Change, Kind, Message, message, message_sql, next_seq};
 use super::{Store, StoreError, Tx};
 use crate::events::{JobRequested, Mentioned};
 
@@ -53,17 +53,6 @@ pub enum Posted {
     NoFile,
 }
 
-/// What became of an edit or a deletion.
-#[derive(Debug)]
-pub enum Changed {
-    /// It was done. The file is one that nothing refers to any more.
-    Done(Box<Change>, Option<String>),
-    /// There is no such message in this room.
-    NotFound,
-    /// It is somebody else's, or a command, or the person may not write now.
-    Forbidden,
-}
-
 /// A page of a room's messages, oldest first.
 #[derive(Debug, Serialize)]
 pub struct Page {
@@ -75,14 +64,19 @@ pub struct Page {
     pub more: bool,
 }
 
-struct Standing {
-    role: String,
-    muted_until: i64,
+pub(super) struct Standing {
+    pub(super) role: String,
+    pub(super) muted_until: i64,
     slow_seconds: i64,
     kind: String,
 }
 
-async fn standing(tx: &mut Tx, room: &str, who: &str) -> Result<Option<Standing>, StoreError> {
+/// How somebody stands in a room; `None` if not in it.
+pub(super) async fn standing(
+    tx: &mut Tx,
+    room: &str,
+    who: &str,
+) -> Result<Option<Standing>, StoreError> {
     let row = sqlx::query(
         "SELECT m.role, m.muted_until, r.slow_seconds, r.kind FROM members m JOIN rooms r ON r.id = m.room_id \
          WHERE m.room_id = $1 AND m.person_id = $2",
@@ -175,69 +169,6 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a message another text.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn edit(
-        &self,
-        target: (&str, &str),
-        who: &str,
-        text: (&str, &str),
-        now: Micros,
-    ) -> Result<Changed, StoreError> {
-        let (room, id) = target;
-        let mut tx = self.begin().await?;
-        let Some(seq) = next_seq(&mut tx, room).await? else { return Ok(Changed::NotFound) };
-        let Some(standing) = standing(&mut tx, room, who).await? else {
-            return Ok(Changed::NotFound);
-        };
-        let Some(found) = in_room(&mut tx, room, id).await? else { return Ok(Changed::NotFound) };
-        let may_write = standing.muted_until <= now.0;
-        if found.author.id != who || found.job.is_some() || !may_write {
-            return Ok(Changed::Forbidden);
-        }
-        let sql = "UPDATE messages SET body = $2, folded = $3, edited_at = $4 WHERE id = $1";
-        let update = sqlx::query(sql).bind(id).bind(text.0).bind(text.1).bind(now.0);
-        update.execute(&mut *tx).await?;
-        let about = About { room, seq, kind: Kind::Edit, message: Some(id), person: None, now };
-        let change = self.tell(&mut tx, about).await?;
-        self.commit(tx).await?;
-        Ok(Changed::Done(Box::new(change), None))
-    }
-
-    /// Deletes a message: one's own, or as a moderator anybody's.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn delete(
-        &self,
-        room: &str,
-        id: &str,
-        who: &str,
-        now: Micros,
-    ) -> Result<Changed, StoreError> {
-        let mut tx = self.begin().await?;
-        let Some(seq) = next_seq(&mut tx, room).await? else { return Ok(Changed::NotFound) };
-        let Some(standing) = standing(&mut tx, room, who).await? else {
-            return Ok(Changed::NotFound);
-        };
-        let Some(found) = in_room(&mut tx, room, id).await? else { return Ok(Changed::NotFound) };
-        if found.author.id != who && standing.role == "member" {
-            return Ok(Changed::Forbidden);
-        }
-        let sql = "UPDATE messages SET body = '', folded = '', file_id = NULL, deleted_at = $2 WHERE id = $1";
-        sqlx::query(sql).bind(id).bind(now.0).execute(&mut *tx).await?;
-        let sql = "UPDATE jobs SET file_id = NULL WHERE message_id = $1";
-        sqlx::query(sql).bind(id).execute(&mut *tx).await?;
-        let about =
-            About { room, seq, kind: Kind::Delete, message: Some(id), person: Some(who), now };
-        let change = self.tell(&mut tx, about).await?;
-        self.commit(tx).await?;
-        let left = found.file.or(found.job.and_then(|job| job.file)).map(|file| file.id);
-        Ok(Changed::Done(Box::new(change), left))
-    }
-
     /// The newest messages before a number (0 for the newest of all).
     ///
     /// # Errors
@@ -275,62 +206,6 @@ impl Store {
         let room = sqlx::query_scalar(sql).bind(id).fetch_one(&self.reads).await?;
         Ok(Some((room, message(&row)?)))
     }
-
-    /// Notes an upload.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn add_file(
-        &self,
-        file: &FileCard,
-        room: &str,
-        person: &str,
-        now: Micros,
-    ) -> Result<(), StoreError> {
-        let mut tx = self.begin().await?;
-        insert_file(&mut tx, file, (room, person), now).await?;
-        self.commit(tx).await
-    }
-
-    /// A file and its room.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn file(&self, id: &str) -> Result<Option<(String, FileCard)>, StoreError> {
-        let sql = "SELECT id, room_id, name, media_type, size FROM files WHERE id = $1";
-        let Some(row) = sqlx::query(sql).bind(id).fetch_optional(&self.reads).await? else {
-            return Ok(None);
-        };
-        let card = FileCard {
-            id: row.try_get("id")?,
-            name: row.try_get("name")?,
-            media_type: row.try_get("media_type")?,
-            size: row.try_get("size")?,
-        };
-        Ok(Some((row.try_get("room_id")?, card)))
-    }
-
-    /// Files that nothing refers to and that are older than `before`, at most 100.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn orphans(&self, before: Micros) -> Result<Vec<String>, StoreError> {
-        let sql = "SELECT f.id FROM files f WHERE f.created_at < $1 \
-                   AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.file_id = f.id) \
-                   AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.file_id = f.id) LIMIT 100";
-        Ok(sqlx::query_scalar(sql).bind(before.0).fetch_all(&self.reads).await?)
-    }
-
-    /// Forgets a file that nothing refers to. False if something does after all.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn forget_file(&self, id: &str) -> Result<bool, StoreError> {
-        let sql = "DELETE FROM files WHERE id = $1 \
-                   AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.file_id = $1) \
-                   AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.file_id = $1)";
-        Ok(sqlx::query(sql).bind(id).execute(&self.writes).await?.rows_affected() > 0)
-    }
 }
 
 /// Why the room does not take the draft now.
@@ -356,7 +231,7 @@ async fn refused(
     }
     if let Some(file) = &draft.file {
         let sql = "SELECT f.id FROM files f WHERE f.id = $1 AND f.room_id = $2 AND f.person_id = $3 \
-                   AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.file_id = f.id)";
+                   AND f.gone = 0 AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.file_id = f.id)";
         let found = sqlx::query(sql).bind(file).bind(&draft.room).bind(&draft.author);
         if found.fetch_optional(&mut **tx).await?.is_none() {
             return Ok(Some(Posted::NoFile));
@@ -378,36 +253,6 @@ async fn insert(tx: &mut Tx, draft: &Draft, seq: i64, now: Micros) -> Result<(),
     .bind(&draft.text)
     .bind(&draft.folded)
     .bind(draft.file.as_deref())
-    .bind(now.0)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// A message of this room that was not deleted.
-async fn in_room(tx: &mut Tx, room: &str, id: &str) -> Result<Option<Message>, StoreError> {
-    let row = sqlx::query(message_sql!("WHERE m.id = $1 AND m.room_id = $2 AND m.deleted_at = 0"));
-    let row = row.bind(id).bind(room).fetch_optional(&mut **tx).await?;
-    Ok(row.as_ref().map(message).transpose()?)
-}
-
-/// Writes the row of a file; `owner` is the room and the person.
-pub(super) async fn insert_file(
-    tx: &mut Tx,
-    file: &FileCard,
-    owner: (&str, &str),
-    now: Micros,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO files (id, room_id, person_id, name, media_type, size, created_at) \
-         VALUES ($1,$2,$3,$4,$5,$6,$7)",
-    )
-    .bind(&file.id)
-    .bind(owner.0)
-    .bind(owner.1)
-    .bind(&file.name)
-    .bind(&file.media_type)
-    .bind(file.size)
     .bind(now.0)
     .execute(&mut **tx)
     .await?;

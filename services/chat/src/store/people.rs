@@ -1,12 +1,17 @@
 //! Accounts and their sessions.
-//! Reads and writes: `people`, `sessions`. Never: sees a password or the secret of a session; it stores hashes.
+//! Reads and writes: `people`, `sessions`. Never: sees a password or the secret of a session (it stores hashes), or ends
+//! a session without saying in the same transaction that its tokens are over.
 
 use campana_bus::clock::Micros;
 use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, Tx};
+use crate::events::AccessEnded;
+
+/// Sessions of one person; those that were not used for longest go first.
+const SESSIONS_MAX: i64 = 20;
 
 /// What others see of a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -114,7 +119,7 @@ impl Store {
         Ok(rows.iter().map(person).collect::<Result<_, _>>()?)
     }
 
-    /// Begins a session; sessions that are over are forgotten on the way.
+    /// Begins a session; sessions that are over, and more than twenty of one person, are forgotten on the way.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -142,6 +147,13 @@ impl Store {
         .bind(session.expires_at)
         .execute(&mut *tx)
         .await?;
+        let surplus = "SELECT id FROM sessions WHERE person_id = $1 AND id <> $2 \
+                       ORDER BY seen_at DESC, id LIMIT 1000 OFFSET $3";
+        let surplus = sqlx::query_scalar(surplus).bind(person).bind(&session.id);
+        let surplus: Vec<String> = surplus.bind(SESSIONS_MAX - 1).fetch_all(&mut *tx).await?;
+        for id in surplus {
+            self.end(&mut tx, person, &id).await?;
+        }
         self.commit(tx).await
     }
 
@@ -196,8 +208,21 @@ impl Store {
     /// # Errors
     /// If the database does not answer.
     pub async fn end_session(&self, person: &str, id: &str) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        if !self.end(&mut tx, person, id).await? {
+            return Ok(false);
+        }
+        self.commit(tx).await?;
+        Ok(true)
+    }
+
+    async fn end(&self, tx: &mut Tx, person: &str, id: &str) -> Result<bool, StoreError> {
         let sql = "DELETE FROM sessions WHERE person_id = $1 AND id = $2";
-        let done = sqlx::query(sql).bind(person).bind(id).execute(&self.writes).await?;
-        Ok(done.rows_affected() > 0)
+        let done = sqlx::query(sql).bind(person).bind(id).execute(&mut **tx).await?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.outbox.add(tx, &AccessEnded::of_session(person, id)).await?;
+        Ok(true)
     }
 }

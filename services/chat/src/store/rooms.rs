@@ -45,6 +45,9 @@ pub struct Room {
     pub unread: i64,
     /// People in it.
     pub people: i64,
+    /// When this stay of the person began.
+    #[serde(skip)]
+    pub joined_at: i64,
 }
 
 /// A room that anybody may join.
@@ -79,7 +82,7 @@ pub struct NewRoom<'a> {
 macro_rules! room_sql {
     ($tail:literal) => {
         concat!(
-            "SELECT r.id, r.kind, r.name, r.topic, r.last_seq, r.slow_seconds, m.role, m.read_seq, m.muted_until, \
+            "SELECT r.id, r.kind, r.name, r.topic, r.last_seq, r.slow_seconds, m.role, m.read_seq, m.muted_until, m.joined_at, \
              (SELECT p.name FROM members o JOIN people p ON p.id = o.person_id WHERE r.kind = 'direct' \
               AND o.room_id = r.id AND o.person_id <> $1 LIMIT 1) AS other_name, \
              (SELECT p.handle FROM members o JOIN people p ON p.id = o.person_id WHERE r.kind = 'direct' \
@@ -108,6 +111,7 @@ fn room(row: &AnyRow) -> Result<Room, sqlx::Error> {
         muted_until: row.try_get("muted_until")?,
         unread: row.try_get("unread")?,
         people: row.try_get("people")?,
+        joined_at: row.try_get("joined_at")?,
     })
 }
 

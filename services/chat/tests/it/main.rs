@@ -1,8 +1,14 @@
 //! The service over its HTTP API, on a real nats-server, SQLite and PostgreSQL. The edge is not here: what it would bring
 //! to browsers is read from the stream that it reads. Accounts and what live pages see are in tests/tests/chat.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may panic, and its runtime ends with it"
+)]
 
+mod attachments;
+mod outsiders;
 mod person;
 mod world;
 
@@ -17,6 +23,10 @@ async fn conform(world: &World) {
     timeline(world).await;
     moderation(world).await;
     searching(world).await;
+    outsiders::see_nothing(world).await;
+    outsiders::lose_their_tokens(world).await;
+    outsiders::cannot_ask_what_breaks(world).await;
+    attachments::are_harmless_and_go_with_their_message(world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,6 +34,7 @@ async fn sqlite_conforms() {
     let world = World::start("").await;
     conform(&world).await;
     commands(&world).await;
+    attachments::slow_uploads_hold_up_nobody_else(&world).await;
     restart(world).await;
 }
 
@@ -228,11 +239,14 @@ async fn commands(world: &World) {
     );
 
     // Progress is told in the room like everything else.
-    let told = world.told(&room).await;
-    let steps = told
-        .iter()
-        .filter(|one| one["kind"] == "job" && one["message"]["id"] == export.id.as_str());
-    assert!(steps.count() >= 2);
+    eventually("the steps of the export", async || {
+        let told = world.told(&room).await;
+        let steps = told
+            .iter()
+            .filter(|one| one["kind"] == "job" && one["message"]["id"] == export.id.as_str());
+        (steps.count() >= 2).then_some(())
+    })
+    .await;
 
     let picture = posted["message"]["id"].as_str().unwrap();
     assert_eq!(ana.delete(&format!("{path}/messages/{picture}")).await.0, 200);
@@ -255,8 +269,10 @@ async fn restart(world: World) {
     let ana = Person::register(&world, "res-ana").await;
     let room = ana.room("Restart").await;
     ana.say(&room, "before").await;
+    let left = attachments::whose_removal_did_not_end(&world, &ana, &room).await;
     let world = world.restarted().await;
     let ana = ana.moved(&world);
+    eventually("the bytes are gone", async || (!world.has_bytes(&left).await).then_some(())).await;
     let (status, page) = ana.get(&format!("/api/rooms/{room}/messages")).await;
     assert_eq!((status, &page["messages"][0]["text"]), (200, &json!("before")));
     ana.say(&room, "after").await;

@@ -52,6 +52,24 @@ impl Person {
         Self { url: world.url.clone(), ..self }
     }
 
+    /// The same browser without its cookie.
+    pub fn signed_out(&self) -> Self {
+        Self { http: self.http.clone(), url: self.url.clone(), cookie: String::new() }
+    }
+
+    pub fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
+    /// Uploads a file; its id.
+    pub async fn upload(&self, room: &str, name: &str, bytes: &[u8]) -> String {
+        let request = self.request("POST", &format!("/api/rooms/{room}/files"));
+        let answer = request.query(&[("name", name)]).body(bytes.to_vec()).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 201);
+        let file: Value = answer.json().await.unwrap();
+        file["id"].as_str().unwrap().to_owned()
+    }
+
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         self.http.request(method, format!("{}{path}", self.url)).header("cookie", &self.cookie)

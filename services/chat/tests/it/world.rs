@@ -1,7 +1,12 @@
 //! A chat that runs in this process, with a nats-server of its own.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
 use campana_bus::lifecycle::Lifecycle;
 use campana_bus::subjects::{self, ChannelName};
 use campana_bus::testing::NatsServer;
@@ -9,10 +14,12 @@ use campana_bus::{Bus, Durability};
 use campana_chat::Options;
 use campana_chat::store::timeline::channel;
 use futures::StreamExt as _;
-use serde_json::Value;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
+const SECRET: &str = "a secret of at least 32 bytes, for tests";
 
 pub struct World {
     nats: NatsServer,
@@ -20,10 +27,42 @@ pub struct World {
     folder: tempfile::TempDir,
     database: String,
     lifecycle: Lifecycle,
+    edge: Edge,
     pub url: String,
 }
 
-fn options(nats: &NatsServer, folder: &std::path::Path, database: &str) -> Options {
+/// An edge that only writes down which tokens are taken back. It does not answer the first question about each.
+#[derive(Clone, Default)]
+struct Edge {
+    url: String,
+    asked: Arc<Mutex<Vec<String>>>,
+    revoked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Edge {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let edge = Self { url, ..Self::default() };
+        let router =
+            Router::new().route("/api/revoke_token", post(revoke)).with_state(edge.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        edge
+    }
+}
+
+async fn revoke(State(edge): State<Edge>, Json(asked): Json<Value>) -> (StatusCode, Json<Value>) {
+    let token = asked["uid"].as_str().unwrap().to_owned();
+    let mut before = edge.asked.lock().unwrap();
+    if !before.contains(&token) {
+        before.push(token);
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({})));
+    }
+    edge.revoked.lock().unwrap().push(token);
+    (StatusCode::OK, Json(json!({"result": {}})))
+}
+
+fn options(nats: &NatsServer, edge: &Edge, folder: &std::path::Path, database: &str) -> Options {
     Options {
         listen: "127.0.0.1:0".parse().unwrap(),
         nats_url: nats.url(),
@@ -32,9 +71,10 @@ fn options(nats: &NatsServer, folder: &std::path::Path, database: &str) -> Optio
         api_key: String::new(),
         public_api_url: String::new(),
         edge_url: "ws://127.0.0.1:9/connection/websocket".to_owned(),
-        edge_secret: "a secret of at least 32 bytes, for tests".to_owned(),
-        edge_api_url: String::new(),
-        edge_api_key: String::new(),
+        edge_secret: SECRET.to_owned(),
+        edge_api_url: edge.url.clone(),
+        edge_api_key: "key".to_owned(),
+        away_after_ms: 1_000,
         database_url: database.to_owned(),
         data_dir: folder.to_owned(),
         public_url: String::new(),
@@ -50,31 +90,55 @@ impl World {
         let nats = NatsServer::start_with(Durability::Process).unwrap();
         let bus = nats.bus_with_topology("chat test").await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        Self::launch(nats, bus, folder, database.to_owned()).await
+        Self::launch(nats, bus, Edge::start().await, folder, database.to_owned()).await
     }
 
     async fn launch(
         nats: NatsServer,
         bus: Bus,
+        edge: Edge,
         folder: tempfile::TempDir,
         database: String,
     ) -> Self {
         let lifecycle = Lifecycle::new();
-        let options = options(&nats, folder.path(), &database);
+        let options = options(&nats, &edge, folder.path(), &database);
         let running = campana_chat::start(options, &lifecycle).await.unwrap();
         let url = format!("http://{}", running.address);
-        Self { nats, bus, folder, database, lifecycle, url }
+        Self { nats, bus, folder, database, lifecycle, edge, url }
     }
 
     pub async fn restarted(self) -> Self {
-        let Self { nats, bus, folder, database, lifecycle, .. } = self;
+        let Self { nats, bus, folder, database, lifecycle, edge, .. } = self;
         lifecycle.stop(STOPS_WITHIN).await;
-        Self::launch(nats, bus, folder, database).await
+        Self::launch(nats, bus, edge, folder, database).await
     }
 
     pub async fn stop(self) {
         assert!(self.lifecycle.stop(STOPS_WITHIN).await, "a clean stop");
         assert_eq!(self.lifecycle.failure(), None);
+    }
+
+    /// Where its tables are.
+    pub fn database(&self) -> String {
+        options(&self.nats, &self.edge, self.folder.path(), &self.database).database()
+    }
+
+    /// The tokens that the edge was asked to take back, and did.
+    pub fn revoked(&self) -> Vec<String> {
+        self.edge.revoked.lock().unwrap().clone()
+    }
+
+    /// What a token for the edge says; its signature is looked at.
+    pub fn claims(&self, token: &Value) -> Value {
+        let key = DecodingKey::from_secret(SECRET.as_bytes());
+        let validation = Validation::new(Algorithm::HS256);
+        jsonwebtoken::decode(token.as_str().unwrap(), &key, &validation).unwrap().claims
+    }
+
+    /// Whether the bucket has an attachment.
+    pub async fn has_bytes(&self, file: &str) -> bool {
+        let bucket = self.bus.jetstream().get_object_store("chat_files").await.unwrap();
+        bucket.get(file).await.is_ok()
     }
 
     /// What was told in a room, as the edge reads it.

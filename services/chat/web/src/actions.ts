@@ -2,8 +2,9 @@
 
 import { type Room, api } from "./api.ts";
 import { type Change, Centrifuge, Follower } from "./follower.ts";
-import { type OpenRoom, type Pending, current, explain, state, words } from "./state.ts";
-import type { Message } from "./timeline.ts";
+import { announce, draw, signedOut } from "./page.ts";
+import { keep, kept, resend } from "./sending.ts";
+import { type OpenRoom, current, explain, state, words } from "./state.ts";
 
 const TYPING_EVERY_MS = 3_000;
 const TYPING_SHOWN_MS = 4_500;
@@ -12,35 +13,10 @@ const LISTED_MAX = 200;
 const READ_AFTER_MS = 400;
 /** Other rooms whose news are counted live. */
 const WATCHED_MAX = 60;
-const RESEND_MS = 2_000;
 const MEMBERS_AFTER_MS = 300;
 
-let draw: () => void = () => undefined;
-let announce: (text: string) => void = () => undefined;
 let client: Centrifuge | null = null;
 const watched = new Map<string, ReturnType<Centrifuge["newSubscription"]>>();
-
-export function onDraw(drawing: () => void, announcing: (text: string) => void): void {
-  draw = drawing;
-  announce = announcing;
-}
-
-/** Runs what a form or button asks for; a refusal is shown where it was asked. */
-export async function attempt(work: () => Promise<void>): Promise<void> {
-  if (state.busy) return;
-  state.busy = true;
-  state.error = null;
-  draw();
-  try {
-    await work();
-  } catch (error) {
-    if ((error as { status?: number }).status === 401 && state.start?.person != null) return signedOut();
-    state.error = explain(error);
-  } finally {
-    state.busy = false;
-    draw();
-  }
-}
 
 export async function begin(): Promise<void> {
   state.start = await api.start();
@@ -49,13 +25,6 @@ export async function begin(): Promise<void> {
   connect(state.start.edge);
   await loadRooms();
   await route();
-}
-
-export function signedOut(): void {
-  closeRoom();
-  client?.disconnect();
-  location.hash = "";
-  location.reload();
 }
 
 function connect(edge: string): void {
@@ -112,6 +81,8 @@ function watchOthers(): void {
     const getToken = () => api.tokens(room.id).then(({ token }) => token, (error) => { if (error.status === 404) return ""; throw error; });
     const subscription = client.newSubscription(channel, { getToken });
     subscription.on("publication", ({ data }) => news(room.id, data));
+    // Somebody sent us out of it, or we left in another window.
+    subscription.on("unsubscribed", () => void loadRooms().catch(() => undefined));
     subscription.subscribe();
     watched.set(room.id, subscription);
   }
@@ -135,7 +106,7 @@ export function route(): Promise<void> {
 }
 
 async function follow(): Promise<void> {
-  const id = decodeURIComponent(location.hash.slice(1));
+  const id = location.hash.slice(1);
   // Before the rooms are there nothing is opened; whoever loads them comes here again.
   if (state.rooms === null || id === (state.room?.id ?? "")) return;
   closeRoom();
@@ -162,8 +133,8 @@ async function openRoom(id: string): Promise<void> {
   }
   const other = watched.get(id);
   if (other !== undefined) {
-    other.unsubscribe();
     other.removeAllListeners();
+    other.unsubscribe();
     watched.delete(id);
   }
   const listed = (current() ?? state.rooms?.find((room) => room.id === id)) as Room;
@@ -184,9 +155,10 @@ async function openRoom(id: string): Promise<void> {
   }, client, `chat:${id}`, listed.people <= LISTED_MAX);
   const room: OpenRoom = {
     id, follower, loaded: false, members: [], receipts: false, here: new Set(), hereCount: 0,
-    typing: new Map(), pending: [], sending: false, editing: null, actionsOf: null, file: null, notice: null, fresh: false,
+    typing: new Map(), pending: kept(id), sending: false, editing: null, actionsOf: null, file: null, notice: null, fresh: false,
   };
   state.room = room;
+  void resend();
   draw();
   watchPresence(room, listed.people);
   watchTyping(room);
@@ -266,6 +238,7 @@ function closeRoom(): void {
   const room = state.room;
   if (room === null) return;
   room.follower.stop();
+  keep(room);
   const typed = client?.getSubscription(`chattyping:${room.id}`);
   typed?.unsubscribe();
   typed?.removeAllListeners();
@@ -320,74 +293,6 @@ export function readSoon(room: OpenRoom): void {
     listed.unread = 0;
     void api.read(room.id, last).catch(() => undefined);
   }, READ_AFTER_MS);
-}
-
-export async function say(text: string): Promise<void> {
-  const room = state.room;
-  if (room === null) return;
-  if (room.editing !== null) {
-    const { id } = room.editing;
-    room.follower.take(await api.edit(room.id, id, text));
-    room.editing = null;
-    return draw();
-  }
-  const pending: Pending = { client: crypto.randomUUID(), text, file: room.file, uploaded: null, failed: null };
-  room.file = null;
-  room.notice = null;
-  room.pending.push(pending);
-  draw();
-  await send(room, pending);
-}
-
-/** Sends what waits, one after the other, so that messages arrive in the order in which they were written. */
-export async function send(room: OpenRoom, pending: Pending): Promise<void> {
-  pending.failed = null;
-  draw();
-  if (room.sending) return;
-  room.sending = true;
-  for (;;) {
-    const next = room.pending.find(({ failed }) => failed === null);
-    if (next === undefined) break;
-    // What follows waits with it until somebody can be reached.
-    if (!(await sendOne(room, next))) break;
-  }
-  room.sending = false;
-}
-
-/** The client id makes a repeat harmless, so an answer that was lost is asked for again. False if nobody was reached. */
-async function sendOne(room: OpenRoom, pending: Pending): Promise<boolean> {
-  let reached = true;
-  try {
-    if (pending.file !== null && pending.uploaded === null) pending.uploaded = (await api.upload(room.id, pending.file)).id;
-    const change = await api.say(room.id, pending.client, pending.text, pending.uploaded);
-    room.pending = room.pending.filter((known) => known !== pending);
-    room.follower.take(change);
-  } catch (error) {
-    if ((error as { status?: number }).status === 401) {
-      signedOut();
-      return false;
-    }
-    pending.failed = explain(error);
-    announce(pending.failed);
-    reached = (error as { code?: string }).code !== "offline";
-    if (!reached) setTimeout(() => void resend(), RESEND_MS);
-  }
-  draw();
-  return reached;
-}
-
-/** What failed because nobody was reachable is sent when somebody is. */
-async function resend(): Promise<void> {
-  const room = state.room;
-  const first = room?.pending.find(({ failed }) => failed === words().errors["offline"]);
-  if (room !== null && first !== undefined) await send(room, first);
-}
-
-export async function remove(message: Message): Promise<void> {
-  const room = state.room;
-  if (room === null) return;
-  room.follower.take(await api.remove(room.id, message.id));
-  room.actionsOf = null;
 }
 
 export async function older(): Promise<void> {

@@ -1,54 +1,9 @@
-/** The platform's bell, as any page embeds it, and its words in Spanish. */
-import { CampanaBell } from "campana-bell";
+/** The platform's bell, as any page embeds it. */
+import "campana-bell";
+import type { CampanaBell } from "campana-bell";
 import { html, nothing } from "lit";
 import { api } from "./api.ts";
 import { state } from "./state.ts";
-
-CampanaBell.addLanguage("es", (plural) => ({
-  title: "Avisos",
-  unread: "Sin leer",
-  unreadCount: (count) => plural(count, { other: "{n} sin leer" }),
-  unseenCount: (count) => plural(count, { one: "{n} nuevo", other: "{n} nuevos" }),
-  noUnread: "nada sin leer",
-  markAll: "Marcar todo como leído",
-  close: "Cerrar",
-  tabs: "Qué avisos",
-  all: "Todos",
-  onlyUnread: "Sin leer",
-  archived: "Archivados",
-  archive: "Archivar",
-  unarchive: "Devolver a la lista",
-  wasArchived: (title) => `Archivado: ${title}`,
-  wasUnarchived: (title) => `Devuelto: ${title}`,
-  mute: "Apagar el sonido",
-  unmute: "Encender el sonido",
-  empty: "Todo en calma",
-  emptyHint: "Los avisos nuevos suenan aquí en cuanto ocurren.",
-  emptyUnread: "Nada sin leer",
-  emptyArchived: "Nada archivado",
-  emptyTab: "Aquí no hay nada",
-  loading: "Cargando…",
-  unavailable: "Aún no se pudo cargar nada.",
-  earlier: "Mostrar anteriores",
-  justNow: "ahora mismo",
-  retry: "Reintentar",
-  historyFailed: "No se pudieron cargar los avisos anteriores.",
-  readFailed: "No se pudo marcar como leído.",
-  archiveFailed: "No se pudo mover.",
-  arrived: (title) => `Aviso nuevo: ${title}`,
-  arrivedMany: (count) => plural(count, { one: "{n} aviso nuevo", other: "{n} avisos nuevos" }),
-  more: (count) => plural(count, { other: "y {n} más" }),
-  toasts: "Avisos nuevos",
-  dismiss: "Descartar",
-  states: {
-    idle: "Sin conexión",
-    connecting: "Conectando…",
-    connected: "En vivo",
-    reconnecting: "Reconectando…",
-    offline: "No hay red",
-    error: "Desconectado",
-  },
-}));
 
 const getToken = async () => (await api.connection()).token;
 

@@ -1,10 +1,11 @@
 /** The page: draws the state whenever it changed. */
 import { html, nothing, render } from "lit";
-import { begin, onDraw, readSoon, route } from "./actions.ts";
+import { begin, readSoon, route } from "./actions.ts";
 import { dialog } from "./dialogs.ts";
 import { door } from "./door.ts";
 import { list } from "./list.ts";
 import { roomView } from "./room.ts";
+import { onDraw } from "./page.ts";
 import { explain, state, words } from "./state.ts";
 
 /** Nearer to the end than this, the log follows what comes. */

@@ -1,7 +1,8 @@
 /** What opens over the page: one dialog at a time. */
 import { html, nothing, type TemplateResult } from "lit";
-import { attempt, go, leave, loadRooms, moderate, signedOut } from "./actions.ts";
+import { go, leave, loadRooms, moderate } from "./actions.ts";
 import { type Member, api } from "./api.ts";
+import { attempt, signedOut } from "./page.ts";
 import { type Dialog, current, moment, state, words } from "./state.ts";
 
 const MUTE_SECONDS = 600;

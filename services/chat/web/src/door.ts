@@ -1,8 +1,8 @@
 /** The page before signing in. */
 import { html, nothing } from "lit";
-import { attempt } from "./actions.ts";
 import { api } from "./api.ts";
 import { languageSwitch } from "./parts.ts";
+import { attempt } from "./page.ts";
 import { state, words } from "./state.ts";
 
 const field = (form: HTMLFormElement, name: string) => String(new FormData(form).get(name) ?? "").trim();

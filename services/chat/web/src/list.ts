@@ -1,10 +1,11 @@
 /** The list of rooms. */
 import { html, nothing } from "lit";
 import { repeat } from "lit/directives/repeat.js";
-import { attempt, go, signedOut } from "./actions.ts";
+import { go } from "./actions.ts";
 import { api } from "./api.ts";
 import { bell } from "./bell.ts";
 import { languageSwitch } from "./parts.ts";
+import { attempt, signedOut } from "./page.ts";
 import { state, words } from "./state.ts";
 
 function directory(): void {

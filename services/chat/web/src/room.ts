@@ -1,9 +1,11 @@
 /** One room: its messages and what one writes. */
 import { html, nothing, type TemplateResult } from "lit";
 import { repeat } from "lit/directives/repeat.js";
-import { attempt, older, remove, say, send, typing } from "./actions.ts";
+import { older, typing } from "./actions.ts";
 import { ICONS } from "./icons.ts";
 import { marked } from "./parts.ts";
+import { attempt } from "./page.ts";
+import { remove, say, send } from "./sending.ts";
 import { type OpenRoom, type Pending, current, day, size, state, time, words } from "./state.ts";
 import type { FileCard, Message } from "./timeline.ts";
 

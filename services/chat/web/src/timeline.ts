@@ -12,11 +12,17 @@ export type Kind = "message" | "edit" | "delete" | "job" | "join" | "leave" | "b
 export interface Change { seq: number; kind: Kind; at: number; message?: Message; person?: Person }
 export interface Page { messages: Message[]; as_of: number; more: boolean }
 
+/** Changes that are kept for a page that is on its way. */
+const UNSEEN_MAX = 200;
+
 /**
  * Every change of a room has a number without holes. So what is known can be dropped, what is next can be applied, and
  * what is too early shows that something is missing.
  */
 export class Timeline {
+  /** Changes of messages that are on no page yet, newest last: such a page may have been read before them. */
+  private unseen = new Map<string, { seq: number; message: Message }>();
+
   /** Oldest first, each once. */
   messages: Message[] = [];
   /** Whether there are older ones than the first. */
@@ -43,7 +49,11 @@ export class Timeline {
   /** A page before the first message. */
   older(page: Page): void {
     const first = this.messages[0]?.seq ?? Number.POSITIVE_INFINITY;
-    this.messages = [...page.messages.filter((message) => message.seq < first), ...this.messages];
+    const fresh = page.messages.filter((message) => message.seq < first).map((message) => {
+      const later = this.unseen.get(message.id);
+      return later !== undefined && later.seq > page.as_of ? later.message : message;
+    });
+    this.messages = [...fresh, ...this.messages];
     this.more = page.more;
   }
 
@@ -72,7 +82,15 @@ export class Timeline {
     const at = this.messages.findIndex((known) => known.id === message.id);
     if (at >= 0) this.messages[at] = message;
     else if (change.kind === "message") this.insert(message);
-    // A change of a message on a page that was not loaded: the page will have it.
+    else this.remember(change.seq, message);
+  }
+
+  /** A change of a message on a page that was not loaded: the page will have it, unless it is on its way already. */
+  private remember(seq: number, message: Message): void {
+    this.unseen.delete(message.id);
+    this.unseen.set(message.id, { seq, message });
+    const oldest = this.unseen.size > UNSEEN_MAX ? this.unseen.keys().next() : undefined;
+    if (oldest?.done === false) this.unseen.delete(oldest.value);
   }
 
   private insert(message: Message): void {

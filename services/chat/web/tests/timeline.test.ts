@@ -43,6 +43,22 @@ test("edits and deletions change what is shown, and nothing that is not", () => 
   assert.deepEqual(texts(timeline), ["text 4", "", "better", "text 11"]);
 });
 
+test("a page that was read before a change came shows what came", () => {
+  const timeline = new Timeline();
+  timeline.begin({ messages: [message(10)], as_of: 11, more: true });
+  // The page before is asked for, and on its way when two of its messages change.
+  timeline.take({ seq: 12, kind: "edit", at: 12, message: message(5, "better") });
+  timeline.take({ seq: 13, kind: "delete", at: 13, message: { ...message(6, ""), deleted_at: 13 } });
+  timeline.older({ messages: [message(4), message(5), message(6)], as_of: 11, more: false });
+  assert.deepEqual(texts(timeline), ["text 4", "better", "", "text 10"]);
+  // A page that was read after a change knows better.
+  const other = new Timeline();
+  other.begin({ messages: [message(10)], as_of: 11, more: true });
+  other.take({ seq: 12, kind: "edit", at: 12, message: message(5, "better") });
+  other.older({ messages: [message(5, "best")], as_of: 13, more: false });
+  assert.deepEqual(texts(other), ["best", "text 10"]);
+});
+
 test("any order of any repeats gives the same room", () => {
   for (let seed = 1; seed <= 50; seed += 1) {
     let state = seed;

@@ -212,7 +212,8 @@ impl Store {
         Ok(())
     }
 
-    /// Who is in the way. The time was taken a moment ago; if it is free again by now, the caller may try again.
+    /// Who is in the way. The time was taken a moment ago; if it is free again by now, the caller is told the same and
+    /// sees it in the list.
     async fn why_not(
         &self,
         wanted: &Appointment,
@@ -224,10 +225,15 @@ impl Store {
         {
             return Ok(Booked::Before(before));
         }
-        let sql = "SELECT COUNT(*) FROM held_times WHERE dentist_id = $1 AND starts_at = $2";
-        let query = sqlx::query_scalar::<_, i64>(sql).bind(&wanted.dentist_id).bind(time.0);
-        let with_dentist = query.fetch_one(&self.pool).await?;
-        Ok(if with_dentist > 0 { Booked::Taken } else { Booked::Busy })
+        let sql = "SELECT dentist_id FROM held_times WHERE starts_at = $1 AND (dentist_id = $2 OR patient_id = $3) \
+                   LIMIT 2";
+        let query = sqlx::query_scalar::<_, String>(sql).bind(time.0);
+        let query = query.bind(&wanted.dentist_id).bind(&wanted.patient_id);
+        let with = query.fetch_all(&self.pool).await?;
+        Ok(match with.is_empty() || with.contains(&wanted.dentist_id) {
+            true => Booked::Taken,
+            false => Booked::Busy,
+        })
     }
 }
 

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::App;
-use super::auth::{Form, Signed, name, shown, within};
+use super::auth::{Form, Signed, shown, within};
+use super::fields;
 use super::problem::{Code, Problem};
 use crate::store::accounts::Account;
 use crate::words::Language;
@@ -53,12 +54,12 @@ pub async fn save(
     Form(form): Form<Save>,
 ) -> Result<Json<Value>, Problem> {
     within(&app.limits.changes, &signed.account.id)?;
-    let phone = phone(&form.phone)?;
+    let phone = fields::phone(&form.phone)?;
     if phone.is_empty() && (form.wants.sms || form.wants.whatsapp) {
         return Err(Problem::field("/phone", "SMS and WhatsApp need a phone number"));
     }
     let account = Account {
-        name: name(&form.name)?,
+        name: fields::name(&form.name)?,
         language: Language::of(&form.language).tag().to_owned(),
         phone,
         wants_email: form.wants.email,
@@ -71,21 +72,6 @@ pub async fn save(
         Some(saved) => Ok(Json(shown(&saved))),
         None => Err(Problem::of(Code::ChangedMeanwhile)),
     }
-}
-
-/// A number in E.164 form, spaces and hyphens left out; or nothing.
-fn phone(text: &str) -> Result<String, Problem> {
-    let phone: String =
-        text.chars().filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.')).collect();
-    if phone.is_empty() {
-        return Ok(phone);
-    }
-    let digits = phone.strip_prefix('+').unwrap_or_default();
-    let fits = (7..=15).contains(&digits.len()) && !digits.starts_with('0');
-    if fits && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Ok(phone);
-    }
-    Err(Problem::field("/phone", "a number with its country, such as +34 600 111 222"))
 }
 
 /// `GET /api/sessions`.
@@ -150,18 +136,4 @@ pub async fn mark(
     let mut answer = (status, body).into_response();
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(answer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_checked() {
-        assert_eq!(phone(" +34 600-111 222 ").unwrap(), "+34600111222");
-        assert_eq!(phone("  ").unwrap(), "");
-        for bad in ["600111222", "+0600111222", "+34", "+34 600 abc 222", "+1234567890123456"] {
-            assert!(phone(bad).is_err(), "{bad}");
-        }
-    }
 }

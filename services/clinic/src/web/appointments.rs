@@ -14,14 +14,13 @@ use serde_json::{Value, json};
 use super::App;
 use super::auth::{Form, Signed, within};
 use super::clinics;
+use super::fields;
 use super::problem::{Code, Problem};
 use crate::appointment::{Action, Appointment, Refusal, Role, Status};
 use crate::passwords;
 use crate::store::appointments::Booked;
 use crate::store::lists::{Cursor, Listed, PAGE, Which};
 
-const NOTE_CHARS_MAX: usize = 500;
-const REQUEST_ID_BYTES_MAX: usize = 64;
 /// Open appointments of one patient.
 const OPEN_MAX: i64 = 12;
 
@@ -127,11 +126,10 @@ pub async fn book(
         return Err(Problem::of(Code::OnlyPatients));
     }
     let now = clock::now();
-    let starts_at = time(&form.starts_at)?;
-    let note = text("/note", &form.note)?;
-    if form.request_id.is_empty() || form.request_id.len() > REQUEST_ID_BYTES_MAX {
-        return Err(Problem::field("/request_id", "1 to 64 bytes"));
-    }
+    let starts_at = fields::time(&form.starts_at)?;
+    let note = fields::text("/note", &form.note)?;
+    fields::id("/request_id", &form.request_id)?;
+    fields::id("/dentist", &form.dentist)?;
     let clinic =
         clinics::clinic_of(&app, &form.dentist).await.map_err(|problem| match problem {
             missing if missing.is(Code::NotFound) => {
@@ -157,8 +155,15 @@ pub async fn book(
     if app.store.open_appointments(&new.patient_id, now).await? >= OPEN_MAX {
         return Err(Problem::of(Code::TooManyOpen));
     }
-    let status = StatusCode::CREATED;
-    booked(&app, &signed, app.store.book(&new, &form.request_id).await?, status).await
+    let done = app.store.book(&new, &form.request_id).await?;
+    // A form whose answer was lost and that was filled in anew is another wish: the page must not take the first
+    // appointment for it.
+    if let Booked::Before(before) = &done
+        && (before.starts_at != new.starts_at || before.dentist_id != new.dentist_id)
+    {
+        return Err(Problem::of(Code::RequestReused));
+    }
+    booked(&app, &signed, done, StatusCode::CREATED).await
 }
 
 /// `POST /api/appointments/{id}/{action}`.
@@ -195,7 +200,7 @@ pub async fn act(
         "decline_proposal" => Action::DeclineProposal,
         "cancel" => Action::Cancel,
         "propose" => {
-            let at = time(form.starts_at.as_deref().unwrap_or_default())?;
+            let at = fields::time(form.starts_at.as_deref().unwrap_or_default())?;
             clinics::check(&clinics::clinic_of(&app, &appointment.dentist_id).await?, at, now)?;
             Action::Propose(at)
         }
@@ -208,7 +213,7 @@ pub async fn act(
     })?;
     // A patient's word stays in the note; the message is the dentist's.
     let message = match (role, form.message) {
-        (Role::Dentist, Some(message)) => Some(text("/message", &message)?),
+        (Role::Dentist, Some(message)) => Some(fields::text("/message", &message)?),
         _ => None,
     };
     let done = app.store.change(&appointment, next, message.as_deref(), now).await?;
@@ -230,20 +235,4 @@ async fn booked(
     };
     let listed = find(app, signed, &appointment.id).await?;
     Ok((status, Json(shown(&listed, signed.account.role, clock::now()))).into_response())
-}
-
-fn time(text: &str) -> Result<Micros, Problem> {
-    Micros::from_rfc3339(text)
-        .ok_or_else(|| Problem::field("/starts_at", "a time such as 2026-12-01T09:30:00Z"))
-}
-
-fn text(pointer: &'static str, text: &str) -> Result<String, Problem> {
-    let text = text.trim();
-    if text.chars().count() > NOTE_CHARS_MAX {
-        return Err(Problem::field(pointer, "at most 500 characters"));
-    }
-    if text.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(Problem::field(pointer, "no control characters but line breaks"));
-    }
-    Ok(text.to_owned())
 }

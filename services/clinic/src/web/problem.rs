@@ -50,6 +50,7 @@ codes! {
     TimeTaken, "time_taken", 409, "Somebody else has this time by now";
     PatientBusy, "patient_busy", 409, "The patient has another appointment at this time";
     ChangedMeanwhile, "changed_meanwhile", 409, "Somebody changed it meanwhile; look again";
+    RequestReused, "request_reused", 409, "This form was sent before with another dentist or time, and arrived";
     NotPossible, "not_possible", 409, "That is not possible as the appointment stands";
     TooManyOpen, "too_many_open", 409, "So many open appointments are enough";
     PayloadTooLarge, "payload_too_large", 413, "The body is too large";

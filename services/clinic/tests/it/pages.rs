@@ -17,6 +17,22 @@ struct Open {
     _folder: tempfile::TempDir,
 }
 
+/// Somebody who is signed in may name only their own sessions, and only with a cookie that nobody ended.
+async fn sessions_are_ones_own(clinic: &Open) {
+    let ana = Visitor::demo(&clinic.url, "pat_demo_ana").await;
+    let ben = Visitor::demo(&clinic.url, "pat_demo_ben").await;
+    let sessions = ana.get("/api/sessions").await;
+    let path = format!("/api/sessions/{}", sessions["data"][0]["id"].as_str().unwrap());
+    assert_eq!(ben.send("DELETE", &path, None).await.0, 404);
+    assert_eq!(ana.send("GET", "/api/me", None).await.0, 200);
+    let nobody = Visitor { cookie: "clinic_session=".to_owned(), ..ana.clone() };
+    for path in ["/api/me", "/api/sessions", "/api/appointments", "/api/clinics"] {
+        assert_eq!(nobody.send("GET", path, None).await.0, 401, "{path}");
+    }
+    assert_eq!(nobody.post("/api/edge-token", &json!({})).await.0, 401);
+    assert_eq!(nobody.post("/v1/inbox/read", &json!({})).await.0, 401);
+}
+
 async fn open(demo: bool) -> Open {
     let nats = NatsServer::start_with(Durability::Process).unwrap();
     nats.bus_with_topology("clinic-test").await.unwrap();
@@ -104,6 +120,20 @@ async fn an_appointment_from_the_form_to_the_answer() {
 
     let path = format!("/api/appointments/{}", booked["id"].as_str().unwrap());
     assert_eq!(ben.send("GET", &path, None).await.0, 404, "somebody else's");
+    let costa = Visitor::demo(&clinic.url, "den_demo_costa").await;
+    for stranger in [&ben, &costa] {
+        for action in
+            ["accept", "decline", "propose", "cancel", "accept_proposal", "decline_proposal"]
+        {
+            let form = json!({"version": 1, "starts_at": times[1]});
+            let (status, _) = stranger.post(&format!("{path}/{action}"), &form).await;
+            assert_eq!(status, 404, "{action}");
+        }
+        assert_eq!(stranger.get("/api/appointments").await["data"], json!([]));
+    }
+    assert_eq!(ana.get(&path).await["version"], 1, "nobody touched it");
+    let other = json!({"dentist": "den_demo_ruiz", "starts_at": times[3], "request_id": "1"});
+    assert_eq!(code(&ana.post("/api/appointments", &other).await.1), "request_reused");
     let act = async |who: &Visitor, action: &str, body: Value| {
         who.post(&format!("{path}/{action}"), &body).await
     };
@@ -131,6 +161,7 @@ async fn an_appointment_from_the_form_to_the_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_and_nonsense_are_refused() {
     let clinic = open(true).await;
+    sessions_are_ones_own(&clinic).await;
     let ana = Visitor::demo(&clinic.url, "pat_demo_ana").await;
     let times = ana.times("den_demo_ruiz", 2).await;
     let ask = async |body: Value| {
@@ -177,7 +208,10 @@ async fn strangers_and_nonsense_are_refused() {
     let page = browser().get(&clinic.url).send().await.unwrap();
     let policy = page.headers()["content-security-policy"].to_str().unwrap();
     assert!(policy.contains("ws://127.0.0.1:8000") && !policy.contains("unsafe"), "{policy}");
-    for path in ["/assets/..%2fCargo.toml", "/api/nothing", "/nothing"] {
+    assert_eq!(ask(with("request_id", json!("\0"))).await, refused(422, "validation_failed"));
+    assert_eq!(ask(with("dentist", json!("\0"))).await, refused(422, "validation_failed"));
+    let odd = ["/assets/..%2fCargo.toml", "/api/nothing", "/nothing", "/api/appointments/%00"];
+    for path in odd {
         let answer = browser().get(format!("{}{path}", clinic.url)).send().await.unwrap();
         assert_eq!(answer.status(), 404, "{path}");
     }

@@ -116,15 +116,34 @@ async fn a_due_reminder_is_told_once_and_only_if_the_appointment_stands() {
     emit(&hour, "hour").await;
     clinic.told(&patient(1), 3).await;
     settled(&clinic).await;
-    let titles = clinic.platform.titles(&patient(1));
-    let of = |start: &str| titles.iter().filter(|title| title.starts_with(start)).count();
-    assert_eq!((of("Tu cita es mañana: "), of("Tu cita es en una hora: ")), (1, 1), "{titles:?}");
+    let told = clinic.platform.told().notifications;
+    let of = |name: &str| told.iter().filter(|(key, _)| key.contains(name)).count();
+    assert_eq!((of("-day_before-"), of("-hour_before-")), (1, 1), "{told:?}");
 
     clinic.act(&agreed, Role::Patient, Action::Cancel).await;
     clinic.told("den_1", 2).await;
     emit(&ReminderDue { id: "late".to_owned(), ..due }, "late").await;
     settled(&clinic).await;
     assert_eq!(clinic.platform.titles(&patient(1)).len(), 3, "nobody is reminded of what is off");
+    clinic.close().await;
+}
+
+/// The clinic was closed for a while: of two reminders that are due by then, one is enough, and it is true.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_reminders_are_one_and_true() {
+    let clinic = Clinic::open().await;
+    let soon = clock::now().plus_seconds(1_200);
+    let appointment = clinic.book(&asked("apt_u", "den_1", &patient(1), soon)).await;
+    let agreed = clinic.act(&appointment, Role::Dentist, Action::Accept).await;
+    clinic.told(&patient(1), 1).await;
+    for reminder in Reminder::ALL {
+        let event = ReminderDue::of(&agreed, reminder);
+        clinic.bus.publish(campana_bus::outgoing(&event, None).unwrap()).await.unwrap();
+    }
+    settled(&clinic).await;
+    let titles = clinic.platform.titles(&patient(1)).split_off(1);
+    assert_eq!(titles.len(), 1, "{titles:?}");
+    assert!(titles.iter().all(|title| title.starts_with("Tu cita empieza dentro de poco: ")));
     clinic.close().await;
 }
 

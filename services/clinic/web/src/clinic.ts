@@ -1,8 +1,8 @@
 /** The page: what stands where, which view the address names, and where the focus goes. */
 
-import { CampanaBell } from "campana-bell";
+import "campana-bell";
+import type { CampanaBell } from "campana-bell";
 import { html, nothing, render } from "lit";
-import { BELL_SPANISH } from "./bell-es.ts";
 import { change, drawWith, speak, state, words } from "./state.ts";
 import { account } from "./views/account.ts";
 import { booking } from "./views/book.ts";
@@ -11,8 +11,6 @@ import { lists } from "./views/lists.ts";
 import { signIn } from "./views/sign-in.ts";
 import { trouble, type Html } from "./views/parts.ts";
 import { openAccount, refresh, start, token } from "./work.ts";
-
-CampanaBell.addLanguage("es", BELL_SPANISH);
 
 function header(): Html {
   const all = words();

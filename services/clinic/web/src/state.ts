@@ -23,6 +23,8 @@ export interface Trouble {
   readonly where: string;
   readonly text: string;
   readonly pointer: string | null;
+  /** Of the refusal, if there was one. */
+  readonly code?: string;
 }
 
 export interface List {
@@ -125,5 +127,5 @@ export function explain(where: string, error: unknown): Trouble {
   const field = error.pointer === null ? undefined : all.fields[error.pointer];
   if (error.code === "rate_limited") return { where, text: all.rateLimited(error.seconds ?? 60), pointer: null };
   const text = error.code === "validation_failed" && field !== undefined ? field : all.problems[error.code];
-  return { where, text: text ?? all.problems.internal ?? error.code, pointer: error.pointer };
+  return { where, text: text ?? all.problems.internal ?? error.code, pointer: error.pointer, code: error.code };
 }

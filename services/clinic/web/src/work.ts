@@ -39,11 +39,17 @@ export async function enter(me: Me): Promise<void> {
   await change({ me, signingUp: false, ahead: null, over: null, created: null });
   live?.stop();
   live = follow(state.setup?.edge_url ?? "", me.id, token, () => void refresh(), (now) => void change({ live: now }));
-  await Promise.all([loadAhead(), me.role === "patient" ? loadClinics() : Promise.resolve()]);
+  await Promise.all([load("ahead"), me.role === "patient" ? loadClinics() : Promise.resolve()]);
 }
 
+/** For the bell and the live updates. A session that was ended elsewhere ends here too. */
 export async function token(): Promise<string> {
-  return (await api.edgeToken()).token;
+  try {
+    return (await api.edgeToken()).token;
+  } catch (error) {
+    if (error instanceof Refusal && error.code === "unauthorized") await ended();
+    throw error;
+  }
 }
 
 export async function leave(): Promise<void> {
@@ -65,16 +71,20 @@ async function loadClinics(): Promise<void> {
   await change({ clinics: data, daysAhead });
 }
 
-async function loadAhead(): Promise<void> {
-  const { data, next } = await api.appointments("ahead", "");
-  await change({ ahead: { items: data, next } });
+/** A list anew, as long as it was: what somebody has scrolled to does not go away under their eyes. */
+async function load(which: "ahead" | "over"): Promise<void> {
+  const shown = state[which]?.items.length ?? 0;
+  let { data: items, next } = await api.appointments(which, "");
+  while (next !== null && items.length < shown) {
+    const page = await api.appointments(which, next);
+    items = [...items, ...page.data];
+    next = page.next;
+  }
+  await change({ [which]: { items, next } });
 }
 
 export async function loadOver(): Promise<void> {
-  await during("over", async () => {
-    const { data, next } = await api.appointments("over", "");
-    await change({ over: { items: data, next } });
-  });
+  await during("over", () => load("over"));
 }
 
 export async function loadMore(which: "ahead" | "over"): Promise<void> {
@@ -82,7 +92,9 @@ export async function loadMore(which: "ahead" | "over"): Promise<void> {
   if (list === null || list.next === null) return;
   await during(which, async () => {
     const { data, next } = await api.appointments(which, list.next ?? "");
-    await change({ [which]: { items: [...list.items, ...data], next } });
+    // A look that came in between may have brought some of them.
+    const known = new Set(list.items.map(({ id }) => id));
+    await change({ [which]: { items: [...list.items, ...data.filter(({ id }) => !known.has(id))], next } });
   });
 }
 
@@ -97,11 +109,8 @@ export async function refresh(): Promise<void> {
   try {
     while (again && state.me !== null) {
       again = false;
-      await loadAhead();
-      if (state.over !== null) {
-        const { data, next } = await api.appointments("over", "");
-        await change({ over: { items: data, next } });
-      }
+      await load("ahead");
+      if (state.over !== null) await load("over");
       if (state.choice.dentist !== "" && state.choice.date !== "") await loadTimes("choice");
     }
   } catch (error) {
@@ -156,6 +165,8 @@ export async function book(note: string): Promise<boolean> {
     const created = await api.book({ dentist, starts_at: chosen, note, request_id: state.requestId });
     await change({ created, requestId: crypto.randomUUID(), choice: NO_CHOICE, clinic: "" });
   });
+  // What came before is in the list; the next press is another wish.
+  if (state.trouble?.code === "request_reused") await change({ requestId: crypto.randomUUID() });
   void refresh();
   return done;
 }

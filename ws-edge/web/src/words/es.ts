@@ -1,8 +1,8 @@
-/** The bell's words in Spanish, which it does not bring itself. */
+/** Spanish. */
 
-import type { Language } from "campana-bell";
+import type { Language } from "../labels.ts";
 
-export const BELL_SPANISH: Language = (plural) => ({
+export const SPANISH: Language = (plural) => ({
   title: "Avisos",
   unread: "Sin leer",
   unreadCount: (count) => plural(count, { other: "{n} sin leer" }),

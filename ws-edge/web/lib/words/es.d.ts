@@ -1,0 +1,3 @@
+/** Spanish. */
+import type { Language } from "../labels.ts";
+export declare const SPANISH: Language;
