@@ -1,7 +1,7 @@
 """Measures whether a flood on the support desk slows the rest of the platform.
 
-Rings a bell again and again, first while the desk is quiet, then while other services ask it for tickets as fast as
-you say, and prints how long each bell took from the request to the browser's side of the edge.
+Rings a bell again and again: while the desk is quiet, then while other services ask it for tickets as fast as you say,
+and so on in turns, and prints how long each bell took from the request to the browser's side of the edge.
 
     export CAMPANA_API_KEY=ck_…
     python3 flood.py --sidecar-url http://127.0.0.1:3500 --gateway-url http://127.0.0.1:8080
@@ -17,6 +17,8 @@ import secrets
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 BATCH = 20
@@ -24,13 +26,15 @@ WAIT_SECONDS = 30
 USER = "support-flood-probe"
 
 
-def connect(url):
+def connect(url: str) -> http.client.HTTPConnection:
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme in ("https", "wss") else http.client.HTTPConnection
     return kind(parts.netloc, timeout=60)
 
 
-def post(connection, path, body, headers=None):
+def post(
+    connection: http.client.HTTPConnection, path: str, body: Any, headers: Mapping[str, str] | None = None
+) -> tuple[int, Any]:
     connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json", **(headers or {})})
     answer = connection.getresponse()
     return answer.status, json.loads(answer.read() or b"null")
@@ -39,9 +43,10 @@ def post(connection, path, body, headers=None):
 class Bell(threading.Thread):
     """Listens at the edge, and notes when each title rang."""
 
-    def __init__(self, url, token):
+    def __init__(self, url: str, token: str) -> None:
         super().__init__(daemon=True)
-        self.rang, self.news, self.ready = {}, threading.Condition(), threading.Event()
+        self.rang: dict[str, float] = {}
+        self.news, self.ready = threading.Condition(), threading.Event()
         self.connection = connect(url)
         body = json.dumps({"token": token})
         self.connection.request("POST", "/connection/uni_http_stream", body, {"Content-Type": "application/json"})
@@ -49,7 +54,7 @@ class Bell(threading.Thread):
         if self.stream.status != 200:
             sys.exit(f"the edge answered {self.stream.status}")
 
-    def run(self):
+    def run(self) -> None:
         for line in self.stream:
             now, push = time.monotonic(), json.loads(line)
             if "connect" in push:
@@ -64,52 +69,91 @@ class Bell(threading.Thread):
 class Flood(threading.Thread):
     """Other services that ask for tickets, at a steady rate."""
 
-    def __init__(self, url, per_second):
+    def __init__(self, url: str, per_second: float) -> None:
         super().__init__(daemon=True)
         self.url, self.per_second = url, per_second
         self.told, self.stopping = 0, threading.Event()
+        #: Why it ended before it was told to.
+        self.failure = ""
 
-    def run(self):
+    def run(self) -> None:
+        try:
+            self.ask()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.failure = f"the sidecar: {type(error).__name__}"
+
+    def ask(self) -> None:
+        """Asks for tickets until it is stopped."""
         connection, run, begin = connect(self.url), secrets.token_hex(6), time.monotonic()
         while not self.stopping.is_set():
             numbers = range(self.told, self.told + BATCH)
             events = [
                 {"service": "support", "event": "ticket_requested", "id": f"flood-{run}-{number}", "data": {
-                    "reference": f"flood-{run}-{number}", "name": "Flood", "subject": f"Flood {number}", "text": "Help!"}}
+                    "reference": f"flood-{run}-{number}", "name": "Flood", "subject": f"Flood {number}",
+                    "text": "Help!"}}
                 for number in numbers
             ]
             status, problem = post(connection, "/v1/publish", {"events": events})
             if status != 200:
-                sys.exit(f"the sidecar answered {status}: {problem}")
+                self.failure = f"the sidecar answered {status}: {problem}"
+                return
             self.told += BATCH
             ahead = begin + self.told / self.per_second - time.monotonic()
             self.stopping.wait(max(0.0, ahead))
 
 
-def phase(name, bell, options, headers):
-    """Rings `probes` times at a steady rate; latencies of those that rang, in milliseconds."""
-    connection, meant, titles = connect(options.gateway_url), {}, []
+def ring(name: str, bell: Bell, options: argparse.Namespace, headers: Mapping[str, str]) -> list[float]:
+    """Rings `probes` times at a steady rate; milliseconds of those that rang."""
+    connection, meant = connect(options.gateway_url), {}
     begin = time.monotonic()
     for number in range(options.probes):
         at = begin + number / options.probes_per_second
         time.sleep(max(0.0, at - time.monotonic()))
         title = f"{name} {secrets.token_hex(4)}"
         meant[title] = at
-        titles.append(title)
         body = {"to": {"id": USER}, "content": {"title": title}, "channels": ["in_app"]}
         status, problem = post(connection, "/v1/notifications", body, headers)
         if status != 202:
             sys.exit(f"the gateway answered {status}: {problem}")
     with bell.news:
-        bell.news.wait_for(lambda: all(title in bell.rang for title in titles), WAIT_SECONDS)
-        found = sorted((bell.rang[title] - meant[title]) * 1_000 for title in titles if title in bell.rang)
-    def rank(share):
+        bell.news.wait_for(lambda: all(title in bell.rang for title in meant), WAIT_SECONDS)
+        return [(bell.rang[title] - at) * 1_000 for title, at in meant.items() if title in bell.rang]
+
+
+def summary(probes: int, found: list[float]) -> dict[str, float | int | None]:
+    """Ranks of all rounds of a kind."""
+    found = sorted(found)
+
+    def rank(share: float) -> float | None:
         return round(found[min(len(found) - 1, int(share * len(found)))], 1) if found else None
-    return {"probes": len(titles), "rang": len(found), "p50_ms": rank(0.5), "p90_ms": rank(0.9), "p99_ms": rank(0.99),
+
+    return {"probes": probes, "rang": len(found), "p50_ms": rank(0.5), "p90_ms": rank(0.9), "p99_ms": rank(0.99),
             "max_ms": rank(1)}
 
 
-def main():
+def measure(bell: Bell, options: argparse.Namespace, headers: Mapping[str, str]) -> dict[str, Any]:
+    """All rounds; ends the program if the flood was none."""
+    quiet: list[float] = []
+    flooded: list[float] = []
+    told, seconds = 0, 0.0
+    for _ in range(options.rounds):
+        quiet += ring("quiet", bell, options, headers)
+        flood, begin = Flood(options.sidecar_url, options.flood_per_second), time.monotonic()
+        flood.start()
+        flooded += ring("flood", bell, options, headers)
+        flood.stopping.set()
+        flood.join()
+        if flood.failure:
+            sys.exit(f"the flood ended early, so nothing was measured: {flood.failure}")
+        told, seconds = told + flood.told, seconds + time.monotonic() - begin
+        time.sleep(options.settle_seconds)
+    probes = options.probes * options.rounds
+    return {"quiet": summary(probes, quiet), "flood": summary(probes, flooded), "flooded": told,
+            "flood_per_second": round(told / seconds, 1)}
+
+
+def main() -> None:
+    """Reads the command line, and prints what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sidecar-url", default="http://127.0.0.1:3500", help="the desk's sidecar")
     parser.add_argument("--gateway-url", default="http://127.0.0.1:8080")
@@ -117,6 +161,8 @@ def main():
     parser.add_argument("--probes", type=int, default=200)
     parser.add_argument("--probes-per-second", type=float, default=20.0)
     parser.add_argument("--flood-per-second", type=float, default=200.0)
+    parser.add_argument("--rounds", type=int, default=3, help="of each kind, in turns")
+    parser.add_argument("--settle-seconds", type=float, default=5.0, help="rest after a flood")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     headers = {"Authorization": f"Bearer {os.environ.get('CAMPANA_API_KEY', '')}"}
@@ -128,14 +174,7 @@ def main():
     bell.start()
     if not bell.ready.wait(WAIT_SECONDS):
         sys.exit("the edge let nobody in")
-    found = {"quiet": phase("quiet", bell, options, headers)}
-    flood = Flood(options.sidecar_url, options.flood_per_second)
-    flood.start()
-    begin = time.monotonic()
-    found["flood"] = phase("flood", bell, options, headers)
-    flood.stopping.set()
-    flood.join()
-    found["flooded"], found["flood_per_second"] = flood.told, round(flood.told / (time.monotonic() - begin), 1)
+    found = measure(bell, options, headers)
     if options.json:
         print(json.dumps(found))
         return

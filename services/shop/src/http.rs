@@ -62,7 +62,7 @@ pub fn router(bus: Bus, shop: Shop, options: Options) -> Router {
         .with_state(app)
 }
 
-/// The whole picture; what is pushed later has the same form.
+/// The whole picture, taken after the question; what is pushed later has the same form.
 async fn floor_now(State(app): State<App>) -> Result<Response, Problem> {
     let picture = floor::picture(&app.bus, &app.shop).await?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(picture)).into_response())

@@ -28,6 +28,7 @@ use campana_bus::Bus;
 use campana_bus::lifecycle::Lifecycle;
 use campana_bus_sqlx::{Horizons, Relay, RelayOptions, keep_tidy};
 use jiff::tz::TimeZone;
+use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 
 pub use options::{Options, Role};
@@ -35,6 +36,8 @@ pub use shop::Shop;
 
 /// When another process takes over what a killed one had in hand; handlers that work show it much more often.
 pub(crate) const TAKEN_OVER: Duration = Duration::from_secs(5);
+/// HS256 with less can be guessed.
+const SECRET_BYTES_MIN: usize = 32;
 /// Pause before the projection tries again after an outage.
 const PROJECTION_PAUSE: Duration = Duration::from_secs(1);
 /// Pause before the schedule is stored again after a refusal.
@@ -49,6 +52,9 @@ pub enum ShopError {
     /// The time zone.
     #[error("--time-zone: {0}")]
     TimeZone(jiff::Error),
+    /// The edge's secret.
+    #[error("--edge-secret needs at least 32 bytes: the edge's auth.token_secret")]
+    EdgeSecret,
     /// No client for the gateway.
     #[error("the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
@@ -70,6 +76,10 @@ pub async fn start(
     bus: Bus,
     lifecycle: &Lifecycle,
 ) -> Result<(), ShopError> {
+    if options.edge_secret.as_ref().is_some_and(|one| one.expose_secret().len() < SECRET_BYTES_MIN)
+    {
+        return Err(ShopError::EdgeSecret);
+    }
     let time_zone = TimeZone::get(&options.time_zone).map_err(ShopError::TimeZone)?;
     let store = store::Store::open(&store::url(&options)).await?;
     let shop = Shop { store, floor: floor::Floor::default(), time_zone, rebuild: Arc::default() };

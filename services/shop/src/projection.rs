@@ -52,9 +52,10 @@ pub enum ProjectionError {
 pub fn add(sales: &mut Sales, order: &OrderPlaced) {
     for line in &order.lines {
         let sold = sales.entry(line.sku.clone()).or_default();
-        sold.orders += 1;
-        sold.units += i64::from(line.quantity);
-        sold.cents += i64::try_from(line.cents).unwrap_or(0);
+        // Whoever may publish could have told anything: a sum stays a sum.
+        sold.orders = sold.orders.saturating_add(1);
+        sold.units = sold.units.saturating_add(line.quantity.into());
+        sold.cents = sold.cents.saturating_add(i64::try_from(line.cents).unwrap_or(i64::MAX));
     }
 }
 

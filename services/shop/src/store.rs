@@ -45,6 +45,9 @@ pub enum StoreError {
     /// The event of an order could not be put into the outbox.
     #[error(transparent)]
     Outbox(#[from] campana_bus_sqlx::OutboxError),
+    /// A product's price cannot be counted with.
+    #[error("the price of {0} makes no sense: set it right in the table products")]
+    Price(String),
     /// The folder of the SQLite file cannot be made.
     #[error("cannot make the folder of the database: {0}")]
     Folder(std::io::Error),

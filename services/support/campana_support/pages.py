@@ -12,11 +12,12 @@ KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=u
 class Pages:
     """Files by their name; no path of the file system is ever made of a request."""
 
-    def __init__(self, edge_url):
-        self.files = {}
+    def __init__(self, edge_url: str) -> None:
+        self.files: dict[str, tuple[bytes, str, str]] = {}
         for path in sorted(DIST.iterdir()):
             data = path.read_bytes()
-            self.files[path.name] = (data, KINDS[path.suffix], f'"{hashlib.sha256(data).hexdigest()[:32]}"')
+            kind = KINDS.get(path.suffix, "application/octet-stream")
+            self.files[path.name] = (data, kind, f'"{hashlib.sha256(data).hexdigest()[:32]}"')
         edge = urlsplit(edge_url)
         origin = f" {edge.scheme}://{edge.netloc}" if edge.netloc else ""
         self.policy = (
@@ -24,7 +25,7 @@ class Pages:
             f"connect-src 'self'{origin}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
 
-    def find(self, path):
+    def find(self, path: str) -> str | None:
         """Name of the file for a path, or `None`."""
         name = {"/": "index.html", "/agents": "agents.html"}.get(path)
         if name is None and path.startswith("/assets/"):

@@ -4,270 +4,166 @@ import json
 import logging
 import re
 import sqlite3
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from .checks import Wrong
-from .desk import Refused
+from .checks import Body, Wrong, parse, whole_number
+from .server import Connection, Refused, log_without_values, problem
 
 BODY_BYTES_MAX = 32 * 1024
-#: A peer that sends nothing for so long is gone.
-IDLE_SECONDS = 30
-CONNECTIONS_MAX = 512
-#: Where the pages of the platform's codes are published; the desk's own codes have none.
-TYPE_BASE = "https://campana.dev/errors/"
-OWN_CODES = {"claim_first", "ticket_closed", "ticket_taken"}
-HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-TICKET = re.compile(r"^/api/tickets/(t[0-9a-f]{16})(?:/(messages|seen|close|claim))?$")
+HEADERS = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
+TICKET = re.compile(r"/api/tickets/(t[0-9a-f]{32})(?:/(messages|seen|close|claim|return))?")
 
 log = logging.getLogger("support.web")
 
+Answer = tuple[int, Any]
 
-class Server(ThreadingHTTPServer):
-    """A thread for each connection, up to a bound."""
 
-    daemon_threads = True
-    request_queue_size = 256
+class Handler(Connection):
+    """One connection of a browser."""
 
-    def __init__(self, address, handler, **shared):
-        self.shared, self.lock = shared, threading.Lock()
-        #: Connections, and requests that have no answer yet.
-        self.open, self.working = 0, 0
-        self.closing = False
-        super().__init__(address, handler)
+    body_bytes_max = BODY_BYTES_MAX
 
-    def count(self, connections, requests):
-        with self.lock:
-            self.open += connections
-            self.working += requests
-
-    def stop(self):
-        """Takes no connection any more; each that is open ends with its next answer."""
-        self.closing = True
-        self.shutdown()
-        self.server_close()
-
-    def process_request(self, request, client_address):
-        if self.open >= CONNECTIONS_MAX:
-            self.shutdown_request(request)
-            return
-        self.count(1, 0)
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request, client_address):
+    def respond(self, method: str) -> None:
+        self.new_cookies: list[str] = []
+        self.json: Body = {}
         try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self.count(-1, 0)
-            self.shared["store"].close()
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One connection."""
-
-    protocol_version = "HTTP/1.1"
-    server_version = "campana-support"
-    sys_version = ""
-    timeout = IDLE_SECONDS
-    # Head and body in one packet: answers are small, and waiting for the peer's acknowledgement takes 40 ms.
-    wbufsize = -1
-    disable_nagle_algorithm = True
-
-    def do_GET(self):
-        self.answer_to("GET")
-
-    def do_POST(self):
-        self.answer_to("POST")
-
-    def do_DELETE(self):
-        self.answer_to("DELETE")
-
-    def answer_to(self, method):
-        self.server.count(0, 1)
-        try:
-            self.answer_in_hand(method)
-            self.wfile.flush()
-        finally:
-            self.server.count(0, -1)
-
-    def answer_in_hand(self, method):
-        shared = self.server.shared
-        self.new_cookies, self.json = [], None
-        parts = urlsplit(self.path)
-        self.query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        self.cookies = cookies_of(self.headers.get("Cookie", ""))
-        try:
+            parts = self.address()
+            self.cookies = cookies_of(self.headers.get("Cookie", ""))
+            shared = self.server.shared
             if method == "GET" and (name := shared["pages"].find(parts.path)):
-                return self.send_file(*shared["pages"].files[name])
+                self.send_file(*shared["pages"].files[name])
+                return
             if method != "GET":
                 self.admit()
             status, body = self.route(method, parts.path)
-        except Wrong as wrong:
-            errors = [{"pointer": wrong.pointer, "code": wrong.code}]
-            status, body = problem(422, "validation_failed", "Some fields are not valid", errors)
         except Refused as refused:
-            status, body = problem(refused.status, refused.code, refused.title, refused.errors)
+            status, body = refused.status, problem(refused.status, refused.code, refused.title, refused.errors)
+        except Wrong as wrong:
+            errors = ({"pointer": wrong.pointer, "code": wrong.code},)
+            status, body = 422, problem(422, "validation_failed", "Some fields are not valid", errors)
         except sqlite3.Error as error:
             log.warning("a request was not answered: %s", error)
-            status, body = problem(503, "unavailable", "The desk cannot take this at the moment")
+            status, body = 503, problem(503, "unavailable", "The desk cannot take this at the moment")
+        except OSError:
+            raise  # the peer has gone, or is too slow
+        except Exception as error:  # pylint: disable=broad-except
+            log_without_values(error)
+            status, body = 500, problem(500, "internal", "The desk made a mistake")
         self.send_json(status, body)
 
-    def admit(self):
+    def address(self) -> SplitResult:
+        """What is asked for, and the query."""
+        try:
+            parts = urlsplit(self.path)
+            self.query = {name: values[-1] for name, values in parse_qs(parts.query, max_num_fields=16).items()}
+            return parts
+        except ValueError:
+            self.close_connection = True  # the body is not read
+            raise Refused(400, "invalid_parameter", "The address makes no sense") from None
+
+    def admit(self) -> None:
         """Reads the body, if the desk's own page sent it and its sender has not had its share."""
-        length = self.headers.get("Content-Length", "")
-        if self.headers.get("Transfer-Encoding") or not length.isdigit() or int(length) > BODY_BYTES_MAX:
-            # What is not read would be taken for the next request.
-            self.close_connection = True
-            raise Refused(413, "payload_too_large", "The body is too large")
-        raw = self.rfile.read(int(length))
+        raw = self.body()
         if self.headers.get_content_type() != "application/json":
             raise Refused(415, "unsupported_media_type", "Only JSON is taken here")
-        origin = self.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != self.headers.get("Host"):
+        if is_foreign(self.headers.get("Origin"), self.headers.get("Host")):
             raise Refused(403, "foreign_origin", "The request seems to come from another page")
-        if not self.server.shared["rate"].admits(self.client_address[0]):
-            raise Refused(429, "rate_limited", "Too many requests at once")
+        self.share("rate", "Too many requests at once")
         try:
-            self.json = json.loads(raw)
+            self.json = parse(raw)
         except ValueError:
-            raise Refused(400, "invalid_json", "The body is not valid JSON") from None
-        if not isinstance(self.json, dict):
-            raise Refused(400, "invalid_json", "The body is not a JSON object")
+            raise Refused(400, "invalid_json", "The body is not a JSON object") from None
 
-    def route(self, method, path):
+    def share(self, name: str, title: str) -> None:
+        """Takes from the share of this address."""
+        if not self.server.shared[name].admits(self.client_address[0]):
+            raise Refused(429, "rate_limited", title)
+
+    def route(self, method: str, path: str) -> Answer:
+        """Finds who answers."""
         desk = self.server.shared["desk"]
-        fixed = {
+        fixed: dict[tuple[str, str], Callable[[Handler], Answer]] = {
             ("GET", "/healthz"): lambda _: (200, {"ok": True}),
-            ("GET", "/readyz"): self.ready,
+            ("GET", "/readyz"): Handler.ready,
             ("GET", "/api/tickets"): desk.tickets,
-            ("POST", "/api/tickets"): desk.open_ticket,
+            ("POST", "/api/tickets"): Handler.open_ticket,
             ("GET", "/api/live"): desk.live,
             ("GET", "/api/session"): desk.whoami,
-            ("POST", "/api/session"): self.sign_in,
+            ("POST", "/api/session"): Handler.sign_in,
             ("DELETE", "/api/session"): desk.sign_out,
             ("GET", "/api/queue"): desk.queue,
         }
-        if (method, path) in fixed:
-            return fixed[method, path](self)
-        if found := TICKET.match(path):
-            of_ticket = {
-                ("GET", None): desk.ticket, ("POST", "messages"): desk.post, ("POST", "seen"): desk.seen,
-                ("POST", "close"): desk.close, ("POST", "claim"): desk.claim,
-            }
-            if handler := of_ticket.get((method, found[2])):
-                return handler(self, found[1])
+        if handler := fixed.get((method, path)):
+            return handler(self)
+        found = TICKET.fullmatch(path)
+        of_ticket: dict[tuple[str, str | None], Callable[[Handler, str], Answer]] = {
+            ("GET", None): desk.ticket, ("POST", "messages"): desk.post, ("POST", "seen"): desk.seen,
+            ("POST", "close"): desk.close, ("POST", "claim"): desk.claim, ("POST", "return"): desk.give_back,
+        }
+        if found and (of_one := of_ticket.get((method, found[2]))):
+            return of_one(self, found[1])
+        if found or any(path == known for _, known in fixed):
+            raise Refused(405, "method_not_allowed", "The method is not allowed here")
         raise Refused(404, "not_found", "There is no such thing")
 
-    def sign_in(self, request):
-        # Guessing passwords is slower than anything else.
-        if not self.server.shared["sign_ins"].admits(self.client_address[0]):
-            raise Refused(429, "rate_limited", "Too many attempts; wait a minute")
-        return self.server.shared["desk"].sign_in(request)
+    def open_ticket(self) -> Answer:
+        # What is opened stays: fewer of these than of anything else.
+        self.share("opens", "Too many questions; wait a moment")
+        answer: Answer = self.server.shared["desk"].open_ticket(self)
+        return answer
 
-    def ready(self, _request):
+    def sign_in(self) -> Answer:
+        # Guessing passwords is slower than anything else.
+        self.share("sign_ins", "Too many attempts; wait a minute")
+        answer: Answer = self.server.shared["desk"].sign_in(self)
+        return answer
+
+    def ready(self) -> Answer:
         self.server.shared["store"].row("SELECT 1 AS one")
         return 200, {"ready": True}
 
-    def query_number(self, name):
-        text = self.query.get(name, "0")
-        if not text.isdigit() or len(text) > 15:
+    def query_number(self, name: str) -> int:
+        """A number of the query; 0 if it is not there."""
+        found = whole_number(self.query.get(name, "0"))
+        if found is None:
             raise Refused(400, "invalid_parameter", f"{name} is not a number")
-        return int(text)
+        return found
 
-    def set_cookie(self, name, value, seconds):
+    def set_cookie(self, name: str, value: str, seconds: int) -> None:
+        """A cookie that no script reads and no foreign form sends."""
         secure = "; Secure" if self.headers.get("X-Forwarded-Proto") == "https" else ""
         self.new_cookies.append(f"{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}")
 
-    def send_json(self, status, body):
-        kind = "application/json" if status < 400 else "application/problem+json"
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Cache-Control", "no-store")
-        if status in (429, 503):
-            self.send_header("Retry-After", "2")
-        for cookie in self.new_cookies:
-            self.send_header("Set-Cookie", cookie)
-        self.finish_head(len(data))
-        self.wfile.write(data)
+    def send_json(self, status: int, body: Any) -> None:
+        """What a page asked for, or a problem."""
+        headers = [*HEADERS, ("Cache-Control", "no-store"), *(("Set-Cookie", cookie) for cookie in self.new_cookies)]
+        if status >= 400:
+            self.send_problem(status, body, headers)
+        else:
+            self.send(status, "application/json", json.dumps(body).encode(), headers)
 
-    def send_file(self, data, kind, etag):
-        known = self.headers.get("If-None-Match") == etag
-        self.send_response(304 if known else 200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Cache-Control", "no-cache")
-        self.send_header("ETag", etag)
+    def send_file(self, data: bytes, kind: str, etag: str) -> None:
+        """A part of a page."""
+        headers = [*HEADERS, ("Cache-Control", "no-cache"), ("ETag", etag)]
         if kind.startswith("text/html"):
-            self.send_header("Content-Security-Policy", self.server.shared["pages"].policy)
-        self.finish_head(0 if known else len(data))
-        if not known:
-            self.wfile.write(data)
-
-    def finish_head(self, length):
-        for name, value in HEADERS.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(length))
-        if self.server.closing:
-            self.send_header("Connection", "close")
-        self.end_headers()
-
-    def log_message(self, *_):
-        """Requests hold names and numbers of tickets: they are not logged."""
+            headers.append(("Content-Security-Policy", self.server.shared["pages"].policy))
+        known = self.headers.get("If-None-Match") == etag
+        self.send(304 if known else 200, kind, b"" if known else data, headers)
 
 
-def cookies_of(header):
+def is_foreign(origin: str | None, host: str | None) -> bool:
+    """Whether a page of another host asks; a browser says so with everything that changes something."""
+    if origin is None:
+        return False
+    try:
+        return urlsplit(origin).netloc != host
+    except ValueError:
+        return True
+
+
+def cookies_of(header: str) -> dict[str, str]:
+    """The cookies of a request."""
     pairs = (part.strip().partition("=") for part in header.split(";"))
     return {name: value for name, _, value in pairs if name}
-
-
-def problem(status, code, title, errors=()):
-    kind = "about:blank" if code in OWN_CODES else TYPE_BASE + code
-    body = {"type": kind, "title": title, "status": status, "code": code}
-    if errors:
-        body["errors"] = list(errors)
-    return status, body
-
-
-class AppHandler(BaseHTTPRequestHandler):
-    """The sidecar's side: the declaration, and deliveries."""
-
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    disable_nagle_algorithm = True
-
-    def do_GET(self):
-        if self.path == "/campana/subscriptions":
-            self.answer(200, self.server.shared["declaration"])
-        else:
-            self.answer(404, None)
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.count(0, 1)
-        try:
-            status, answer = self.server.shared["deliveries"].handle(self.path, self.headers, body)
-        except sqlite3.Error as error:
-            log.warning("an event is tried again: %s", error)
-            status, answer = 503, None
-        try:
-            self.answer(status, answer)
-            self.wfile.flush()
-        finally:
-            self.server.count(0, -1)
-
-    def answer(self, status, body):
-        data = b"" if body is None else json.dumps(body).encode()
-        self.send_response(status)
-        if body is not None:
-            self.send_header("Content-Type", "application/json")
-        if status != 204:
-            self.send_header("Content-Length", str(len(data)))
-        if self.server.closing:
-            # The sidecar then finds no connection, which costs a message no attempt.
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        pass

@@ -140,7 +140,8 @@ async fn bells_ring_during_a_flood_on_the_desk() {
             "--gateway-url",
             &world.platform.url("gateway"),
         ])
-        .args(["--probes", "20", "--flood-per-second", "100", "--json"])
+        .args(["--probes", "20", "--flood-per-second", "100", "--rounds", "1"])
+        .args(["--settle-seconds", "0", "--json"])
         .env("CAMPANA_API_KEY", world.platform.url("api_key"))
         .output();
     let output = measured.await.unwrap();

@@ -1,8 +1,10 @@
 //! What a visitor may try when the shop runs as a demonstration; without `--demo` these routes are not there.
 //! Reads: the action. Writes: pauses, wishes, one event. Never: deletes anything.
 
+use std::net::SocketAddr;
+
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::response::{IntoResponse, Response};
 use campana_bus::topology::EVENTS;
 use campana_bus::{clock, consumers};
@@ -20,7 +22,15 @@ const PAUSE_SECONDS: i64 = 120;
 const FULL: i64 = 500;
 
 /// `POST /api/demo/{action}`.
-pub async fn act(State(app): State<App>, Path(action): Path<String>) -> Result<Response, Problem> {
+pub async fn act(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(action): Path<String>,
+) -> Result<Response, Problem> {
+    // A rebuild reads the whole stream, a report is an event that stays.
+    if !app.rate.admit(peer.ip(), clock::monotonic()) {
+        return Err(Problem::new(Code::RateLimited, "wait a moment before the next wish"));
+    }
     let away = |error: &dyn std::fmt::Display| {
         tracing::warn!(%error, action, "a visitor's wish was not fulfilled");
         Problem::new(Code::Unavailable, "the bus does not answer; try again in a moment")

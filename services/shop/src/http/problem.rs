@@ -19,6 +19,7 @@ pub enum Code {
     NotFound,
     MethodNotAllowed,
     PayloadTooLarge,
+    KeyReused,
     RateLimited,
     Unavailable,
 }
@@ -47,6 +48,11 @@ impl Code {
             Self::PayloadTooLarge => {
                 ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large")
             }
+            Self::KeyReused => (
+                "idempotency_key_reused",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The key was used for something else",
+            ),
             Self::RateLimited => {
                 ("rate_limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests at once")
             }

@@ -2,7 +2,7 @@
 //! Reads: the monotonic time that it is given. Writes: its table. Never: lets the table grow without end.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -19,6 +19,7 @@ pub struct Rate(Mutex<HashMap<IpAddr, (f64, Instant)>>);
 impl Rate {
     /// Whether this address may place one more.
     pub fn admit(&self, address: IpAddr, now: Instant) -> bool {
+        let address = network_of(address);
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= ADDRESSES_MAX {
             buckets.retain(|_, (tokens, since)| refilled(*tokens, *since, now) < BURST);
@@ -32,6 +33,14 @@ impl Rate {
         let admitted = tokens >= 1.0;
         *bucket = (if admitted { tokens - 1.0 } else { tokens }, now);
         admitted
+    }
+}
+
+/// What counts as one visitor: whoever has one IPv6 address has the 2^64 beside it.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -52,5 +61,13 @@ mod tests {
         assert_eq!(admitted, 60);
         assert!(rate.admit(other, start));
         assert!(rate.admit(one, start + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_network_of_addresses_is_one_visitor() {
+        let network = |text: &str| network_of(text.parse().unwrap());
+        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_ne!(network("::ffff:10.0.0.1"), network("::ffff:10.0.0.2"));
     }
 }

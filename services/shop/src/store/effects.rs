@@ -156,7 +156,7 @@ async fn count_one(
          ON CONFLICT (hour) DO UPDATE SET orders = sales_by_hour.orders + 1, \
          units = sales_by_hour.units + excluded.units, cents = sales_by_hour.cents + excluded.cents",
     )
-    .bind(order.placed_at - order.placed_at.rem_euclid(HOUR))
+    .bind(order.placed_at.div_euclid(HOUR).saturating_mul(HOUR))
     .bind(number_of(order.units()))
     .bind(number_of(order.cents))
     .execute(&mut **tx)

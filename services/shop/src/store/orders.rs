@@ -26,6 +26,8 @@ pub enum Placed {
     New(OrderPlaced),
     /// It was placed before: a repeat of the same request.
     Before,
+    /// Another order has this number; nothing changed.
+    Taken,
     /// There is no such product.
     UnknownProduct(String),
 }
@@ -47,7 +49,9 @@ impl Store {
             let Some(price) = self.price(sku).await? else {
                 return Ok(Placed::UnknownProduct(sku.clone()));
             };
-            let cents = u64::try_from(price).unwrap_or(0) * u64::from(*quantity);
+            let cents =
+                u64::try_from(price).ok().and_then(|one| one.checked_mul((*quantity).into()));
+            let cents = cents.ok_or_else(|| StoreError::Price(sku.clone()))?;
             lines.push(Line { sku: sku.clone(), quantity: *quantity, cents });
         }
         let cents = lines.iter().map(|line| line.cents).sum();
@@ -67,7 +71,9 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         if inserted.rows_affected() == 0 {
-            return Ok(Placed::Before);
+            tx.rollback().await?;
+            let same = self.is_order(number, customer, wanted).await?;
+            return Ok(if same { Placed::Before } else { Placed::Taken });
         }
         for line in &event.lines {
             sqlx::query(
@@ -83,6 +89,26 @@ impl Store {
         self.outbox.add(&mut tx, &event).await?;
         self.outbox.commit(tx).await?;
         Ok(Placed::New(event))
+    }
+
+    /// Whether the stored order is what is wanted. Prices may have changed since, so they do not count.
+    async fn is_order(
+        &self,
+        number: &str,
+        customer: &Customer,
+        wanted: &[(String, u32)],
+    ) -> Result<bool, StoreError> {
+        let stored = self.customer(number).await?;
+        let same = stored.is_some_and(|one| {
+            (one.name, one.email) == (customer.name.clone(), customer.email.clone())
+        });
+        let query = "SELECT sku, quantity FROM order_lines WHERE order_id = $1 ORDER BY sku";
+        let lines: Vec<(String, i64)> =
+            sqlx::query_as(query).bind(number).fetch_all(&self.pool).await?;
+        let mut wanted: Vec<_> =
+            wanted.iter().map(|(sku, quantity)| (sku.clone(), i64::from(*quantity))).collect();
+        wanted.sort_unstable();
+        Ok(same && lines == wanted)
     }
 
     async fn price(&self, sku: &str) -> Result<Option<i64>, StoreError> {

@@ -2,6 +2,7 @@
 
 use campana_bus::clock;
 use campana_bus::testing::TestBus;
+use campana_bus::topology::EVENTS;
 use campana_shop::Role;
 use campana_shop::events::OrderPlaced;
 use campana_shop::store::{Customer, Placed, Store};
@@ -44,12 +45,15 @@ async fn an_order_of_a_process_that_died_is_told_by_the_next_one_once() {
 #[tokio::test]
 async fn the_best_sellers_are_made_anew_from_the_first_event() {
     let (test, database) = (TestBus::start().await.unwrap(), Database::sqlite());
-    let shop = Shop::start(&test, &database, &[]).await;
+    // Nobody else tells anything, so the first order is the first message of the stream.
+    let shop = Shop::start(&test, &database, &[Role::Web, Role::Projection]).await;
     for number in 0..7 {
         assert_eq!(shop.order(number).await.0, 201);
     }
     let before =
         shop.shows("the list is complete", |picture| picture["projection"]["events"] == 7).await;
+    let first = &test.stored(EVENTS, "app.default.shop.order_placed.>").await.unwrap()[0];
+    assert_eq!(first.sequence, 1);
     // Somebody ruins the list.
     let store = Store::open(&database.url()).await.unwrap();
     let position = store.position().await.unwrap();
@@ -66,6 +70,28 @@ async fn the_best_sellers_are_made_anew_from_the_first_event() {
     let picture = shop.shows("one more", |picture| picture["projection"]["events"] == 8).await;
     assert_eq!(picture["projection"]["best"][0], json!(["bell-door", 16]));
     shop.stop().await;
+}
+
+#[tokio::test]
+async fn a_number_is_one_order() {
+    let database = Database::sqlite();
+    let store = Store::open(&database.url()).await.unwrap();
+    let place = async |customer: &Customer, lines: &[(&str, u32)]| {
+        let lines: Vec<_> = lines.iter().map(|(sku, count)| ((*sku).to_owned(), *count)).collect();
+        store.place("s-1", customer, &lines, clock::now()).await.unwrap()
+    };
+    let (one, two) = ([("gong-small", 1), ("bell-door", 2)], [("bell-door", 2), ("gong-small", 1)]);
+    assert!(matches!(place(&customer(), &one).await, Placed::New(_)));
+    let price = sqlx::query("UPDATE products SET cents = cents + 1");
+    price.execute(&store.pool()).await.unwrap();
+    // A repeat, whatever the price is by now.
+    assert_eq!(place(&customer(), &two).await, Placed::Before);
+    assert_eq!(place(&customer(), &one[1..]).await, Placed::Taken);
+    assert_eq!(place(&customer(), &[("gong-small", 1), ("bell-door", 3)]).await, Placed::Taken);
+    let other = Customer { email: "eva@example.com".to_owned(), ..customer() };
+    assert_eq!(place(&other, &one).await, Placed::Taken);
+    assert_eq!(store.customer("s-1").await.unwrap(), Some(customer()));
+    assert_eq!(store.totals().await.unwrap().orders, 1);
 }
 
 #[tokio::test]

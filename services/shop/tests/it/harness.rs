@@ -8,9 +8,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
+use campana_bus::clock::Micros;
 use campana_bus::lifecycle::Lifecycle;
 use campana_bus::testing::TestBus;
 use campana_bus_sqlx::testing::Postgres;
+use campana_shop::store::{Customer, Placed, Store};
 use campana_shop::{Options, Role};
 use clap::Parser as _;
 use serde_json::{Value, json};
@@ -102,14 +104,23 @@ impl Shop {
         roles: &[Role],
         gateway: Gateway,
     ) -> Self {
+        let roles = if roles.is_empty() { Role::ALL.to_vec() } else { roles.to_vec() };
+        Self::start_as(test, database, gateway, |options| options.roles = roles).await
+    }
+
+    /// Starts with options that a test changes.
+    pub async fn start_as(
+        test: &TestBus,
+        database: &Database,
+        gateway: Gateway,
+        change: impl FnOnce(&mut Options),
+    ) -> Self {
         let (lifecycle, outside) = (Lifecycle::new(), Lifecycle::new());
         let api = gateway.start(&outside).await;
         let words = ["shop", "--demo", "--api-key", "ck_test", "--api-url", &api, "--database-url"];
         let mut options =
             Options::try_parse_from(words.into_iter().chain([database.url().as_str()])).unwrap();
-        if !roles.is_empty() {
-            options.roles = roles.to_vec();
-        }
+        change(&mut options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         campana_shop::start(listener, options, test.bus().clone(), &lifecycle).await.unwrap();
@@ -183,8 +194,37 @@ pub fn order(number: usize) -> Value {
     })
 }
 
+/// The consumers of `OrderPlaced`.
+pub const READERS: [&str; 4] = ["shop-packing", "shop-inventory", "shop-mail", "shop-analytics"];
+
+/// Nothing was given up.
+pub async fn no_dead_letters(test: &TestBus) {
+    for reader in READERS.into_iter().chain(["shop-report"]) {
+        let letters = test.dead_letters(reader).await.unwrap();
+        assert!(letters.is_empty(), "{reader}: {letters:?}");
+    }
+}
+
+/// Nothing waits for anybody, and nobody has anything in hand.
+pub fn at_rest(picture: &Value) -> bool {
+    let readers = picture["readers"].as_array().unwrap();
+    !readers.is_empty() && readers.iter().all(|one| one["waiting"] == 0)
+}
+
 /// How many orders the packers packed.
 pub fn packed(picture: &Value) -> i64 {
     let packers = picture["totals"]["packers"].as_array().unwrap();
     packers.iter().map(|packer| packer[1].as_i64().unwrap()).sum()
+}
+
+/// An order of one product.
+pub async fn place(store: &Store, number: &str, pieces: u32, at: Micros) {
+    let customer = Customer {
+        name: "Ana".to_owned(),
+        email: "ana@example.com".to_owned(),
+        locale: "es".to_owned(),
+    };
+    let lines = [("bell-door".to_owned(), pieces)];
+    let placed = store.place(number, &customer, &lines, at).await.unwrap();
+    assert!(matches!(placed, Placed::New(_)), "{placed:?}");
 }

@@ -42,11 +42,16 @@ async fn what_is_wrong_is_refused_with_its_name_and_stored_nowhere() {
     let foreign = shop.request("/api/orders").header("origin", "https://evil.example");
     let (status, problem) = shop.send(foreign.json(&order(1))).await;
     assert_eq!((status, &problem["code"]), (403, &json!("foreign_origin")));
+    let mut placed = order(1);
+    assert_eq!(shop.post("/api/orders", &placed).await.0, 201);
+    placed["email"] = json!("eva@example.com");
+    let (status, problem) = shop.post("/api/orders", &placed).await;
+    assert_eq!((status, &problem["code"]), (422, &json!("idempotency_key_reused")));
     assert_eq!(shop.get("/api/nothing").await.0, 404);
     assert_eq!(shop.get("/api/orders").await.0, 405);
     assert_eq!(shop.post("/api/demo/format", &json!({})).await.0, 404);
     let (_, picture) = shop.get("/api/floor").await;
-    assert_eq!(picture["totals"]["orders"], 0);
+    assert_eq!(picture["totals"]["orders"], 1);
     shop.stop().await;
 }
 
@@ -60,5 +65,9 @@ async fn one_visitor_cannot_take_everything() {
     assert!(answers.iter().all(|(status, _)| matches!(status, 400 | 429)));
     let refused = answers.iter().filter(|(status, _)| *status == 429).count();
     assert!(refused > 0);
+    // The same share is for what costs the bus more.
+    let asking = (0..100).map(|_| shop.send(shop.request("/api/demo/restock")));
+    let answers = futures::future::join_all(asking).await;
+    assert!(answers.iter().any(|(status, _)| *status == 429));
     shop.stop().await;
 }

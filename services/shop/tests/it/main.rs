@@ -5,4 +5,6 @@ mod books;
 mod guide;
 mod harness;
 mod hostile;
+mod later;
+mod once;
 mod ways;

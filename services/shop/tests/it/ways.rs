@@ -1,14 +1,15 @@
-//! One event as a queue, as a topic, as a stream, and later.
+//! One event as a queue, as a topic and as a stream.
 
 use std::collections::BTreeSet;
 
+use campana_bus::consumers;
 use campana_bus::testing::TestBus;
 use campana_bus::topology::EVENTS;
+use campana_shop::Role;
 use campana_shop::events::OrderPlaced;
-use campana_shop::{Role, report};
 use serde_json::json;
 
-use crate::harness::{Database, Gateway, Shop, packed};
+use crate::harness::{Database, Gateway, READERS, Shop, at_rest, no_dead_letters, packed};
 
 const ORDERS: usize = 24;
 
@@ -64,6 +65,16 @@ async fn everybody_hears_of_an_order_in_their_way(database: Database) {
     // The event says nothing about the person.
     let events: Vec<OrderPlaced> = test.events().await.unwrap();
     assert_eq!(events.len(), ORDERS);
+    assert!(!serde_json::to_string(&events).unwrap().contains("Ana"));
+    // One queue for all packers, and no attempt that did work which another one had done.
+    let known = consumers::list(test.bus(), Some(EVENTS)).await.unwrap();
+    let known: Vec<_> = known.iter().map(|one| one.consumer.as_str()).collect();
+    let mut wanted = READERS.to_vec();
+    wanted.push("shop-report");
+    wanted.sort_unstable();
+    assert_eq!(known, wanted);
+    shop.shows("nothing is left", at_rest).await;
+    no_dead_letters(&test).await;
     shop.stop().await;
 }
 
@@ -117,30 +128,9 @@ async fn processes_share_the_queue_and_each_topic_reader_sees_everything_once() 
         })
         .await;
     assert_eq!(picture["projection"]["best"][0], json!(["bell-door", 40]));
+    first.shows("nothing is left", at_rest).await;
+    no_dead_letters(&test).await;
     first.stop().await;
-}
-
-#[tokio::test]
-async fn the_nightly_report_waits_in_the_stream_and_can_be_had_at_once() {
-    let (test, database) = (TestBus::start().await.unwrap(), Database::sqlite());
-    let shop = Shop::start(&test, &database, &[]).await;
-    let picture =
-        shop.shows("the report is scheduled", |picture| picture["report_due_at"].is_i64()).await;
-    assert!(picture["report_due_at"].as_i64() > picture["at"].as_i64());
-    let schedules = test.bus().schedules(EVENTS, 0, 10).await.unwrap();
-    assert_eq!((schedules.len(), schedules[0].key.as_str()), (1, report::SCHEDULE));
-    for number in 0..3 {
-        assert_eq!(shop.order(number).await.0, 201);
-    }
-    shop.shows("the orders are reserved", |picture| picture["totals"]["reserved"] == 3).await;
-    assert_eq!(shop.post("/api/demo/report", &json!({})).await.0, 200);
-    let picture = shop
-        .shows("the report is made", |picture| !picture["reports"].as_array().unwrap().is_empty())
-        .await;
-    // Around midnight the orders may be of the day before.
-    let found = picture["reports"][0]["orders"].as_i64().unwrap();
-    assert!((0..=3).contains(&found), "{picture}");
-    shop.stop().await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 // The agents' page: what waits, who takes it, and the chat about it.
 
 import { get, Refused, send, type Ticket } from "./api.ts";
-import { Chat } from "./chat.ts";
+import { Chat, forgetDrafts } from "./chat.ts";
 import { Follower } from "./live.ts";
 import { at, drawList, element, sendsByEnter, Speech } from "./view.ts";
 import type { Word } from "./words.ts";
@@ -14,13 +14,14 @@ interface Session {
 let chat: Chat | null = null;
 let queue: Follower | null = null;
 let tickets: Ticket[] = [];
+/** All that wait, of which the list has the oldest. */
+let waiting = 0;
 const speech = new Speech("titleAgents", () => {
   chat?.redraw();
   drawQueue();
 });
 
 function drawQueue(): void {
-  const waiting = tickets.filter((ticket) => ticket.status === "open").length;
   const text = waiting === 0 ? speech.say("nothing") : waiting === 1 ? speech.say("waitingOne") : speech.say("waitingMany", { count: waiting });
   if (at("waiting").textContent !== text) at("waiting").textContent = text;
   drawList("queue", tickets, chat?.id ?? null, speech, (ticket) => open(ticket.id));
@@ -28,7 +29,7 @@ function drawQueue(): void {
 
 async function look(): Promise<void> {
   try {
-    tickets = (await get<{ tickets: Ticket[] }>("/api/queue")).tickets;
+    ({ tickets, waiting } = await get<{ tickets: Ticket[]; waiting: number }>("/api/queue"));
   } catch (error) {
     // The session has ended: elsewhere, or by its time.
     if (error instanceof Refused && error.status === 401) {
@@ -45,10 +46,9 @@ function open(id: string): void {
   at("chat").hidden = false;
   at("desk").dataset["open"] = "true";
   chat = new Chat(id, "agent", speech, (ticket) => {
-    const mine = tickets.some((one) => one.id === id && one.status === "claimed") && ticket.status === "claimed";
+    const mine = ticket.mine === true;
     at("claim").hidden = ticket.status !== "open";
-    at("say").hidden = !mine;
-    at("close").hidden = !mine;
+    for (const part of ["say", "close", "return"]) at(part).hidden = !mine;
   });
   drawQueue();
   at("log").focus();
@@ -75,6 +75,20 @@ async function claim(): Promise<void> {
   await queue?.changed();
   await chat.changed();
   if (!at("say").hidden) at("message").focus();
+}
+
+async function giveBack(): Promise<void> {
+  const mine = chat;
+  if (mine === null) return;
+  try {
+    await send("POST", `/api/tickets/${mine.id}/return`, {});
+    speech.tell("returned");
+  } catch (error) {
+    speech.tell(error instanceof Refused ? error.word : "unreachable");
+    return;
+  }
+  await queue?.changed();
+  if (chat === mine) leave();
 }
 
 async function signIn(name: string, password: string): Promise<void> {
@@ -119,6 +133,9 @@ async function begin(): Promise<void> {
     return button;
   }));
   if (!inside) {
+    // The next one at this screen is somebody else.
+    forgetDrafts();
+    at("queue").replaceChildren();
     speech.state(null);
     return;
   }
@@ -138,5 +155,6 @@ at("say").addEventListener("submit", (event) => {
 sendsByEnter(at("message"), at("say"));
 at("claim").addEventListener("click", () => void claim());
 at("close").addEventListener("click", () => void chat?.close().then(() => queue?.changed()));
+at("return").addEventListener("click", () => void giveBack());
 at("back").addEventListener("click", leave);
 await begin();

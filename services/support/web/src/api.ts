@@ -11,6 +11,8 @@ export interface Ticket {
   customer_seen: number;
   created_at: number;
   updated_at: number;
+  /** For agents: whether it is their own. */
+  mine?: boolean;
 }
 
 export interface Message {
@@ -42,6 +44,13 @@ export async function get<T>(path: string): Promise<T> {
   return ask<T>(path, { method: "GET" });
 }
 
+/** The secret of a letter's link: it opens one ticket, and signs nobody in. */
+let link = "";
+
+export function useLink(secret: string): void {
+  link = secret;
+}
+
 const ATTEMPTS = 4;
 
 /** Repeats what had no answer: a desk that is being replaced is back in a moment. */
@@ -60,7 +69,8 @@ export async function send<T>(method: "POST" | "DELETE", path: string, body: obj
 async function ask<T>(path: string, init: RequestInit): Promise<T> {
   let answer: Response;
   try {
-    answer = await fetch(path, { ...init, signal: AbortSignal.timeout(15_000) });
+    const headers = { ...init.headers, ...(link === "" ? {} : { "support-link": link }) };
+    answer = await fetch(path, { ...init, headers, signal: AbortSignal.timeout(15_000) });
   } catch {
     throw new Refused(0);
   }

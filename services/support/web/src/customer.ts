@@ -1,10 +1,11 @@
 // The customer's page: a question, then a chat about it.
 
-import { get, key, Refused, send, type Ticket } from "./api.ts";
+import { get, key, Refused, send, type Ticket, useLink } from "./api.ts";
 import { Chat } from "./chat.ts";
 import { at, drawList, sendsByEnter, Speech } from "./view.ts";
 import type { Word } from "./words.ts";
 
+const KEPT = "campana-support-letter";
 let chat: Chat | null = null;
 let tickets: Ticket[] = [];
 /** Of the question in the form: a secret that makes the ticket the customer's own, kept until it is there. */
@@ -33,6 +34,7 @@ function open(id: string): void {
 }
 
 async function begin(): Promise<void> {
+  useLink("");
   chat?.stop();
   chat = null;
   speech.state(null);
@@ -98,8 +100,41 @@ at("say").addEventListener("submit", (event) => {
 });
 sendsByEnter(at("message"), at("say"));
 at("close").addEventListener("click", () => void chat?.close());
-at("another").addEventListener("click", () => void begin().then(() => at("subject").focus()));
+at("another").addEventListener("click", () => { keptLetter(""); void begin().then(() => at("subject").focus()); });
+
+/** Of this tab, so that a reload finds the ticket again, and nobody who opens the page anew does. */
+function keptLetter(letter?: string): string {
+  try {
+    if (letter !== undefined) sessionStorage.setItem(KEPT, letter);
+    return sessionStorage.getItem(KEPT) ?? "";
+  } catch {
+    return letter ?? "";
+  }
+}
+
+/** The ticket of a letter's link, if the page was opened by one that is good. */
+async function ofLetter(): Promise<string | null> {
+  const hash = location.hash.slice(1);
+  // A history is read by others.
+  if (hash !== "") history.replaceState(null, "", location.pathname);
+  const letter = new URLSearchParams(keptLetter(hash === "" ? undefined : hash));
+  const [ticket, link] = [letter.get("ticket"), letter.get("link")];
+  if (ticket === null || link === null || !/^t[0-9a-f]{32}$/.test(ticket)) return null;
+  useLink(link);
+  try {
+    await get(`/api/tickets/${ticket}`);
+    return ticket;
+  } catch (error) {
+    if (!(error instanceof Refused) || error.status !== 404) return ticket; // the chat goes on asking
+    useLink("");
+    keptLetter("");
+    speech.tell("noTicket");
+    return null;
+  }
+}
 
 await begin();
-const unfinished = tickets.find((ticket) => ticket.status !== "closed");
-if (unfinished !== undefined) open(unfinished.id);
+const letter = await ofLetter();
+const unfinished = letter ?? tickets.find((ticket) => ticket.status !== "closed")?.id;
+if (unfinished !== undefined) open(unfinished);
+addEventListener("hashchange", () => void ofLetter().then((ticket) => { if (ticket !== null) open(ticket); }));

@@ -26,6 +26,7 @@ const EN = {
   emailWrong: "Please write an address like ana@example.com, or leave it empty.",
   sending: "Sending…",
   sent: "Sent.",
+  noTicket: "The link of this letter does not work any more. Ask a new question.",
   tooFast: "That was quick. Wait a few seconds and try again.",
   refused: "That was refused. Check what you wrote and try again.",
   closedAlready: "This ticket is closed. Ask another question.",
@@ -52,6 +53,8 @@ const EN = {
   waitingMany: "{count} tickets wait.",
   claim: "Take this ticket",
   taken: "Somebody else was quicker.",
+  giveBack: "Give it back",
+  returned: "The ticket waits for anybody again.",
   back: "Back",
 };
 
@@ -81,6 +84,7 @@ const ES: Record<Word, string> = {
   emailWrong: "Escribe una dirección como ana@example.com o déjala vacía.",
   sending: "Enviando…",
   sent: "Enviado.",
+  noTicket: "El enlace de este correo ya no sirve. Haz una pregunta nueva.",
   tooFast: "Vas muy rápido. Espera unos segundos e inténtalo de nuevo.",
   refused: "Fue rechazado. Revisa lo que escribiste e inténtalo de nuevo.",
   closedAlready: "Esta consulta está cerrada. Haz otra pregunta.",
@@ -107,6 +111,8 @@ const ES: Record<Word, string> = {
   waitingMany: "{count} consultas esperan.",
   claim: "Atender esta consulta",
   taken: "Alguien fue más rápido.",
+  giveBack: "Devolverla",
+  returned: "La consulta espera de nuevo a cualquiera.",
   back: "Volver",
 };
 
