@@ -1,6 +1,6 @@
 //! Group commit for messages with subjects of their own.
-//! Reads: a bounded queue of callers. Writes: JetStream. Never: waits on a timer to fill a group, never has
-//! two groups in flight (the server works a stream's messages one after the other, a second group only
+//! Reads: a bounded queue of callers. Writes: JetStream. Never: waits on a timer to fill a group unless it was
+//! asked to keep a pace, never has two groups in flight (the server works a stream's messages one after the other, a second group only
 //! makes both smaller).
 //!
 //! What queues while one group is in flight becomes the next group. Groups of [`ATOMIC_MIN`] and more go as
@@ -9,7 +9,9 @@
 
 use futures::future::join_all;
 use std::collections::HashSet;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::{Outgoing, PublishError, StoredAt, atomic, label, publish_until, receive, send};
 use crate::clock;
@@ -52,8 +54,21 @@ impl GroupPublisher {
     /// Starts the task that forms the groups. `name` is the metric label: the stream.
     #[must_use]
     pub fn start(bus: &Bus, name: &'static str, lifecycle: &Lifecycle) -> Self {
+        Self::start_paced(bus, name, Duration::ZERO, lifecycle)
+    }
+
+    /// The same with at least `pace` from the start of one group to the start of the next: for messages that
+    /// nobody waits for, where larger groups save more than the moment is worth. What comes after a pause
+    /// goes at once.
+    #[must_use]
+    pub fn start_paced(
+        bus: &Bus,
+        name: &'static str,
+        pace: Duration,
+        lifecycle: &Lifecycle,
+    ) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
-        lifecycle.spawn("group publisher", collect(bus.clone(), name, queue));
+        lifecycle.spawn("group publisher", collect(bus.clone(), name, pace, queue));
         Self { jobs }
     }
 
@@ -78,8 +93,13 @@ pub(super) fn stopped() -> PublishError {
 }
 
 /// Runs until every handle is gone, so that a drain can still publish.
-async fn collect(bus: Bus, name: &'static str, mut queue: mpsc::Receiver<Job>) {
+async fn collect(bus: Bus, name: &'static str, pace: Duration, mut queue: mpsc::Receiver<Job>) {
+    let mut next = Instant::now();
     while let Some(first) = queue.recv().await {
+        if !pace.is_zero() {
+            tokio::time::sleep_until(next).await;
+            next = Instant::now() + pace;
+        }
         for _ in 0..YIELDS {
             tokio::task::yield_now().await;
         }
