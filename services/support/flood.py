@@ -4,6 +4,7 @@ Rings a bell again and again: while the desk is quiet, then while other services
 and so on in turns, and prints how long each bell took from the request to the browser's side of the edge.
 
     export CAMPANA_API_KEY=ck_…
+    export CAMPANA_SIDECAR_TOKEN=…     # if the sidecar wants one; `campana up --apps` keeps it in apps/sidecar-token
     python3 flood.py --sidecar-url http://127.0.0.1:3500 --gateway-url http://127.0.0.1:8080
 
 Latency counts from the moment at which a bell was meant to be asked for, so a stall is not left out.
@@ -85,6 +86,8 @@ class Flood(threading.Thread):
     def ask(self) -> None:
         """Asks for tickets until it is stopped."""
         connection, run, begin = connect(self.url), secrets.token_hex(6), time.monotonic()
+        token = os.environ.get("CAMPANA_SIDECAR_TOKEN")
+        headers = {"campana-api-token": token} if token else None
         while not self.stopping.is_set():
             numbers = range(self.told, self.told + BATCH)
             events = [
@@ -93,7 +96,7 @@ class Flood(threading.Thread):
                     "text": "Help!"}}
                 for number in numbers
             ]
-            status, problem = post(connection, "/v1/publish", {"events": events})
+            status, problem = post(connection, "/v1/publish", {"events": events}, headers)
             if status != 200:
                 self.failure = f"the sidecar answered {status}: {problem}"
                 return
