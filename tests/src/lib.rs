@@ -5,6 +5,7 @@
 //! a browser or an operator can see.
 
 pub mod api;
+pub mod browser;
 pub mod centrifuge;
 pub mod cluster;
 pub mod command;

@@ -1,7 +1,7 @@
 //! Group commit for messages with subjects of their own.
 //! Reads: a bounded queue of callers. Writes: JetStream. Never: waits on a timer to fill a group unless it was
-//! asked to keep a pace, never has two groups in flight (the server works a stream's messages one after the other, a second group only
-//! makes both smaller).
+//! asked to keep a pace, has two groups in flight (the server works a stream's messages one after the other, a
+//! second group only makes both smaller).
 //!
 //! What queues while one group is in flight becomes the next group. Groups of [`ATOMIC_MIN`] and more go as
 //! one atomic batch, which costs a handful of disk syncs whatever its size; smaller groups go as singles in

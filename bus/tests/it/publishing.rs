@@ -50,6 +50,22 @@ async fn one_repeated_id_does_not_harm_its_group() {
 }
 
 #[tokio::test]
+async fn a_pace_keeps_groups_apart_and_loses_nothing() {
+    const PACE: Duration = Duration::from_millis(300);
+    let server = NatsServer::start().unwrap();
+    let bus = server.bus_with_topology("test").await.unwrap();
+    let lifecycle = Lifecycle::new();
+    let publisher = GroupPublisher::start_paced(&bus, CHANNELS, PACE, &lifecycle);
+    let started = campana_bus::clock::monotonic();
+    for group in 0..3 {
+        let group = (group * 50..(group + 1) * 50).map(|index| publisher.publish(message(index)));
+        assert!(join_all(group).await.iter().all(Result::is_ok));
+    }
+    assert!(started.elapsed() >= 2 * PACE, "{:?}", started.elapsed());
+    assert_eq!(bus.position(CHANNELS).await.unwrap().messages, 150);
+}
+
+#[tokio::test]
 async fn an_expected_sequence_is_kept() {
     let server = NatsServer::start().unwrap();
     let bus = server.bus_with_topology("test").await.unwrap();

@@ -24,8 +24,8 @@ use crate::config::{Config, Role};
 use crate::errors::{bad_config, cannot_connect};
 use crate::{landing, ops};
 
-/// Nobody waits for an outcome but the acknowledgement of what it is about; at 2,000 attempts a second this pace
-/// makes groups of 40, where groups as they come have 28 and half of them a disk write for each message.
+/// Between two groups of outcomes, for which nobody waits but the acknowledgement of what they are about: at 1,700
+/// attempts a second groups as they came had 28 members, near the 20 below which each costs a disk write of its own.
 const OUTCOMES_PACE: Duration = Duration::from_millis(20);
 /// Signs what goes to the sandbox's webhook receiver. Not a secret: the sandbox keeps nobody's data.
 const SANDBOX_WEBHOOK_SECRET: &str = "whsec_Y2FtcGFuYSBzYW5kYm94IHdlYmhvb2tz";

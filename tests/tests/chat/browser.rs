@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use tokio::process::Command;
+use anyhow::Result;
+use campana_tests::browser;
 
-use super::world::{World, scripts};
+use super::world::World;
 
 /// All checks together take about twenty seconds; a machine under load gets much more.
 const CHECKS_WITHIN: Duration = Duration::from_secs(280);
@@ -21,16 +21,5 @@ async fn the_page_works_in_chromium() {
 }
 
 async fn checks(world: &World) -> Result<()> {
-    let folder = scripts("browser");
-    let mut script = Command::new("node");
-    script.args(["chat.mjs", &world.url()]).current_dir(&folder).kill_on_drop(true);
-    if let Some(shots) = std::env::var_os("CAMPANA_SHOTS") {
-        script.arg("--shots").arg(shots);
-    }
-    let ended = tokio::time::timeout(CHECKS_WITHIN, script.output()).await;
-    let output = ended.context("the checks do not end")??;
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success() && printed.contains(" 0 failed"), "{printed}{errors}");
-    Ok(())
+    browser::checks("chat.mjs", &world.url(), " 0 failed", CHECKS_WITHIN).await
 }

@@ -2,18 +2,16 @@
 //! Reads: the programs beside the test, `CHROMIUM_BIN`, `tests/browser/node_modules`. Writes: temporary folders, and
 //! with `CAMPANA_SHOTS` pictures into that folder. Never: installs anything.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use campana_bus::testing::free_port;
-use campana_tests::Platform;
 use campana_tests::api::http;
 use campana_tests::centrifuge::{Event, Socket};
 use campana_tests::process::{Process, Signal};
 use campana_tests::wait::eventually;
+use campana_tests::{Platform, browser};
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// All checks together take about twenty seconds; a machine under load gets much more.
@@ -106,21 +104,6 @@ fn start(platform: &Platform, port: u16) -> Result<Process> {
     })
 }
 
-/// `tests/browser/clinic.mjs` says what must be seen.
 async fn checks(url: &str) -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
-    let mut script = Command::new("node");
-    script.arg(folder.join("clinic.mjs")).arg(url).current_dir(&folder).kill_on_drop(true);
-    if let Some(shots) = std::env::var_os("CAMPANA_SHOTS") {
-        script.arg("--shots").arg(shots);
-    }
-    let ended = tokio::time::timeout(CHECKS_WITHIN, script.output()).await;
-    let output = ended.context("the checks do not end")??;
-    let said = String::from_utf8_lossy(&output.stdout);
-    ensure!(
-        output.status.success() && said.contains("all passed"),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
+    browser::checks("clinic.mjs", url, "all passed", CHECKS_WITHIN).await
 }

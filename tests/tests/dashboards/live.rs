@@ -3,14 +3,12 @@
 //! Reads: `dashboards/`. Writes: temporary folders. Never: lets time pass for its own sake; it ends when every
 //! panel has been filled.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use campana_bus::clock;
 use campana_tests::dashboards::{Look, Panel, Prometheus, files, may_be_empty, panels};
-use campana_tests::{Platform, process};
-use tokio::process::Command;
+use campana_tests::{Platform, browser, process};
 
 use crate::harness::Harness;
 use crate::load::{API_KEY, Load};
@@ -82,20 +80,5 @@ async fn every_panel_shows_something_under_load_and_the_page_draws_it() {
 /// The same dashboards in the platform's own page; `tests/browser/dashboards.mjs` says what must be seen.
 /// `CAMPANA_SHOTS` names a folder for the pictures of the documentation.
 async fn page_in_chromium(platform: &Platform) -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
-    let mut script = Command::new("node");
-    script.arg(folder.join("dashboards.mjs")).arg(platform.url("metrics")).current_dir(&folder);
-    if let Some(shots) = std::env::var_os("CAMPANA_SHOTS") {
-        script.arg("--shots").arg(shots);
-    }
-    let ended = tokio::time::timeout(PAGE_WITHIN, script.kill_on_drop(true).output());
-    let output = ended.await.context("the checks of the page do not end")?;
-    let output = output.context("node cannot be started; Node.js 20 or newer must be on PATH")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    ensure!(
-        output.status.success() && said.contains("all passed"),
-        "{said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
+    browser::checks("dashboards.mjs", &platform.url("metrics"), "all passed", PAGE_WITHIN).await
 }

@@ -2,16 +2,14 @@
 //! Reads: the program beside the test, `CHROMIUM_BIN`, `tests/browser/node_modules`. Writes: temporary folders, and
 //! with `CAMPANA_SHOTS` pictures into that folder. Never: installs anything.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use campana_tests::Platform;
+use anyhow::{Result, ensure};
 use campana_tests::api::http;
 use campana_tests::process::Signal;
 use campana_tests::wait::eventually;
+use campana_tests::{Platform, browser};
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// All checks together take about half a minute; a machine under load gets much more.
@@ -97,18 +95,6 @@ async fn the_landing_page_works_in_chromium() {
     platform.stop(Signal::TERM).await.unwrap();
 }
 
-/// `tests/browser/landing.mjs` says what must be seen.
 async fn checks(url: &str) -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
-    let mut script = Command::new("node");
-    script.arg(folder.join("landing.mjs")).arg(url).current_dir(&folder).kill_on_drop(true);
-    if let Some(shots) = std::env::var_os("CAMPANA_SHOTS") {
-        script.arg("--shots").arg(shots);
-    }
-    let ended = tokio::time::timeout(CHECKS_WITHIN, script.output()).await;
-    let output = ended.context("the checks do not end")??;
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success() && printed.contains(" 0 failed"), "{printed}{errors}");
-    Ok(())
+    browser::checks("landing.mjs", url, " 0 failed", CHECKS_WITHIN).await
 }

@@ -2,16 +2,14 @@
 //! Reads: the programs beside the test, `CHROMIUM_BIN`, `tests/browser/node_modules`. Writes: temporary folders, and
 //! with `CAMPANA_SHOTS` pictures into that folder. Never: installs anything.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use campana_bus::testing::free_port;
-use campana_tests::Platform;
 use campana_tests::api::http;
 use campana_tests::process::{Process, Signal};
 use campana_tests::wait::eventually;
-use tokio::process::Command;
+use campana_tests::{Platform, browser};
 
 const SECRET: &str = "a secret of the shop's test, 32 b+";
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
@@ -68,18 +66,6 @@ fn start(platform: &Platform, port: u16) -> Result<Process> {
     })
 }
 
-/// `tests/browser/shop.mjs` says what must be seen.
 async fn checks(url: &str) -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser");
-    let mut script = Command::new("node");
-    script.arg(folder.join("shop.mjs")).arg(url).current_dir(&folder).kill_on_drop(true);
-    if let Some(shots) = std::env::var_os("CAMPANA_SHOTS") {
-        script.arg("--shots").arg(shots);
-    }
-    let ended = tokio::time::timeout(CHECKS_WITHIN, script.output()).await;
-    let output = ended.context("the checks do not end")??;
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success() && printed.contains(" 0 failed"), "{printed}{errors}");
-    Ok(())
+    browser::checks("shop.mjs", url, " 0 failed", CHECKS_WITHIN).await
 }

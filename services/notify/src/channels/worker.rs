@@ -19,7 +19,7 @@ use super::classify::{Class, MessageAction, RecipientAction, Signal, classify};
 use super::health::Health;
 use super::ledger::{self, Entry};
 use super::redact::redact;
-use super::reply::{Accepted, Refusal};
+use super::reply::{Accepted, Place, Refusal};
 use super::sender::Sender;
 use super::{ChannelDeps, ChannelOptions, retry};
 use crate::contracts::{
@@ -30,7 +30,7 @@ use crate::telemetry;
 
 /// How long a delivery is held for a fault that is not its own, before it fails after all.
 const HOLD_MAX: Duration = Duration::from_secs(72 * 3600);
-/// Longest wait in place for a provider that pauses; longer ones go back to the queue.
+/// Longest wait in place for a provider that pauses or has no place; longer ones go back to the queue.
 const WAIT_IN_PLACE_MAX: Duration = Duration::from_secs(100);
 /// How long a second copy of a delivery stands back while the first one is being sent.
 const SAME_DELIVERY_PAUSE: Duration = Duration::from_secs(5);
@@ -137,15 +137,16 @@ impl Handler<Delivery> for ChannelWorker {
             }
         }
         let circuit = self.sender.circuit(&delivery);
-        let place = self.sender.place(&delivery).await;
-        self.admitted(&circuit).await?;
+        let waiting_since = clock::monotonic();
+        let place = match self.place(&delivery).await? {
+            Ok(place) => place,
+            Err(refusal) => return self.refused(&attempt, &circuit, refusal).await,
+        };
+        self.admitted(&circuit, waiting_since).await?;
         // What is waited for a place says nothing about the provider.
         attempt.started = clock::monotonic();
         let stamps = stamps.map(|stamps| stamps.with(Stage::Provider, clock::tick()).to_string());
-        let reply = match place {
-            Ok(place) => self.sender.send(place, &delivery, meta.redrives, stamps.as_deref()).await,
-            Err(refusal) => Err(refusal),
-        };
+        let reply = self.sender.send(place, &delivery, meta.redrives, stamps.as_deref()).await;
         telemetry::send_stage(self.channel, attempt.started.elapsed());
         match reply {
             Ok(accepted) => {
@@ -193,9 +194,21 @@ fn plus(now: Micros, wait: Duration) -> Micros {
 }
 
 impl ChannelWorker {
+    /// Waits for a place at the provider, as long as for one that pauses. What has none at a stop goes back: the
+    /// drain would not end before all that waits were sent.
+    async fn place(&self, delivery: &Delivery) -> Result<Result<Place, Refusal>, Failure> {
+        let back = |why| Failure::defer(Duration::from_secs(1), why);
+        tokio::select! {
+            biased;
+            place = tokio::time::timeout(WAIT_IN_PLACE_MAX, self.sender.place(delivery)) => {
+                place.map_err(|_| back("all requests to the provider take long"))
+            }
+            () = self.soft.cancelled() => Err(back("stopping")),
+        }
+    }
+
     /// Waits for a provider that pauses.
-    async fn admitted(&self, circuit: &str) -> Result<(), Failure> {
-        let waiting_since = clock::monotonic();
+    async fn admitted(&self, circuit: &str, waiting_since: Instant) -> Result<(), Failure> {
         loop {
             let Err(wait) = self.health.admit(circuit, clock::monotonic()) else {
                 return Ok(());

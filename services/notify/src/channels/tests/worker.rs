@@ -15,11 +15,14 @@ use campana_bus::lifecycle::Lifecycle;
 use campana_bus::publish::{GroupPublisher, Outgoing};
 use campana_bus::testing::NatsServer;
 use campana_bus::trace::TraceParent;
-use campana_bus::{Bus, headers, subjects, topology};
+use campana_bus::{Bus, consumers, headers, subjects, topology};
 use secrecy::SecretString;
+use tokio::net::TcpListener;
 
 use super::{Server, serve};
-use crate::channels::{ChannelDeps, ChannelOptions, WebhookOptions, run_channel};
+use crate::channels::{
+    ChannelDeps, ChannelOptions, EmailOptions, SmtpTls, WebhookOptions, run_channel,
+};
 use crate::contracts::{
     AttemptReport, Channel, Delivery, DeliveryStatus, Outcome, OutcomeEvent, Rendered,
 };
@@ -75,27 +78,31 @@ async fn bench(statuses: Vec<u16>) -> Bench {
     Bench { _nats: nats, bus, lifecycle, server, hits }
 }
 
+fn delivery(recipient: &str, address: String) -> Delivery {
+    let notification_id = NotificationId::derived(&["n", recipient]);
+    Delivery {
+        id: Delivery::derive_id(notification_id, recipient, Channel::Webhook),
+        notification_id,
+        tenant: "default".to_owned(),
+        recipient: recipient.to_owned(),
+        channel: Channel::Webhook,
+        address,
+        message: Rendered {
+            title: "Hi".to_owned(),
+            text: "there".to_owned(),
+            html: None,
+            url: None,
+        },
+        accepted_at: clock::now(),
+        expires_at: None,
+        metadata: BTreeMap::new(),
+        trace: TraceParent::fresh(),
+    }
+}
+
 impl Bench {
     fn delivery(&self, recipient: &str) -> Delivery {
-        let notification_id = NotificationId::derived(&["n", recipient]);
-        Delivery {
-            id: Delivery::derive_id(notification_id, recipient, Channel::Webhook),
-            notification_id,
-            tenant: "default".to_owned(),
-            recipient: recipient.to_owned(),
-            channel: Channel::Webhook,
-            address: format!("http://{}/", self.server.address),
-            message: Rendered {
-                title: "Hi".to_owned(),
-                text: "there".to_owned(),
-                html: None,
-                url: None,
-            },
-            accepted_at: clock::now(),
-            expires_at: None,
-            metadata: BTreeMap::new(),
-            trace: TraceParent::fresh(),
-        }
+        delivery(recipient, format!("http://{}/", self.server.address))
     }
 
     async fn publish(&self, delivery: &Delivery, message_id: &str, repeat: bool) {
@@ -219,4 +226,65 @@ async fn too_late_is_reported_and_not_sent() {
     assert_eq!(reports[0].reason.as_deref(), Some("webhook_blocked"));
     assert_eq!(bench.hits.load(Ordering::SeqCst), 0);
     bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_a_place_at_a_stop_goes_back_unsent() {
+    // A relay that takes connections and never greets; there is a place for one.
+    let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nats = NatsServer::start().unwrap();
+    let bus = nats.bus_with_topology("test").await.unwrap();
+    let lifecycle = Lifecycle::new();
+    let deps = ChannelDeps {
+        bus: bus.clone(),
+        outcomes: GroupPublisher::start(&bus, "OUTCOMES", &lifecycle),
+        store: None,
+    };
+    let options = ChannelOptions {
+        email: EmailOptions {
+            port: relay.local_addr().unwrap().port(),
+            tls: SmtpTls::None,
+            max_connections: 1,
+            connect_timeout_seconds: 2,
+            ..EmailOptions::default()
+        },
+        ..ChannelOptions::default()
+    };
+    let role = lifecycle.clone();
+    lifecycle.spawn_essential("channel", async move {
+        run_channel(Channel::Email, options, deps, role).await.map_err(|error| error.to_string())
+    });
+    for number in 0..5 {
+        let notification_id = NotificationId::derived(&["n", &number.to_string()]);
+        let delivery = Delivery {
+            id: Delivery::derive_id(notification_id, "alice", Channel::Email),
+            notification_id,
+            channel: Channel::Email,
+            address: "alice@example.test".to_owned(),
+            ..delivery("alice", String::new())
+        };
+        let body = Bytes::from(serde_json::to_vec(&delivery).unwrap());
+        let subject = subjects::deliver("email", "default");
+        bus.publish(Outgoing::new(subject, number.to_string(), body)).await.unwrap();
+    }
+    let all_in_hand = async {
+        loop {
+            let all = consumers::list(&bus, Some(topology::DELIVERIES)).await.unwrap_or_default();
+            if all.iter().any(|one| one.consumer == "channel-email" && one.ack_pending == 5) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let (greeted, _) = tokio::time::timeout(Duration::from_secs(60), async {
+        let connection = relay.accept().await.unwrap();
+        all_in_hand.await;
+        connection
+    })
+    .await
+    .unwrap();
+    assert!(lifecycle.stop(Duration::from_secs(60)).await, "a clean drain");
+    drop(greeted);
+    let another = tokio::time::timeout(Duration::from_millis(100), relay.accept()).await;
+    assert!(another.is_err(), "nothing else was sent");
 }
