@@ -15,6 +15,8 @@ use super::{Store, StoreError};
 use crate::appointment::{Appointment, Change, Next, Status};
 use crate::events::AppointmentChanged;
 
+/// Appointments to come that a patient may have, a proposed time being one more.
+pub const OPEN_MAX: i64 = 12;
 /// The namespace of the channels on which pages hear of changes, at the edge: `clinic:#<account>`.
 pub const NAMESPACE: &str = "clinic";
 /// Columns of [`AppointmentRow`], for `appointments a`.
@@ -32,6 +34,8 @@ pub enum Booked {
     Taken,
     /// The patient has another appointment at this time.
     Busy,
+    /// The patient has [`OPEN_MAX`] appointments to come.
+    TooMany,
     /// Somebody changed the appointment meanwhile.
     Stale,
 }
@@ -102,21 +106,16 @@ impl Store {
         row.map(Appointment::try_from).transpose()
     }
 
-    /// How many appointments of a patient are open and ahead.
-    ///
-    /// # Errors
-    /// If the database refuses.
-    pub async fn open_appointments(&self, patient: &str, now: Micros) -> Result<i64, StoreError> {
-        let sql = "SELECT COUNT(*) FROM held_times WHERE patient_id = $1 AND starts_at > $2";
-        Ok(sqlx::query_scalar(sql).bind(patient).bind(now.0).fetch_one(&self.pool).await?)
-    }
-
-    /// Books a new appointment. Of any number of callers that want one time, exactly one gets it.
+    /// Books a new appointment. Of any number of callers that want one time, exactly one gets it; of any number of
+    /// one patient's, no more than [`OPEN_MAX`] are booked.
     ///
     /// # Errors
     /// If the database refuses; then nothing was booked and nothing is told.
     pub async fn book(&self, new: &Appointment, request_id: &str) -> Result<Booked, StoreError> {
         let mut tx = self.writes.begin().await?;
+        // Locks the patient's row, so that two of them are counted one after the other.
+        let lock = "UPDATE accounts SET id = id WHERE id = $1";
+        sqlx::query(lock).bind(&new.patient_id).execute(&mut *tx).await?;
         if !hold(&mut tx, new, new.starts_at).await? {
             tx.rollback().await?;
             return self.why_not(new, new.starts_at, request_id).await;
@@ -140,6 +139,13 @@ impl Store {
             tx.rollback().await?;
             let before = self.requested_before(&new.patient_id, request_id).await?;
             return Ok(before.map_or(Booked::Stale, Booked::Before));
+        }
+        let open = "SELECT COUNT(*) FROM held_times WHERE patient_id = $1 AND starts_at > $2";
+        let open = sqlx::query_scalar(open).bind(&new.patient_id).bind(new.created_at.0);
+        let open: i64 = open.fetch_one(&mut *tx).await?;
+        if open > OPEN_MAX {
+            tx.rollback().await?;
+            return Ok(Booked::TooMany);
         }
         self.tell(&mut tx, new, None, Change::Requested).await?;
         self.outbox.commit(tx).await?;

@@ -21,9 +21,6 @@ use crate::passwords;
 use crate::store::appointments::Booked;
 use crate::store::lists::{Cursor, Listed, PAGE, Which};
 
-/// Open appointments of one patient.
-const OPEN_MAX: i64 = 12;
-
 /// An appointment as one of its sides sees it.
 fn shown(listed: &Listed, role: Role, now: Micros) -> Value {
     let Listed { appointment, .. } = listed;
@@ -152,9 +149,6 @@ pub async fn book(
         version: 1,
         created_at: now,
     };
-    if app.store.open_appointments(&new.patient_id, now).await? >= OPEN_MAX {
-        return Err(Problem::of(Code::TooManyOpen));
-    }
     let done = app.store.book(&new, &form.request_id).await?;
     // A form whose answer was lost and that was filled in anew is another wish: the page must not take the first
     // appointment for it.
@@ -231,6 +225,7 @@ async fn booked(
         Booked::Before(appointment) => (appointment, StatusCode::OK),
         Booked::Taken => return Err(Problem::at(Code::TimeTaken, "/starts_at")),
         Booked::Busy => return Err(Problem::at(Code::PatientBusy, "/starts_at")),
+        Booked::TooMany => return Err(Problem::of(Code::TooManyOpen)),
         Booked::Stale => return Err(Problem::of(Code::ChangedMeanwhile)),
     };
     let listed = find(app, signed, &appointment.id).await?;

@@ -5,7 +5,7 @@ use campana_bus::clock;
 use campana_bus_sqlx::testing::Postgres;
 use campana_clinic::appointment::{Action, Role, Status};
 use campana_clinic::store::Store;
-use campana_clinic::store::appointments::Booked;
+use campana_clinic::store::appointments::{Booked, OPEN_MAX};
 use campana_clinic::store::lists::Which;
 
 use crate::world::{PATIENTS, asked, number, patient, populated, sqlite, time};
@@ -74,6 +74,23 @@ async fn a_patient_is_in_one_place(store: &Store) {
     assert_eq!(answers.iter().filter(|answer| **answer == Booked::Busy).count(), 1);
 }
 
+async fn a_patient_has_so_many_and_no_more(store: &Store) {
+    let all = (0..20).map(|number| {
+        let store = store.clone();
+        let new = asked(&format!("apt_many_{number}"), "den_2", &patient(8), time(40 + number));
+        async move { store.book(&new, &format!("form-many-{number}")).await.unwrap() }
+    });
+    let answers = join_all(all).await;
+    let done = answers.iter().filter(|answer| matches!(answer, Booked::Done(_))).count();
+    let refused = answers.iter().filter(|answer| **answer == Booked::TooMany).count();
+    assert_eq!((done as i64, refused), (OPEN_MAX, 20 - done));
+    // A form sent again is answered as before, also with no place left.
+    let number = answers.iter().position(|answer| matches!(answer, Booked::Done(_))).unwrap();
+    let again = asked("apt_many_again", "den_2", &patient(8), time(40 + number as i64));
+    let answer = store.book(&again, &format!("form-many-{number}")).await.unwrap();
+    assert!(matches!(answer, Booked::Before(_)), "{answer:?}");
+}
+
 /// Two pages show one version; both press a button.
 async fn one_of_two_answers_counts(store: &Store) {
     let asked = asked("apt_both", "den_2", &patient(3), time(6));
@@ -137,6 +154,7 @@ async fn conform(url: &str) {
     everybody_wants_one_time(&store).await;
     a_form_sent_many_times_books_once(&store).await;
     a_patient_is_in_one_place(&store).await;
+    a_patient_has_so_many_and_no_more(&store).await;
     one_of_two_answers_counts(&store).await;
     a_proposal_takes_a_free_time_and_lets_go(&store).await;
     lists_have_their_order_and_their_owner(&store).await;
