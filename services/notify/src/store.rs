@@ -12,6 +12,8 @@ pub mod changed;
 pub mod counts;
 pub mod keys;
 pub mod notifications;
+#[cfg(test)]
+mod plans;
 pub mod recipients;
 pub mod status;
 pub mod templates;
@@ -234,6 +236,23 @@ fn sqlite_url(path: &Path) -> String {
 }
 
 impl Engine {
+    /// The `number`th parameter of a statement whose parameters are bound in the order in which they stand in it.
+    pub(crate) fn parameter(self, number: usize) -> String {
+        match self {
+            Self::Sqlite => "?".to_owned(),
+            Self::Postgres => format!("${number}"),
+        }
+    }
+
+    /// Behind a table's name: reads it by this index. SQLite keeps no statistics here, takes every index for a
+    /// selective one, and would read all of a tenant's index entries for each row that is looked for.
+    pub(crate) fn by_index(self, index: &str) -> String {
+        match self {
+            Self::Sqlite => format!("INDEXED BY {index}"),
+            Self::Postgres => String::new(),
+        }
+    }
+
     /// `($1,$2),($3,$4),…` for `rows` rows of `columns` columns, to be bound in this order and nothing else
     /// beside them. On SQLite `(?,?),…`: it looks a named parameter up by scanning all names before it, so
     /// that thousands of them would cost more than the rows (measured: over half of the process's time).

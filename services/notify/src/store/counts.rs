@@ -8,7 +8,7 @@ use campana_bus::clock::Micros;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{Store, StoreError};
+use super::{Engine, Store, StoreError};
 
 /// Notifications that one answer counts at most; some seconds of work for a small database.
 pub const COUNTED_MAX: u32 = 500_000;
@@ -48,26 +48,9 @@ impl Store {
     /// # Errors
     /// If the database does not answer.
     pub async fn counts(&self, tenant: &str, filter: &CountFilter) -> Result<Counts, StoreError> {
-        // A prefix is compared by characters on both engines: an order of texts differs by locale. Its length
-        // is a number of ours.
-        let of_prefix = filter
-            .recipient_prefix
-            .as_ref()
-            .map(|prefix| format!("substr(d.recipient, 1, {}) = $5", prefix.chars().count()));
-        let exists = of_prefix.as_ref().map_or(String::new(), |condition| {
-            format!(
-                " WHERE EXISTS (SELECT 1 FROM deliveries d WHERE d.tenant = p.tenant \
-                 AND d.notification_id = p.id AND {condition})"
-            )
-        });
-        let also = of_prefix.map_or(String::new(), |condition| format!(" AND {condition}"));
-        let by_status =
-            format!("SELECT p.status, COUNT(*) FROM ({PICKED}) p{exists} GROUP BY p.status");
-        let by_channel = format!(
-            "SELECT COALESCE(d.channel, 'unknown'), d.status, COUNT(*) FROM ({PICKED}) p \
-             JOIN deliveries d ON d.tenant = p.tenant AND d.notification_id = p.id{also} \
-             GROUP BY d.channel, d.status"
-        );
+        let prefix = filter.recipient_prefix.as_deref();
+        let (by_status, by_channel) =
+            (by_status(self.engine, prefix), by_channel(self.engine, prefix));
         let mut counts = Counts::default();
         for row in self.count_rows(by_status, tenant, filter, true).await? {
             counts.notifications.insert(row.try_get(0)?, number(&row, 1)?);
@@ -102,6 +85,34 @@ impl Store {
         }
         Ok(query.fetch_all(&self.reads).await?)
     }
+}
+
+/// Whose deliveries. A prefix is compared by characters on both engines: an order of texts differs by locale. Its
+/// length is a number of ours.
+fn of_prefix(prefix: &str) -> String {
+    format!(" AND substr(d.recipient, 1, {}) = $5", prefix.chars().count())
+}
+
+pub(super) fn by_status(engine: Engine, prefix: Option<&str>) -> String {
+    let exists = prefix.map_or(String::new(), |prefix| {
+        format!(
+            " WHERE EXISTS (SELECT 1 FROM deliveries d {} WHERE d.tenant = p.tenant \
+             AND d.notification_id = p.id{})",
+            engine.by_index("deliveries_by_notification"),
+            of_prefix(prefix)
+        )
+    });
+    format!("SELECT p.status, COUNT(*) FROM ({PICKED}) p{exists} GROUP BY p.status")
+}
+
+pub(super) fn by_channel(engine: Engine, prefix: Option<&str>) -> String {
+    let also = prefix.map_or(String::new(), of_prefix);
+    format!(
+        "SELECT COALESCE(d.channel, 'unknown'), d.status, COUNT(*) FROM ({PICKED}) p \
+         JOIN deliveries d {} ON d.tenant = p.tenant AND d.notification_id = p.id{also} \
+         GROUP BY d.channel, d.status",
+        engine.by_index("deliveries_by_notification")
+    )
 }
 
 fn number(row: &AnyRow, column: usize) -> Result<u64, StoreError> {

@@ -7,7 +7,7 @@ use campana_bus::clock::Micros;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{Store, StoreError};
+use super::{Engine, Store, StoreError};
 
 /// A notification as the recorder knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,15 +129,12 @@ impl Store {
         tenant: &str,
         notification: &str,
     ) -> Result<Vec<DeliveryRow>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, notification_id, recipient, channel, status, reason, read_at, updated_at FROM deliveries \
-             WHERE tenant = $1 AND notification_id = $2 ORDER BY recipient, channel, id LIMIT $3",
-        )
-        .bind(tenant)
-        .bind(notification)
-        .bind(DETAILS_MAX)
-        .fetch_all(&self.reads)
-        .await?;
+        let rows = sqlx::query(AssertSqlSafe(deliveries_sql(self.engine)))
+            .bind(tenant)
+            .bind(notification)
+            .bind(DETAILS_MAX)
+            .fetch_all(&self.reads)
+            .await?;
         rows.iter().map(delivery_from_row).collect()
     }
 
@@ -225,6 +222,14 @@ impl Store {
         }
         query.fetch_all(&self.reads).await?.iter().map(notification_from_row).collect()
     }
+}
+
+pub(super) fn deliveries_sql(engine: Engine) -> String {
+    format!(
+        "SELECT id, notification_id, recipient, channel, status, reason, read_at, updated_at FROM deliveries {} \
+         WHERE tenant = $1 AND notification_id = $2 ORDER BY recipient, channel, id LIMIT $3",
+        engine.by_index("deliveries_by_notification")
+    )
 }
 
 fn notification_from_row(row: &AnyRow) -> Result<NotificationRow, StoreError> {

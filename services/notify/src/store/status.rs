@@ -284,6 +284,24 @@ async fn derive_statuses(
     engine: Engine,
     rows: &Rows,
 ) -> Result<(), StoreError> {
+    let open = rows.notifications.iter().filter(|(_, row)| row.settled.is_none());
+    let keys: Vec<&Key> = open.map(|(key, _)| key).collect();
+    for of_tenant in keys.chunk_by(|(one, _), (other, _)| one == other) {
+        for chunk in statements(of_tenant) {
+            let mut query = sqlx::query(AssertSqlSafe(derive_sql(engine, chunk.len())));
+            query = query.bind(&chunk[0].0);
+            for (_, id) in chunk {
+                query = query.bind(id);
+            }
+            query.execute(&mut **tx).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Derives the status of so many notifications of one tenant. They are named one by one: with a list of pairs
+/// (`(tenant, id) IN (VALUES …)`) SQLite reads all notifications there are.
+pub(super) fn derive_sql(engine: Engine, notifications: usize) -> String {
     const DERIVED: &str = "UPDATE notifications SET status = CASE \
         WHEN stage = 0 THEN 'accepted' WHEN stage = 1 THEN 'scheduled' WHEN stage = 2 THEN 'failed' \
         ELSE (SELECT CASE \
@@ -292,18 +310,9 @@ async fn derive_statuses(
           WHEN SUM(CASE WHEN d.status IN ('failed', 'expired') THEN 1 ELSE 0 END) = COUNT(*) THEN 'failed' \
           ELSE 'partially_failed' END \
           FROM deliveries d WHERE d.tenant = notifications.tenant AND d.notification_id = notifications.id) \
-        END WHERE (tenant, id) IN (VALUES ";
-    let open = rows.notifications.iter().filter(|(_, row)| row.settled.is_none());
-    let keys: Vec<&Key> = open.map(|(key, _)| key).collect();
-    for chunk in statements(&keys) {
-        let sql = format!("{DERIVED}{})", engine.values(chunk.len(), 2));
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for (tenant, id) in chunk {
-            query = query.bind(tenant).bind(id);
-        }
-        query.execute(&mut **tx).await?;
-    }
-    Ok(())
+        END";
+    let ids: Vec<String> = (2..notifications + 2).map(|number| engine.parameter(number)).collect();
+    format!("{DERIVED} WHERE tenant = {} AND id IN ({})", engine.parameter(1), ids.join(","))
 }
 
 fn completions(
