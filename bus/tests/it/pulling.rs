@@ -93,8 +93,15 @@ async fn the_process_never_holds_more_messages_than_it_has_permits() {
         }
         running.next().await;
         if handled % 10 == 9 {
-            let held = info(&bus, "bounded").await.num_ack_pending;
-            assert!(held <= 9, "{held} messages are with a process that has 8 permits");
+            // The server takes in acknowledgements beside its deliveries, so it may count more for a moment. What
+            // is really held stays, because nothing more is let through the gate.
+            let few = async {
+                while info(&bus, "bounded").await.num_ack_pending > 8 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let few = tokio::time::timeout(PATIENCE, few).await;
+            few.expect("more messages are with a process than its 8 permits");
         }
     }
     running.gate.add_permits(1_000);
