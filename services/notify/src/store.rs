@@ -244,6 +244,13 @@ impl Engine {
         }
     }
 
+    /// `count` parameters from the `first`th on, with commas between them.
+    pub(crate) fn parameters(self, first: usize, count: usize) -> String {
+        let all: Vec<String> =
+            (first..first + count).map(|number| self.parameter(number)).collect();
+        all.join(",")
+    }
+
     /// Behind a table's name: reads it by this index. SQLite keeps no statistics here, takes every index for a
     /// selective one, and would read all of a tenant's index entries for each row that is looked for.
     pub(crate) fn by_index(self, index: &str) -> String {

@@ -172,10 +172,11 @@ impl Store {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let list = (0..ids.len()).map(|at| format!("${}", at + 3)).collect::<Vec<_>>().join(",");
+        let (one, two) = (self.engine.parameter(1), self.engine.parameter(2));
+        let list = self.engine.parameters(3, ids.len());
         let sql = format!(
             "SELECT id, notification_id, recipient, channel, status, reason, read_at, updated_at FROM deliveries \
-             WHERE tenant = $1 AND recipient = $2 AND id IN ({list})"
+             WHERE tenant = {one} AND recipient = {two} AND id IN ({list})"
         );
         let mut query = sqlx::query(AssertSqlSafe(sql)).bind(tenant).bind(recipient);
         for id in ids {

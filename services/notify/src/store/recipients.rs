@@ -75,10 +75,9 @@ impl Store {
     ) -> Result<Vec<Recipient>, StoreError> {
         let mut found = Vec::with_capacity(ids.len());
         for chunk in super::statements(ids) {
-            let list =
-                (0..chunk.len()).map(|at| format!("${}", at + 2)).collect::<Vec<_>>().join(",");
+            let (one, list) = (self.engine.parameter(1), self.engine.parameters(2, chunk.len()));
             let sql =
-                format!("SELECT {COLUMNS} FROM recipients WHERE tenant = $1 AND id IN ({list})");
+                format!("SELECT {COLUMNS} FROM recipients WHERE tenant = {one} AND id IN ({list})");
             let mut query = sqlx::query(AssertSqlSafe(sql)).bind(tenant);
             for id in chunk {
                 query = query.bind(id);

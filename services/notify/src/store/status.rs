@@ -311,8 +311,8 @@ pub(super) fn derive_sql(engine: Engine, notifications: usize) -> String {
           ELSE 'partially_failed' END \
           FROM deliveries d WHERE d.tenant = notifications.tenant AND d.notification_id = notifications.id) \
         END";
-    let ids: Vec<String> = (2..notifications + 2).map(|number| engine.parameter(number)).collect();
-    format!("{DERIVED} WHERE tenant = {} AND id IN ({})", engine.parameter(1), ids.join(","))
+    let (tenant, ids) = (engine.parameter(1), engine.parameters(2, notifications));
+    format!("{DERIVED} WHERE tenant = {tenant} AND id IN ({ids})")
 }
 
 fn completions(

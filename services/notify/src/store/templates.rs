@@ -114,11 +114,10 @@ impl Store {
     ) -> Result<Vec<Template>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());
         for chunk in super::statements(keys) {
-            let list =
-                (0..chunk.len()).map(|at| format!("${}", at + 2)).collect::<Vec<_>>().join(",");
+            let (one, list) = (self.engine.parameter(1), self.engine.parameters(2, chunk.len()));
             let sql = format!(
                 "SELECT tenant, template_key, channels, created_at, updated_at FROM templates \
-                 WHERE tenant = $1 AND template_key IN ({list})"
+                 WHERE tenant = {one} AND template_key IN ({list})"
             );
             let mut query = sqlx::query(AssertSqlSafe(sql)).bind(tenant);
             for key in chunk {

@@ -35,6 +35,16 @@ struct Bench {
     hits: Arc<AtomicUsize>,
 }
 
+/// Starts a channel's worker, without a store.
+fn start(bus: &Bus, channel: Channel, options: ChannelOptions, lifecycle: &Lifecycle) {
+    let outcomes = GroupPublisher::start(bus, "OUTCOMES", lifecycle);
+    let deps = ChannelDeps { bus: bus.clone(), outcomes, store: None };
+    let role = lifecycle.clone();
+    lifecycle.spawn_essential("channel", async move {
+        run_channel(channel, options, deps, role).await.map_err(|error| error.to_string())
+    });
+}
+
 /// A worker whose receiver gives these statuses one after the other; 0 never answers. The last one stays.
 async fn bench(statuses: Vec<u16>) -> Bench {
     let nats = NatsServer::start().unwrap();
@@ -56,11 +66,6 @@ async fn bench(statuses: Vec<u16>) -> Bench {
     })))
     .await;
     let lifecycle = Lifecycle::new();
-    let deps = ChannelDeps {
-        bus: bus.clone(),
-        outcomes: GroupPublisher::start(&bus, "OUTCOMES", &lifecycle),
-        store: None,
-    };
     let options = ChannelOptions {
         webhook: WebhookOptions {
             default_secret: SecretString::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()),
@@ -71,10 +76,7 @@ async fn bench(statuses: Vec<u16>) -> Bench {
         },
         ..ChannelOptions::default()
     };
-    let role = lifecycle.clone();
-    lifecycle.spawn_essential("channel", async move {
-        run_channel(Channel::Webhook, options, deps, role).await.map_err(|error| error.to_string())
-    });
+    start(&bus, Channel::Webhook, options, &lifecycle);
     Bench { _nats: nats, bus, lifecycle, server, hits }
 }
 
@@ -235,11 +237,6 @@ async fn what_waits_for_a_place_at_a_stop_goes_back_unsent() {
     let nats = NatsServer::start().unwrap();
     let bus = nats.bus_with_topology("test").await.unwrap();
     let lifecycle = Lifecycle::new();
-    let deps = ChannelDeps {
-        bus: bus.clone(),
-        outcomes: GroupPublisher::start(&bus, "OUTCOMES", &lifecycle),
-        store: None,
-    };
     let options = ChannelOptions {
         email: EmailOptions {
             port: relay.local_addr().unwrap().port(),
@@ -250,10 +247,7 @@ async fn what_waits_for_a_place_at_a_stop_goes_back_unsent() {
         },
         ..ChannelOptions::default()
     };
-    let role = lifecycle.clone();
-    lifecycle.spawn_essential("channel", async move {
-        run_channel(Channel::Email, options, deps, role).await.map_err(|error| error.to_string())
-    });
+    start(&bus, Channel::Email, options, &lifecycle);
     for number in 0..5 {
         let notification_id = NotificationId::derived(&["n", &number.to_string()]);
         let delivery = Delivery {
