@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod follow;
 mod reader;
 
 use std::marker::PhantomData;
@@ -81,6 +82,8 @@ struct Plan {
     filters: Vec<String>,
     from: From,
     follow: bool,
+    /// Whether the messages' own publication tells when to look, so that a quiet stream is hardly asked.
+    listen: bool,
     patience: Duration,
 }
 
@@ -108,6 +111,12 @@ impl Replay {
     /// How long to go on trying when the server is away (60 s).
     pub fn patience(self, patience: Duration) -> Self {
         self.change(|plan| plan.patience = patience)
+    }
+
+    /// Follows by hearing of new messages instead of asking all the time. For streams of few and small changes:
+    /// each is sent to this process once more.
+    pub(crate) fn listen(self) -> Self {
+        self.change(|plan| (plan.follow, plan.listen) = (true, true))
     }
 
     fn change(mut self, change: impl FnOnce(&mut Plan)) -> Self {
@@ -168,7 +177,8 @@ impl Bus {
     ) -> Replay {
         let stream = stream.into();
         let bus = self.clone();
-        let plan = Plan { bus, stream, filters, from, follow: false, patience: PATIENCE };
+        let plan =
+            Plan { bus, stream, filters, from, follow: false, listen: false, patience: PATIENCE };
         Replay { state: State::Planned(Box::new(plan)) }
     }
 

@@ -27,7 +27,8 @@ pub struct KvChange {
 }
 
 /// Changes of a bucket, as a [`futures::Stream`]. A key that changes faster than the watcher reads shows its last
-/// value only. Changes are seen within about 200 ms.
+/// value only. Changes are seen within some 20 ms; the end of a key's time, changes just after a lost connection, and
+/// all changes if the account may not subscribe to `$KV.<bucket>.>`, within 2 s.
 #[must_use = "a watch reads nothing until it is polled"]
 pub struct KvWatch {
     changes: Replay,
@@ -41,7 +42,7 @@ impl KvWatch {
             None => From::New,
         };
         let filter = subjects::kv_filter(bucket);
-        let changes = bus.replay(subjects::kv_stream(bucket), filter, from).follow();
+        let changes = bus.replay(subjects::kv_stream(bucket), filter, from).listen();
         Self { changes, bucket: bucket.to_owned() }
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::follow::News;
 use super::{From, Plan, ReplayError};
 use crate::clock;
 use crate::fetch::{FetchError, StoredMessage, StreamPosition};
@@ -18,8 +19,6 @@ use crate::subjects;
 const PAGE_MESSAGES: usize = 256;
 /// Bytes after which the server ends a page; a page of one larger message is still possible.
 const PAGE_BYTES: usize = 1 << 20;
-/// How often a follower looks for new messages.
-const FOLLOW_EVERY: Duration = Duration::from_millis(200);
 /// First and longest pause between attempts to reach a server that is away.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(25), Duration::from_secs(1));
 
@@ -39,6 +38,7 @@ pub(super) struct Reader {
     horizon: u64,
     epoch: String,
     skip_internal: bool,
+    news: News,
 }
 
 impl Reader {
@@ -46,11 +46,13 @@ impl Reader {
         if !subjects::is_stream_name(&plan.stream) {
             return Err(FetchError::Refused("no stream has such a name".to_owned()).into());
         }
+        let news = News::of(&plan).await;
         let mut reader = Self {
             skip_internal: !plan.filters.iter().any(|filter| filter.starts_with('_')),
             cursors: Vec::new(),
             horizon: 0,
             epoch: String::new(),
+            news,
             plan,
         };
         let position = reader.position().await?;
@@ -184,7 +186,7 @@ impl Reader {
     /// Waits until the stream has something new.
     async fn next_horizon(&mut self) -> Result<(), ReplayError> {
         loop {
-            tokio::time::sleep(FOLLOW_EVERY).await;
+            self.news.wait().await;
             let position = self.position().await?;
             if position.epoch != self.epoch {
                 return Err(ReplayError::Recreated);

@@ -157,6 +157,35 @@ async fn changes_are_seen_in_order_also_over_a_restart() {
     drop(server);
 }
 
+/// Requests that the server's JetStream has answered.
+async fn asked(bus: &Bus) -> u64 {
+    let account = bus.jetstream().query_account().await.unwrap();
+    account.requests.total
+}
+
+#[tokio::test]
+async fn a_quiet_bucket_is_left_alone_and_what_nobody_tells_is_seen_all_the_same() {
+    let server = NatsServer::start().unwrap();
+    let bus = server.bus("test").await.unwrap();
+    let kv = bucket(&bus).await;
+    let mut changes = kv.watch(None);
+    let watching = tokio::spawn(async move {
+        let mut next = async || changes.try_next().await.unwrap().unwrap();
+        let (put, over) = (next().await, next().await);
+        (put.value.is_some(), over.value.is_some())
+    });
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let before = asked(&bus).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    // Four in four seconds and the one that counts; a follower that asks all the time would come to twenty.
+    let times = asked(&bus).await - before;
+    assert!(times <= 5, "asked {times} times");
+    // The server deletes the key by itself and publishes nothing.
+    kv.put_with_ttl("brief", Bytes::from_static(b"1"), Duration::from_secs(1)).await.unwrap();
+    let seen = tokio::time::timeout(PATIENCE, watching).await.expect("both changes").unwrap();
+    assert_eq!(seen, (true, false));
+}
+
 #[tokio::test]
 async fn other_clients_read_and_write_the_same_bucket() {
     let server = NatsServer::start().unwrap();

@@ -112,10 +112,13 @@ impl Cursor {
         bus: &Bus,
         open: &mut BTreeMap<RedriveId, Job>,
     ) -> Result<(), DlqError> {
-        let epoch = bus.position(&store::stream(REDRIVES)).await?.epoch;
-        if epoch != self.epoch {
+        let now = bus.position(&store::stream(REDRIVES)).await?;
+        if now.epoch != self.epoch {
             open.clear();
-            *self = Self { after: 0, epoch };
+            *self = Self { after: 0, epoch: now.epoch };
+        }
+        if now.last <= self.after {
+            return Ok(());
         }
         let (changed, after) = changed_after(bus, self.after).await?;
         self.after = after;

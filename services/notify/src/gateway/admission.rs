@@ -1,8 +1,8 @@
 //! Refuses new notifications while too many wait for the dispatcher.
-//! Reads: the size of the stream `REQUESTS`, once a second. Writes: nothing. Never: looks on the way of
-//! a request. The stream itself has no limit (it carries schedules), so this check is the bound.
+//! Reads: the size of the stream `REQUESTS`, once a second, less often while nobody sends. Writes: nothing. Never:
+//! looks on the way of a request. The stream itself has no limit (it carries schedules), so this check is the bound.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use campana_bus::{subjects, topology};
@@ -11,8 +11,13 @@ use super::options::GatewayOptions;
 use super::problem::{Code, Problem};
 use super::state::App;
 
+/// Looks that a gateway at rest leaves out between two.
+const RESTS: u32 = 5;
+
 /// The last look at the backlog.
 pub(super) struct Admission {
+    /// Whether somebody asked since.
+    asked: AtomicBool,
     messages: AtomicU64,
     bytes: AtomicU64,
     messages_max: u64,
@@ -22,6 +27,7 @@ pub(super) struct Admission {
 impl Admission {
     pub(super) fn new(options: &GatewayOptions) -> Self {
         Self {
+            asked: AtomicBool::new(false),
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             messages_max: options.backlog_messages_max,
@@ -36,6 +42,7 @@ impl Admission {
 
     /// Whether one more notification may come in.
     pub(super) fn check(&self) -> Result<(), Problem> {
+        self.asked.store(true, Ordering::Relaxed);
         let full = self.messages.load(Ordering::Relaxed) > self.messages_max
             || self.bytes.load(Ordering::Relaxed) > self.bytes_max;
         if full {
@@ -44,32 +51,46 @@ impl Admission {
         }
         Ok(())
     }
+
+    /// Whether nothing waited at the last look, and nobody came since this was asked last.
+    fn rests(&self) -> bool {
+        !self.asked.swap(false, Ordering::Relaxed) && self.messages.load(Ordering::Relaxed) == 0
+    }
 }
 
-/// Looks until the soft stop. When the server does not answer, the last figures stay: a publish will
-/// tell by itself.
+/// Looks until the soft stop.
 pub(super) async fn watch(app: App) {
     let pause = Duration::from_millis(app.options.backlog_poll_ms.max(10));
+    let mut left_out = RESTS;
     loop {
-        // Notifications that wait for their time are no backlog, so only what is due counts as messages; the
-        // bytes are those of the whole stream, because they are what fills the disk.
-        let bus = &app.deps.bus;
-        let waiting = bus.count(topology::REQUESTS, subjects::REQUESTS_FILTER);
-        if let (Ok(messages), Ok(position)) =
-            tokio::join!(waiting, bus.position(topology::REQUESTS))
-        {
-            let bytes = position.bytes;
-            app.admission.set(messages, bytes);
-            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-            {
-                app.metrics.backlog_messages.set(messages as f64);
-                app.metrics.backlog_bytes.set(bytes as f64);
-            }
+        if !app.admission.rests() || left_out >= RESTS {
+            left_out = 0;
+            look(&app).await;
+        } else {
+            left_out += 1;
         }
         tokio::select! {
             () = app.lifecycle.soft.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
+    }
+}
+
+/// When the server does not answer, the last figures stay: a publish will tell by itself.
+async fn look(app: &App) {
+    // Notifications that wait for their time are no backlog, so only what is due counts as messages; the
+    // bytes are those of the whole stream, because they are what fills the disk.
+    let bus = &app.deps.bus;
+    let waiting = bus.count(topology::REQUESTS, subjects::REQUESTS_FILTER);
+    let (Ok(messages), Ok(position)) = tokio::join!(waiting, bus.position(topology::REQUESTS))
+    else {
+        return;
+    };
+    app.admission.set(messages, position.bytes);
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    {
+        app.metrics.backlog_messages.set(messages as f64);
+        app.metrics.backlog_bytes.set(position.bytes as f64);
     }
 }
 
@@ -92,5 +113,16 @@ mod tests {
         }
         admission.set(10, 100);
         assert!(admission.check().is_ok());
+    }
+
+    #[test]
+    fn it_rests_when_nobody_came_and_nothing_waits() {
+        let admission = Admission::new(&GatewayOptions::default());
+        assert!(admission.rests());
+        admission.check().unwrap();
+        assert!(!admission.rests(), "somebody came");
+        assert!(admission.rests(), "and nobody since");
+        admission.set(1, 1);
+        assert!(!admission.rests(), "something waits");
     }
 }
