@@ -165,7 +165,7 @@ impl Environment {
             profile: "release".to_owned(),
             harness_version: "0.1.0".to_owned(),
             target: "http://127.0.0.1:8080/".to_owned(),
-            processes: vec![Process { name: "generator".to_owned(), pid: 7 }],
+            processes: vec![Process::alone("generator", 7)],
         }
     }
 }

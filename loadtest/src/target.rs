@@ -108,8 +108,8 @@ pub fn from_up_file(data_dir: &Path) -> Result<Target, Failure> {
     })?;
     let up: UpFile =
         serde_json::from_str(&text).map_err(|error| Failure::failed(path.display(), error))?;
-    let mut processes = vec![Process { name: "campana".to_owned(), pid: up.pid }];
-    processes.extend(up.nats_pid.map(|pid| Process { name: "nats-server".to_owned(), pid }));
+    let mut processes = vec![Process::alone("campana", up.pid)];
+    processes.extend(up.nats_pid.map(|pid| Process::alone("nats-server", pid)));
     Ok(Target {
         ws_url: up.edge_ws,
         nats_monitor: up.nats_monitor,
@@ -162,7 +162,7 @@ impl Target {
 
     /// The platform's processes on this machine and the harness's own.
     pub fn processes(&self) -> Vec<Process> {
-        let own = Process { name: "generator".to_owned(), pid: std::process::id() };
+        let own = Process::alone("generator", std::process::id());
         self.processes.iter().cloned().chain([own]).collect()
     }
 

@@ -27,7 +27,7 @@ fn every_peer_delivers_a_wave_exactly_once() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = folder.path().join("trial.toml");
     std::fs::write(&scenario, SCENARIO).unwrap();
-    let peers = ["floor", "django", "socketio", "nats"];
+    let peers = ["floor", "django", "django_documented", "socketio", "nats"];
     let output = Command::new(env!("CARGO_BIN_EXE_campana-loadtest"))
         .args(["peers", "--strict", "--json", "--rounds", "1", "--only", &peers.join(",")])
         .arg("--scenario")

@@ -1,7 +1,8 @@
-"""Starts the peer: makes the table, binds a port, becomes uvicorn with its workers.
+"""Starts the peer in one of its shapes: makes the tables, binds a port, becomes uvicorn with its workers.
 
-Reads: its arguments. Writes: a database in the folder it is given, and one line of JSON on standard output, in the
-shape of `campana up`'s up.json, when requests are answered. Never: starts Redis; that is the caller's.
+Reads: its arguments. Writes: a database in the folder it is given, or in PostgreSQL, and one line of JSON on
+standard output, in the shape of `campana up`'s up.json, when requests are answered. Never: starts Redis or
+PostgreSQL; they are the caller's.
 """
 
 import argparse
@@ -12,6 +13,8 @@ import pathlib
 import platform
 import secrets
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -19,36 +22,42 @@ import urllib.request
 import uvicorn
 
 HERE = pathlib.Path(__file__).resolve().parent
+# Settings, channel layer and number of processes of each, and whether its database is PostgreSQL.
+SHAPES = {
+    "tuned": ("notify.settings", "pubsub", os.cpu_count() or 1, False),
+    "documented": ("documented.settings", "core", 1, True),
+}
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=SHAPES, default="tuned")
     parser.add_argument("--redis", required=True, help="redis://127.0.0.1:PORT/0")
     parser.add_argument("--data-dir", required=True, type=pathlib.Path)
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--layer", choices=["pubsub", "core"], default="pubsub")
+    parser.add_argument("--postgres-port", type=int, help="of a PostgreSQL that trusts this machine")
+    parser.add_argument("--workers", type=int, help="processes [default: one per core; documented: 1]")
+    parser.add_argument("--layer", choices=["pubsub", "core"], help="[default: pubsub; documented: core]")
     parser.add_argument("--api-key", default=secrets.token_hex(16))
-    return parser.parse_args()
+    given = parser.parse_args()
+    given.settings, layer, workers, postgres = SHAPES[given.shape]
+    given.layer, given.workers = given.layer or layer, given.workers or workers
+    if postgres != (given.postgres_port is not None):
+        parser.error("--postgres-port belongs to the documented shape, which needs it")
+    given.database = str(given.postgres_port if postgres else given.data_dir / "peer.sqlite3")
+    return given
 
 
-def version(layer: str) -> str:
-    names = ["django", "channels", "channels-redis", "uvicorn"]
+def version(layer: str, postgres: bool) -> str:
+    names = ["django", "channels", "channels-redis", "uvicorn"] + ["psycopg"] * postgres
     all_names = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     return f"{all_names}, Python {platform.python_version()}, layer {layer}"
 
 
-def make_table():
-    import django
-    from django.db import connection
-
-    django.setup()
-    from notify.models import Notification
-
-    if Notification._meta.db_table not in connection.introspection.table_names():
-        with connection.schema_editor() as editor:
-            editor.create_model(Notification)
-    connection.close()
+def make_tables():
+    """In a process of its own: this one must not keep connections that it does not use."""
+    migrate = ["-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"]
+    subprocess.run([sys.executable, *migrate], check=True, stdout=sys.stderr)
 
 
 def announce(base: str, workers: int, ready: dict, data_dir: pathlib.Path):
@@ -74,17 +83,17 @@ def main():
     address = "{}:{}".format(*listener.getsockname())
     edge_ws = f"ws://{address}/connection/websocket"
     os.environ.update(
-        DJANGO_SETTINGS_MODULE="notify.settings",
+        DJANGO_SETTINGS_MODULE=given.settings,
         PEER_API_KEY=given.api_key,
         PEER_TOKEN_KEY=secrets.token_hex(32),
         PEER_EDGE_WS=edge_ws,
-        PEER_DATABASE=str(given.data_dir / "peer.sqlite3"),
+        PEER_DATABASE=given.database,
         PEER_REDIS=given.redis,
         PEER_LAYER=given.layer,
         PYTHONPATH=str(HERE),
     )
     os.chdir(HERE)
-    make_table()
+    make_tables()
     ready = {
         "schema_version": 1,
         "pid": os.getpid(),
@@ -93,7 +102,7 @@ def main():
         "edge_ws": edge_ws,
         "api_key": given.api_key,
         "durability": "none",
-        "version": version(given.layer),
+        "version": version(given.layer, given.postgres_port is not None),
     }
     threading.Thread(
         target=announce, args=(f"http://{address}", given.workers, ready, given.data_dir), daemon=True

@@ -306,7 +306,7 @@ impl Fleet {
 
     /// The platform's processes of this machine, and the coordinator's own.
     pub fn processes(&self) -> Vec<Process> {
-        let own = Process { name: COORDINATOR.to_owned(), pid: std::process::id() };
+        let own = Process::alone(COORDINATOR, std::process::id());
         self.target.processes.iter().cloned().chain([own]).collect()
     }
 

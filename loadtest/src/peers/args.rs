@@ -15,7 +15,7 @@ pub struct PeersArgs {
         value_name = "PEER,PEER,…",
         value_delimiter = ',',
         value_enum,
-        default_value = "platform,floor,django,socketio,nats,centrifugo"
+        default_value = "platform,floor,django,django_documented,socketio,nats,centrifugo"
     )]
     pub only: Vec<Kind>,
     /// Interleaved rounds; each starts every peer afresh

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_p
 
 use super::programs;
 use crate::failure::Failure;
-use crate::procs::Process;
+use crate::procs::{self, Process};
 
 /// An interpreter on a busy machine, with a cold disk.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
@@ -32,6 +32,8 @@ pub struct Child {
     log: PathBuf,
     /// Whether it leads a process group of its own, which then ends with it.
     group: bool,
+    /// Whether it starts more processes while it runs.
+    forks: bool,
 }
 
 /// A port that was free a moment ago.
@@ -92,7 +94,7 @@ impl Child {
             .stderr(fs::File::create(&log).map_err(failed)?)
             .spawn()
             .map_err(failed)?;
-        Ok(Self { child, name, output, log, group })
+        Ok(Self { child, name, output, log, group, forks: false })
     }
 
     /// Waits for the first whole line of its output.
@@ -144,10 +146,20 @@ impl Child {
         })
     }
 
-    /// It and everything that it started, under its name.
+    /// Marks it as a server that starts processes as it goes, one for every connection.
+    pub const fn forking(mut self) -> Self {
+        self.forks = true;
+        self
+    }
+
+    /// It and everything that it started, under its name; of one that goes on forking only itself, marked.
     pub fn processes(&self) -> Vec<Process> {
-        let pids = descendants(self.child.id(), &parents());
-        pids.into_iter().map(|pid| Process { name: self.name.to_owned(), pid }).collect()
+        let root = self.child.id();
+        if self.forks {
+            return vec![Process { name: self.name.to_owned(), pid: root, forks: true }];
+        }
+        let pids = procs::descendants(root, &procs::parents());
+        pids.into_iter().map(|pid| Process::alone(self.name, pid)).collect()
     }
 
     /// Asks it to end, then what is left of its group, and kills what does not.
@@ -234,42 +246,9 @@ fn dying_with_us(program: &Path) -> Command {
     }
 }
 
-/// Every process and its parent.
-fn parents() -> Vec<(u32, u32)> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let parent_of = |entry: fs::DirEntry| {
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        // The name in brackets may hold anything.
-        let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
-        Some((pid, parent))
-    };
-    entries.filter_map(parent_of).collect()
-}
-
-/// A process and all below it.
-fn descendants(root: u32, parents: &[(u32, u32)]) -> Vec<u32> {
-    let mut found = vec![root];
-    let mut next = 0;
-    while let Some(parent) = found.get(next).copied() {
-        let children = parents.iter().filter(|(pid, of)| *of == parent && !found.contains(pid));
-        let children: Vec<u32> = children.map(|(pid, _)| *pid).collect();
-        found.extend(children);
-        next += 1;
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_tree_is_found_and_a_loop_ends() {
-        let parents = [(2, 1), (3, 2), (4, 2), (9, 8), (8, 9), (1, 1)];
-        assert_eq!(descendants(1, &parents), [1, 2, 3, 4]);
-        assert_eq!(descendants(8, &parents), [8, 9]);
-    }
 
     #[tokio::test]
     async fn output_is_awaited_and_an_end_is_told() {

@@ -67,7 +67,8 @@ fn finish(stamp: &Path, wanted: &str) -> Result<(), Failure> {
     fs::write(stamp, wanted).map_err(|error| Failure::failed(stamp.display(), error))
 }
 
-fn run(command: &mut Command, what: &str) -> Result<(), Failure> {
+/// Runs a program to its end; its last words are the error.
+pub fn run(command: &mut Command, what: &str) -> Result<(), Failure> {
     let output = command.output().map_err(|error| Failure::failed(what, error))?;
     if output.status.success() {
         return Ok(());

@@ -1,5 +1,6 @@
 //! The stacks that the platform is compared with, each driven by the same senders, receivers and ledger: the
-//! platform itself, the floor, Django with Channels, Socket.IO, a bare nats-server, Centrifugo.
+//! platform itself, the floor, Django with Channels (tuned, and as documented), Socket.IO, a bare nats-server,
+//! Centrifugo.
 //! Reads: programs on `PATH`, `loadtest/peers`. Writes: temporary folders, results. Never: keeps a peer running
 //! while another one is measured; rounds are interleaved, so that a slow minute of the machine meets all of them.
 //! docs/peers.md says what each is, and what is not equal.
@@ -8,6 +9,7 @@ pub mod args;
 pub mod child;
 mod figures;
 mod install;
+mod postgres;
 mod programs;
 mod round;
 mod run;
@@ -46,6 +48,7 @@ pub enum Kind {
     Platform,
     Floor,
     Django,
+    DjangoDocumented,
     Socketio,
     Nats,
     Centrifugo,
@@ -58,6 +61,7 @@ impl Kind {
             Self::Platform => "platform",
             Self::Floor => "floor",
             Self::Django => "django",
+            Self::DjangoDocumented => "django_documented",
             Self::Socketio => "socketio",
             Self::Nats => "nats",
             Self::Centrifugo => "centrifugo",
@@ -71,6 +75,7 @@ impl Kind {
             (Self::Platform | Self::Floor, Durability::Process) => "kill -9",
             // The row does; the push to the browser does not.
             (Self::Django, _) => "the push: nothing; its row: kill -9",
+            (Self::DjangoDocumented, _) => "the push: nothing; its row: loss of power",
             (Self::Socketio | Self::Nats | Self::Centrifugo, _) => "nothing",
         }
     }

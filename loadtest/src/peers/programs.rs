@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 
+/// Beside PostgreSQL's server: makes the folder that it needs.
+pub const INITDB: &str = "initdb";
+/// Where Debian puts PostgreSQL's programs, by version; only the clients are on `PATH`.
+const POSTGRESQL: &str = "/usr/lib/postgresql";
+
 /// The programs that peers are made of, with the way to get each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
@@ -14,6 +19,7 @@ pub enum Program {
     NatsServer,
     Node,
     Npm,
+    Postgres,
     Python,
     Redis,
 }
@@ -28,6 +34,7 @@ impl Program {
             Self::NatsServer => "nats-server",
             Self::Node => "node",
             Self::Npm => "npm",
+            Self::Postgres => "postgres",
             Self::Python => "python3",
             Self::Redis => "redis-server",
         }
@@ -50,27 +57,55 @@ impl Program {
             Self::Centrifugo => "install it from https://centrifugal.dev",
             Self::NatsServer => "run `cargo xtask tools nats-server`, or set NATS_SERVER_BIN",
             Self::Node | Self::Npm => "install Node.js 20 or newer with npm",
+            Self::Postgres => {
+                "install it (Debian: `apt install postgresql`), or set PG_BIN_DIR to the folder of its programs"
+            }
             Self::Python => "install Python 3.10 or newer (Debian: python3-venv)",
             Self::Redis => "install it (Debian: `apt install redis-server`)",
         }
     }
 
-    /// Where it is: in its variable, beside this program, in the checkout's `.tools`, on `PATH`.
+    /// Where it is: in its variable, beside this program, in the checkout's `.tools`, on `PATH`, at Debian's place.
     pub fn find(self) -> Result<PathBuf, Failure> {
-        let named = self.variable().and_then(std::env::var_os).map(PathBuf::from);
+        let set = |name| std::env::var_os(name).map(PathBuf::from);
+        let named = self.variable().and_then(set);
+        let folder = set("PG_BIN_DIR").map(|folder| folder.join(self.name()));
         let beside = std::env::current_exe().ok().map(|own| own.with_file_name(self.name()));
         let here = std::env::current_dir().unwrap_or_default();
         let tools = here.ancestors().map(|folder| folder.join(".tools/nats-server/nats-server"));
         let ours = matches!(self, Self::Campana | Self::Floor);
         let candidates = named
             .into_iter()
+            .chain(folder.filter(|_| self == Self::Postgres))
             .chain(beside.filter(|_| ours))
             .chain(tools.filter(|_| self == Self::NatsServer))
-            .chain(on_path(self.name()));
-        candidates.into_iter().find(|file| file.is_file()).ok_or_else(|| {
+            .chain(on_path(self.name()))
+            .chain(newest(Path::new(POSTGRESQL)).filter(|_| self == Self::Postgres));
+        candidates.into_iter().find(|file| self.is(file)).ok_or_else(|| {
             Failure::Usage(format!("{} is not on PATH: {}", self.name(), self.remedy()))
         })
     }
+
+    /// A server alone, as a link to it on `PATH` would be, has nothing to make its folder with.
+    fn is(self, file: &Path) -> bool {
+        file.is_file() && (self != Self::Postgres || file.with_file_name(INITDB).is_file())
+    }
+}
+
+/// The server of the newest PostgreSQL below a folder with one for each version.
+fn newest(versions: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(versions).into_iter().flatten().flatten();
+    let all = entries.filter_map(|entry| {
+        let server = entry.path().join("bin").join(Program::Postgres.name());
+        let version: u32 = entry.file_name().to_str()?.parse().ok()?;
+        Program::Postgres.is(&server).then_some((version, server))
+    });
+    all.max().map(|(_, server)| server)
+}
+
+/// A path as an argument.
+pub fn text(path: &Path) -> Result<&str, Failure> {
+    path.to_str().ok_or_else(|| Failure::Failed("a folder's name is no text".to_owned()))
 }
 
 /// What a program says of its version, after its name; nothing if it does not say.
@@ -80,10 +115,10 @@ pub fn version(program: Program) -> Option<String> {
     Some(format!("{} {number}", program.name()))
 }
 
-/// `v=7.0.15` and `v2.15.1`, as Redis and NATS write it.
+/// `v=7.0.15`, `v2.15.1` and `15.14`, as Redis, NATS and PostgreSQL write it.
 fn version_in(text: &str) -> Option<String> {
     text.split_ascii_whitespace().find_map(|word| {
-        let number = word.strip_prefix("v=").or_else(|| word.strip_prefix('v'))?;
+        let number = word.strip_prefix("v=").or_else(|| word.strip_prefix('v')).unwrap_or(word);
         number.starts_with(|letter: char| letter.is_ascii_digit()).then(|| number.to_owned())
     })
 }
@@ -123,7 +158,27 @@ mod tests {
         let redis = "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64";
         assert_eq!(version_in(redis).as_deref(), Some("7.0.15"));
         assert_eq!(version_in("nats-server: v2.15.1\n").as_deref(), Some("2.15.1"));
+        let postgres = "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)";
+        assert_eq!(version_in(postgres).as_deref(), Some("15.14"));
         assert_eq!(version_in("very well"), None);
+    }
+
+    #[test]
+    fn the_newest_postgresql_that_can_make_a_database_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        for (version, programs) in [
+            ("9", ["postgres", INITDB]),
+            ("15", ["postgres", INITDB]),
+            ("17", ["psql", "postgres"]),
+        ] {
+            let bin = folder.path().join(version).join("bin");
+            std::fs::create_dir_all(&bin).unwrap();
+            for program in programs {
+                std::fs::write(bin.join(program), "").unwrap();
+            }
+        }
+        assert_eq!(newest(folder.path()), Some(folder.path().join("15/bin/postgres")));
+        assert_eq!(newest(Path::new("/nonexistent")), None);
     }
 
     #[test]

@@ -217,6 +217,6 @@ mod tests {
         let failure = present(&parse(&["--only", "centrifugo"])).unwrap_err().to_string();
         assert!(failure.contains("not on PATH"), "{failure}");
         assert!(present(&parse(&["--only", "centrifugo", "--strict"])).is_err());
-        assert_eq!(parse(&[]).only.len(), 6);
+        assert_eq!(parse(&[]).only.len(), 7);
     }
 }

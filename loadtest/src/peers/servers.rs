@@ -9,7 +9,8 @@ use url::Url;
 
 use super::child::{Child, free_port};
 use super::install;
-use super::programs::{self, Program};
+use super::postgres;
+use super::programs::{self, Program, text};
 use super::wire;
 use super::{Durability, Kind, Peer};
 use crate::args::TargetArgs;
@@ -30,6 +31,7 @@ pub async fn start(kind: Kind, peers: &Path, durability: Durability) -> Result<P
         Kind::Platform => platform(folder, durability).await,
         Kind::Floor => floor(folder, durability).await,
         Kind::Django => django(folder, peers).await,
+        Kind::DjangoDocumented => django_documented(folder, peers).await,
         Kind::Socketio => socketio(folder, peers).await,
         Kind::Nats => nats(folder).await,
         Kind::Centrifugo => centrifugo(folder).await,
@@ -42,14 +44,11 @@ pub fn available(kind: Kind) -> Result<(), Failure> {
         Kind::Platform => &[Program::Campana, Program::NatsServer],
         Kind::Floor | Kind::Nats => &[Program::Floor, Program::NatsServer],
         Kind::Django => &[Program::Python, Program::Redis],
+        Kind::DjangoDocumented => &[Program::Python, Program::Redis, Program::Postgres],
         Kind::Socketio => &[Program::Node, Program::Npm, Program::Redis],
         Kind::Centrifugo => &[Program::Centrifugo],
     };
     needed.iter().try_for_each(|program| program.find().map(|_| ()))
-}
-
-fn text(path: &Path) -> Result<&str, Failure> {
-    path.to_str().ok_or_else(|| Failure::Failed("a folder's name is no text".to_owned()))
 }
 
 /// What `up.json` in a folder says; nothing of the processes in it is kept.
@@ -69,12 +68,16 @@ fn from_up_file(folder: &Path) -> Result<Target, Failure> {
 fn peer(
     kind: Kind,
     target: Target,
-    broker: Option<Program>,
+    beside: &[Program],
     children: Vec<Child>,
     folder: TempDir,
 ) -> Peer {
     let mut target = Target { name: kind.name().to_owned(), ..target };
-    let versions = target.version.take().into_iter().chain(broker.and_then(programs::version));
+    let versions = target
+        .version
+        .take()
+        .into_iter()
+        .chain(beside.iter().copied().filter_map(programs::version));
     target.version = Some(versions.collect::<Vec<_>>().join(", "));
     target.processes.extend(children.iter().flat_map(Child::processes));
     Peer { kind, target, children, _folder: folder }
@@ -141,7 +144,7 @@ async fn floor(folder: TempDir, durability: Durability) -> Result<Peer, Failure>
     let mut floor = Child::start("floor", folder.path(), &program, &arguments)?;
     floor.line().await?;
     let target = from_up_file(folder.path())?;
-    Ok(peer(Kind::Floor, target, Some(Program::NatsServer), vec![floor, server], folder))
+    Ok(peer(Kind::Floor, target, &[Program::NatsServer], vec![floor, server], folder))
 }
 
 async fn nats_server(folder: &Path, more: &str) -> Result<(Child, u16), Failure> {
@@ -187,7 +190,35 @@ async fn django(folder: TempDir, peers: &Path) -> Result<Peer, Failure> {
     let mut server = Child::start("django", folder.path(), &python, &arguments)?;
     server.line().await?;
     let target = from_up_file(folder.path())?;
-    Ok(peer(Kind::Django, target, Some(Program::Redis), vec![server, redis], folder))
+    Ok(peer(Kind::Django, target, &[Program::Redis], vec![server, redis], folder))
+}
+
+/// One process, as the documentation starts it; its shape chooses settings, view and layer.
+async fn django_documented(folder: TempDir, peers: &Path) -> Result<Peer, Failure> {
+    let python = install::python(peers)?;
+    let (redis, port) = redis(folder.path()).await?;
+    let url = format!("redis://127.0.0.1:{port}/0");
+    let (postgres, port) = postgres::start(folder.path()).await?;
+    let script = programs::folder(peers, "django")?.join("serve.py");
+    let port = port.to_string();
+    let arguments = [
+        text(&script)?,
+        "--shape",
+        "documented",
+        "--redis",
+        &url,
+        "--postgres-port",
+        &port,
+        "--api-key",
+        KEY,
+        "--data-dir",
+        text(folder.path())?,
+    ];
+    let mut server = Child::start("django", folder.path(), &python, &arguments)?;
+    server.line().await?;
+    let target = from_up_file(folder.path())?;
+    let beside = [Program::Postgres, Program::Redis];
+    Ok(peer(Kind::DjangoDocumented, target, &beside, vec![server, postgres, redis], folder))
 }
 
 async fn socketio(folder: TempDir, peers: &Path) -> Result<Peer, Failure> {
@@ -207,7 +238,7 @@ async fn socketio(folder: TempDir, peers: &Path) -> Result<Peer, Failure> {
     let mut server = Child::start("socketio", folder.path(), &Program::Node.find()?, &arguments)?;
     server.line().await?;
     let target = Target { protocol: Protocol::Socketio, ..from_up_file(folder.path())? };
-    Ok(peer(Kind::Socketio, target, Some(Program::Redis), vec![server, redis], folder))
+    Ok(peer(Kind::Socketio, target, &[Program::Redis], vec![server, redis], folder))
 }
 
 /// One process per core, as both interpreters' documentation advises.
@@ -241,7 +272,7 @@ async fn nats(folder: TempDir) -> Result<Peer, Failure> {
     let mut front = Child::start("http front", folder.path(), &program, &arguments)?;
     front.line().await?;
     let target = Target { protocol: Protocol::Nats, ..from_up_file(folder.path())? };
-    Ok(peer(Kind::Nats, target, Some(Program::NatsServer), vec![front, server], folder))
+    Ok(peer(Kind::Nats, target, &[Program::NatsServer], vec![front, server], folder))
 }
 
 async fn centrifugo(folder: TempDir) -> Result<Peer, Failure> {
@@ -262,5 +293,5 @@ async fn centrifugo(folder: TempDir) -> Result<Peer, Failure> {
         durability: "none".to_owned(),
         ..Target::campana(at(port, "http", "/")?, String::new())?
     };
-    Ok(peer(Kind::Centrifugo, target, None, vec![server], folder))
+    Ok(peer(Kind::Centrifugo, target, &[], vec![server], folder))
 }

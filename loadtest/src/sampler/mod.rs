@@ -256,7 +256,7 @@ mod tests {
         fs::write(dir.path().join("campana.db"), [0; 100]).unwrap();
         fs::write(dir.path().join("campana.db-wal"), [0; 11]).unwrap();
         fs::write(dir.path().join("up.json"), [0; 50]).unwrap();
-        let own = Process { name: "generator".to_owned(), pid: std::process::id() };
+        let own = Process::alone("generator", std::process::id());
         let plan = Plan {
             started_ns: clock::now_ns().saturating_sub(5 * SECOND_NS),
             processes: vec![own],

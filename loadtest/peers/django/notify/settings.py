@@ -1,4 +1,4 @@
-"""Settings of the peer: Django reduced to what such an application needs, tuned as README.md says.
+"""Settings of the tuned peer: Django reduced to what such an application needs, tuned as README.md says.
 
 Reads: the environment that serve.py prepares. Writes: nothing.
 """
@@ -14,6 +14,8 @@ INSTALLED_APPS = ["notify"]
 # Each middleware costs every request; none of Django's is needed by an API with bearer keys.
 MIDDLEWARE = []
 ROOT_URLCONF = "notify.urls"
+# Whether Django looks after database connections at both ends of a request.
+REQUEST_RECEIVERS = False
 USE_TZ = True
 USE_I18N = False
 LOGGING_CONFIG = None
@@ -44,4 +46,4 @@ LAYERS = {
         "CONFIG": {"hosts": [os.environ["PEER_REDIS"]], "capacity": 100_000, "expiry": 60},
     },
 }
-CHANNEL_LAYERS = {"default": LAYERS[os.environ.get("PEER_LAYER", "pubsub")]}
+CHANNEL_LAYERS = {"default": LAYERS[os.environ["PEER_LAYER"]]}

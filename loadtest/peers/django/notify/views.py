@@ -5,7 +5,6 @@ what belongs to a browser; the paper's stack needs one for e-mail only.
 """
 
 import os
-import secrets
 import time
 
 import jwt
@@ -15,10 +14,10 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from django.http import HttpResponse
 
+from notify.frames import frame_of
 from notify.groups import channel_of, group_of
 from notify.models import Notification
-
-BEARER = f"Bearer {settings.API_KEY}"
+from notify.requests import allowed, new_uid, wanted
 
 # A pool of threads that keep their connections; the default is a new thread and connection per request.
 insert = sync_to_async(Notification.objects.create, thread_sensitive=False)
@@ -26,11 +25,6 @@ insert = sync_to_async(Notification.objects.create, thread_sensitive=False)
 
 def answer(status: int, body: object) -> HttpResponse:
     return HttpResponse(orjson.dumps(body), status=status, content_type="application/json")
-
-
-def allowed(request) -> bool:
-    given = request.headers.get("authorization", "")
-    return secrets.compare_digest(given.encode(), BEARER.encode())
 
 
 async def ready(request) -> HttpResponse:
@@ -41,34 +35,25 @@ async def ready(request) -> HttpResponse:
 async def tokens(request) -> HttpResponse:
     if not allowed(request):
         return answer(401, {"title": "wrong key"})
-    wanted = orjson.loads(request.body)
-    claims = {"sub": wanted["user"], "exp": int(time.time()) + wanted.get("ttl_seconds", 3600)}
+    asked = orjson.loads(request.body)
+    claims = {"sub": asked["user"], "exp": int(time.time()) + asked.get("ttl_seconds", 3600)}
     token = jwt.encode(claims, settings.SECRET_KEY, algorithm="HS256")
-    channel = channel_of(wanted["user"])
+    channel = channel_of(asked["user"])
     return answer(200, {"token": token, "ws_url": settings.EDGE_WS, "channel": channel})
 
 
 async def notifications(request) -> HttpResponse:
     if not allowed(request):
         return answer(401, {"title": "wrong key"})
-    try:
-        wanted = orjson.loads(request.body)
-        to, content = wanted["to"], wanted["content"]
-        users = [name_of(one) for one in (to if isinstance(to, list) else [to])]
-        title, body = content["title"], content["body"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+    asked = wanted(request)
+    if asked is None:
         return answer(400, {"title": "recipients with an id and inline content are needed"})
-    uid = "ntf_" + secrets.token_hex(16)
-    data = {"type": "notification", "notification_id": uid, "title": title, "body": body}
+    users, title, body = asked
+    uid = new_uid()
     layer = get_channel_layer()
     for user in users:
         row = await insert(uid=uid, user=user, title=title, body=body)
-        push = {"channel": channel_of(user), "pub": {"data": data, "offset": row.pk}}
         # Encoded once here, not once in every consumer.
-        frame = orjson.dumps({"push": push}).decode()
-        await layer.group_send(group_of(user), {"type": "push.frame", "frame": frame})
+        message = {"type": "push.frame", "frame": frame_of(row)}
+        await layer.group_send(group_of(user), message)
     return answer(202, {"id": uid, "status": "accepted"})
-
-
-def name_of(recipient) -> str:
-    return recipient if isinstance(recipient, str) else recipient["id"]
