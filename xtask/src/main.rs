@@ -45,7 +45,7 @@ cargo xtask COMMAND
                             nats-server postgresql chromium npm venv cargo-deny curl
   fuzz TARGET [SECONDS]   libFuzzer against json, protobuf or session of ws-edge/fuzz (60 s)
   loadtest [ARGS…]        build in release mode and run the load harness
-  nightly [OPTIONS]       about an hour in release mode: scenario nightly, the harness's trial of itself, a soak, fuzzing
+  nightly [OPTIONS]       about 40 minutes in release mode: scenario nightly, the harness's trial of itself, a soak, fuzzing
                             --soak-minutes N (15), --fuzz-seconds N for each target (300); 0 leaves a part out
 
 Tools go to the git-ignored folder .tools; running a command again costs nothing.

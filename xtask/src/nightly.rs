@@ -1,4 +1,4 @@
-//! `cargo xtask nightly`: what is too long for every check. All kinds of load for about ten minutes, the
+//! `cargo xtask nightly`: what is too long for every check. All kinds of load for about five minutes, the
 //! harness's trial of itself, whether memory is flat, and each fuzz target for a while.
 //! Reads: the arguments. Writes: `target/nightly`, `target/fuzz`. Never: stops at the first failure; the
 //! table at the end tells everything, and the exit code is that of the worst.
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::load::{self, Job};
 use crate::{fuzz, repo, shell, up};
 
-/// Scenario `nightly` takes about ten minutes; a lively machine more.
+/// Scenario `nightly` takes about five minutes; a busy machine more.
 const LOAD_WITHIN: Duration = Duration::from_secs(45 * 60);
 /// What a part needs beside its load: receivers, the floor, reconciliation, the report.
 const AROUND: Duration = Duration::from_secs(5 * 60);

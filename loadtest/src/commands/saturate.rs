@@ -79,7 +79,12 @@ pub async fn saturate(
             break;
         }
         let Some(step) = campaign.last().filter(|step| step.name == spec.name) else { break };
-        search.enter(rate, miss(step, &slo).is_none());
+        let missed = miss(step, &slo);
+        if !arguments.common.quiet {
+            // A search takes minutes; a terminal has the bar of each probe besides.
+            eprintln!("{}: {}", spec.name, missed.as_deref().unwrap_or("passed"));
+        }
+        search.enter(rate, missed.is_none());
         campaign.run.saturation = Some(search.found().clone());
     }
     let finished = campaign.finish().await?;

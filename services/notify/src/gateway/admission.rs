@@ -12,7 +12,7 @@ use super::problem::{Code, Problem};
 use super::state::App;
 
 /// Looks that a gateway at rest leaves out between two.
-const RESTS: u32 = 5;
+const RESTS: u32 = 4;
 
 /// The last look at the backlog.
 pub(super) struct Admission {

@@ -33,7 +33,7 @@ pub struct GatewayOptions {
     pub backlog_messages_max: u64,
     /// Bytes waiting for the dispatcher above which new notifications are refused.
     pub backlog_bytes_max: u64,
-    /// Milliseconds between two looks at the backlog.
+    /// Milliseconds between two looks at the backlog; five times that while nobody sends and nothing waits.
     pub backlog_poll_ms: u64,
     /// Seconds an API key is trusted before the store is asked again.
     pub key_cache_seconds: u64,
