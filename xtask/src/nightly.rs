@@ -56,13 +56,10 @@ struct Outcome {
 pub fn command(args: &[String]) -> Result<()> {
     let choice = Choice::parse(args).map_err(anyhow::Error::msg)?;
     up::build_release()?;
-    let mut outcomes =
-        vec![part("load", || of_harness("nightly", &["run", "nightly"], LOAD_WITHIN))];
-    if has_selftest() {
-        outcomes.push(part("selftest", selftest));
-    } else {
-        eprintln!("━━ selftest: this harness has none");
-    }
+    let mut outcomes = vec![
+        part("load", || of_harness("nightly", &["run", "nightly"], LOAD_WITHIN)),
+        part("selftest", selftest),
+    ];
     if choice.soak_minutes > 0 {
         let minutes = choice.soak_minutes.to_string();
         let within = Duration::from_secs(u64::from(choice.soak_minutes) * 60) + AROUND;
@@ -100,12 +97,6 @@ fn folder() -> PathBuf {
 
 fn harness() -> Command {
     Command::new(repo::release_binary("campana-loadtest"))
-}
-
-/// Whether the harness can be tried against faults of known size.
-fn has_selftest() -> bool {
-    let help = shell::capture(harness().args(["selftest", "--help"]));
-    help.is_ok_and(|said| said.success)
 }
 
 /// It starts what it needs by itself.
