@@ -17,7 +17,7 @@ const FLAT_SHARE: f64 = 0.02;
 const FLAT_BYTES: f64 = 1024.0 * 1024.0;
 const HOUR_S: f64 = 3_600.0;
 /// Whose growth is told but decides nothing. The generator is not the platform. nats-server remembers the ids of ten
-/// minutes of messages and tidies them up rarely: at an even load it grows for some 25 minutes.
+/// minutes of messages, and its memory was seen to settle only after 25 minutes of an even load.
 const NOT_JUDGED: [&str; 2] = ["generator", "nats-server"];
 
 /// The growth of each process whose memory was read.
