@@ -26,7 +26,7 @@ use crate::trace::TraceParent;
 use crate::{headers, observe, telemetry};
 
 pub use collector::GroupPublisher;
-pub use envelope::{EnvelopePublisher, Part, decode_parts, encode_parts, envelope, envelopes};
+pub use envelope::{EnvelopePublisher, Part, decode_parts, encode_parts, envelope};
 
 /// How long a publish is repeated before the caller is told: a leader failover takes up to 9 s.
 pub const PUBLISH_DEADLINE: Duration = Duration::from_secs(15);

@@ -7,7 +7,9 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::future::join_all;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::collector::{YIELDS, stopped};
 use super::{Outgoing, PublishError, StoredAt, label, publish_until};
@@ -105,29 +107,16 @@ pub fn envelope(subject: String, parts: &[Part]) -> Outgoing {
     }
 }
 
-/// Parts in as few envelopes as hold at most `parts_max` of them and 256 KiB, in their order, each with the number
-/// of its parts; a part that is larger stands alone.
-#[must_use]
-pub fn envelopes(subject: &str, parts: &[Part], parts_max: usize) -> Vec<(usize, Outgoing)> {
-    let mut all = Vec::new();
-    let mut rest = parts;
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let fitting = rest.iter().take(parts_max.max(1)).take_while(|part| {
-            bytes += part.body.len();
-            bytes <= BYTES_MAX
-        });
-        let (now, later) = rest.split_at(fitting.count().max(1));
-        all.push((now.len(), envelope(subject.to_owned(), now)));
-        rest = later;
-    }
-    all
-}
-
 struct Job {
     subject: String,
-    part: Part,
+    parts: Vec<Part>,
     done: oneshot::Sender<Result<StoredAt, PublishError>>,
+}
+
+impl Job {
+    fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.body.len()).sum()
+    }
 }
 
 /// A publisher whose callers share envelopes; cheap to clone.
@@ -140,8 +129,21 @@ impl EnvelopePublisher {
     /// Starts the task that fills the envelopes. `name` is the metric label: the stream.
     #[must_use]
     pub fn start(bus: &Bus, name: &'static str, lifecycle: &Lifecycle) -> Self {
+        Self::start_paced(bus, name, Duration::ZERO, lifecycle)
+    }
+
+    /// The same with at least `pace` from the start of one envelope to the start of the next, unless the next is
+    /// full before: for parts that nobody waits for, where larger envelopes save more than the moment is worth.
+    /// What comes after a pause goes at once.
+    #[must_use]
+    pub fn start_paced(
+        bus: &Bus,
+        name: &'static str,
+        pace: Duration,
+        lifecycle: &Lifecycle,
+    ) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
-        lifecycle.spawn("envelope publisher", collect(bus.clone(), name, queue));
+        lifecycle.spawn("envelope publisher", collect(bus.clone(), name, pace, queue));
         Self { jobs }
     }
 
@@ -153,29 +155,85 @@ impl EnvelopePublisher {
         let (span, trace) =
             observe::publishing_part(&subject, &part.id, part.body.len(), part.trace);
         let part = Part { trace, ..part };
-        let (done, answer) = oneshot::channel();
-        let result = match self.jobs.send(Job { subject, part, done }).await {
-            Ok(()) => answer.await.unwrap_or_else(|_| Err(stopped())),
-            Err(_) => Err(stopped()),
-        };
+        let result = self.send(subject, vec![part]).await;
         observe::published(&span, &result);
         result
     }
+
+    /// Stores parts that one caller has together, in their order, in as few envelopes as hold them; they share these
+    /// with other callers. Returns when all are stored or refused, with a result for each. There is no span for each.
+    pub async fn publish_all(
+        &self,
+        subject: &str,
+        parts: Vec<Part>,
+    ) -> Vec<Result<StoredAt, PublishError>> {
+        let jobs = fitting(parts).into_iter().map(async |parts| {
+            let count = parts.len();
+            vec![self.send(subject.to_owned(), parts).await; count]
+        });
+        join_all(jobs).await.concat()
+    }
+
+    async fn send(&self, subject: String, parts: Vec<Part>) -> Result<StoredAt, PublishError> {
+        let (done, answer) = oneshot::channel();
+        match self.jobs.send(Job { subject, parts, done }).await {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(stopped())),
+            Err(_) => Err(stopped()),
+        }
+    }
 }
 
-async fn collect(bus: Bus, name: &'static str, mut queue: mpsc::Receiver<Job>) {
-    while let Some(first) = queue.recv().await {
+/// The parts in their order, in lists that each fit into one envelope; a part that is larger stands alone.
+fn fitting(parts: Vec<Part>) -> Vec<Vec<Part>> {
+    let mut lists: Vec<Vec<Part>> = Vec::with_capacity(1);
+    let mut bytes = 0;
+    for part in parts {
+        bytes += part.body.len();
+        match lists.last_mut() {
+            Some(list) if list.len() < PARTS_MAX && bytes <= BYTES_MAX => list.push(part),
+            _ => {
+                bytes = part.body.len();
+                lists.push(vec![part]);
+            }
+        }
+    }
+    lists
+}
+
+/// Runs until every handle is gone, so that a drain can still publish.
+async fn collect(bus: Bus, name: &'static str, pace: Duration, mut queue: mpsc::Receiver<Job>) {
+    let mut next = Instant::now();
+    let mut held: Option<Job> = None;
+    loop {
+        let (first, full) = match held.take() {
+            Some(job) => (job, true),
+            None => match queue.recv().await {
+                Some(job) => (job, false),
+                None => return,
+            },
+        };
+        if !pace.is_zero() {
+            // A held job tells that there is more than fits: then the pace would only pile it up.
+            if !full {
+                tokio::time::sleep_until(next).await;
+            }
+            next = Instant::now() + pace;
+        }
         for _ in 0..YIELDS {
             tokio::task::yield_now().await;
         }
-        let mut bytes = first.part.body.len();
+        let (mut count, mut bytes) = (first.parts.len(), first.bytes());
         let mut group = vec![first];
-        while group.len() < PARTS_MAX && bytes < BYTES_MAX {
-            let Ok(job) = queue.try_recv() else { break };
-            bytes += job.part.body.len();
+        while let Ok(job) = queue.try_recv() {
+            count += job.parts.len();
+            bytes += job.bytes();
+            if count > PARTS_MAX || bytes > BYTES_MAX {
+                held = Some(job);
+                break;
+            }
             group.push(job);
         }
-        telemetry::group_waiting(name, queue.len());
+        telemetry::group_waiting(name, queue.len() + usize::from(held.is_some()));
         join_all(by_subject(group).into_iter().map(|jobs| publish_group(&bus, name, jobs))).await;
     }
 }
@@ -202,7 +260,7 @@ async fn publish_group(bus: &Bus, name: &'static str, jobs: Vec<Job>) {
     let mut subject = String::new();
     for job in jobs {
         subject = job.subject;
-        parts.push(job.part);
+        parts.extend(job.parts);
         waiting.push(job.done);
     }
     telemetry::group(name, "envelope", parts.len());
@@ -241,23 +299,18 @@ mod tests {
     }
 
     #[test]
-    fn many_parts_become_few_envelopes_in_their_order() {
+    fn many_parts_become_few_lists_in_their_order() {
         let big = Bytes::from(vec![b'x'; BYTES_MAX]);
         let small = Bytes::from_static(b"{}");
-        let bodies = [&small, &small, &small, &big, &small, &big, &big];
+        let bodies = [&small, &small, &big, &small, &big, &big].into_iter().cloned();
+        let bodies = bodies.chain(std::iter::repeat_n(small.clone(), PARTS_MAX + 1));
         let parts: Vec<Part> =
-            (0..).zip(bodies).map(|(n, body)| Part::new(format!("p{n}"), body.clone())).collect();
-        let made = envelopes("s", &parts, 2);
-        let sizes: Vec<usize> = made.iter().map(|(count, _)| *count).collect();
-        assert_eq!(sizes, [2, 1, 1, 1, 1, 1]);
-        for (count, one) in &made {
-            assert_eq!(decode_parts(&one.payload).unwrap().len(), *count);
-        }
-        let again: Vec<Part> =
-            made.iter().flat_map(|(_, one)| decode_parts(&one.payload).unwrap()).collect();
-        assert_eq!(again, parts);
-        assert_eq!(made[1].1.message_id, "p2", "one alone is known by its id");
-        assert!(envelopes("s", &[], 2).is_empty());
+            (0..).zip(bodies).map(|(n, body)| Part::new(format!("p{n}"), body)).collect();
+        let lists = fitting(parts.clone());
+        let sizes: Vec<usize> = lists.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 1, 1, 1, 1, PARTS_MAX, 1]);
+        assert_eq!(lists.concat(), parts);
+        assert!(fitting(Vec::new()).is_empty());
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use campana_bus::consume::{self, ConsumerSpec, EnvelopeHandler, Failure, Meta};
 use campana_bus::lifecycle::Lifecycle;
-use campana_bus::publish::{EnvelopePublisher, Part};
+use campana_bus::publish::{EnvelopePublisher, Part, PublishError, decode_parts};
 use campana_bus::testing::NatsServer;
-use campana_bus::topology::REQUESTS;
-use campana_bus::{dlq, subjects};
+use campana_bus::topology::{OUTCOMES, REQUESTS};
+use campana_bus::{clock, dlq, subjects};
 use futures::future::join_all;
 use tokio::sync::mpsc;
 
@@ -111,4 +111,64 @@ async fn every_part_gets_what_it_deserves_and_no_other_part_s_fate() {
     while bus.position(REQUESTS).await.unwrap().messages > 0 {
         assert!(started.elapsed() < Duration::from_secs(10), "messages are left behind");
     }
+}
+
+#[tokio::test]
+async fn lists_of_parts_share_envelopes_and_each_part_has_its_own_result() {
+    const PACE: Duration = Duration::from_millis(400);
+    let server = NatsServer::start().unwrap();
+    let bus = server.bus_with_topology("test").await.unwrap();
+    let lifecycle = Lifecycle::new();
+    let publisher = EnvelopePublisher::start_paced(&bus, OUTCOMES, PACE, &lifecycle);
+    let (one, other) = (subjects::outcomes("one"), subjects::outcomes("other"));
+    let part = |name: &str| Part::new(name, Bytes::from_static(b"{}"));
+    // What comes first goes at once; what comes during the pace goes together after it.
+    publisher.publish_all(&one, vec![part("first")]).await[0].as_ref().unwrap();
+    let started = clock::monotonic();
+    let large = Part::new("large", Bytes::from(vec![b' '; 2 * 1024 * 1024]));
+    let (a, b, c) = tokio::join!(
+        publisher.publish_all(&one, vec![part("a1"), large, part("a2")]),
+        publisher.publish_all(&one, vec![part("b1"), part("b2")]),
+        publisher.publish_all(&other, vec![part("c1")]),
+    );
+    assert!(started.elapsed() >= PACE / 2, "{:?}", started.elapsed());
+    assert_eq!(a[1], Err(PublishError::TooLarge), "only the one that is too large");
+    assert!(a[0].is_ok() && a[2].is_ok() && c[0].is_ok(), "{a:?} {c:?}");
+    assert_eq!(b[0], b[1], "both in one message");
+    let mut found = Vec::new();
+    for sequence in 1..=bus.position(OUTCOMES).await.unwrap().last {
+        let message = bus.message(OUTCOMES, sequence).await.unwrap().unwrap();
+        let ids = decode_parts(&message.payload).unwrap().into_iter().map(|part| part.id);
+        found.push((message.subject, ids.collect::<Vec<_>>()));
+    }
+    let all: Vec<&str> = found
+        .iter()
+        .filter(|(to, _)| *to == one)
+        .flat_map(|(_, ids)| ids)
+        .map(String::as_str)
+        .collect();
+    assert_eq!(all, ["first", "a1", "a2", "b1", "b2"], "in their order: {found:?}");
+    assert!(
+        found.contains(&(one, vec!["a2".to_owned(), "b1".to_owned(), "b2".to_owned()])),
+        "{found:?}"
+    );
+    assert!(found.contains(&(other, vec!["c1".to_owned()])));
+    assert!(publisher.publish_all("nobody", Vec::new()).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_full_envelope_does_not_wait_for_the_pace() {
+    let server = NatsServer::start().unwrap();
+    let bus = server.bus_with_topology("test").await.unwrap();
+    let lifecycle = Lifecycle::new();
+    // Longer than any acknowledgement is waited for: who waits for it four times fails.
+    let pace = Duration::from_secs(5);
+    let publisher = EnvelopePublisher::start_paced(&bus, OUTCOMES, pace, &lifecycle);
+    let subject = subjects::outcomes("default");
+    let started = clock::monotonic();
+    let parts = (0..1_000).map(|n| Part::new(format!("p{n}"), Bytes::from_static(b"{}")));
+    let stored = publisher.publish_all(&subject, parts.collect()).await;
+    assert_eq!(stored.iter().filter(|one| one.is_ok()).count(), 1_000);
+    assert!(started.elapsed() < pace, "{:?}", started.elapsed());
+    assert_eq!(bus.position(OUTCOMES).await.unwrap().messages, 4, "at most 256 in each");
 }

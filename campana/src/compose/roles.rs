@@ -27,6 +27,9 @@ use crate::{landing, ops};
 /// Between two groups of outcomes, for which nobody waits but the acknowledgement of what they are about: at 1,700
 /// attempts a second groups as they came had 28 members, near the 20 below which each costs a disk write of its own.
 const OUTCOMES_PACE: Duration = Duration::from_millis(20);
+/// Between two messages with outcomes of plans. An envelope of requests keeps its place at the dispatcher until they are
+/// stored; longer, and the places would run out before the processor does.
+const PLANS_PACE: Duration = Duration::from_millis(25);
 /// Signs what goes to the sandbox's webhook receiver. Not a secret: the sandbox keeps nobody's data.
 const SANDBOX_WEBHOOK_SECRET: &str = "whsec_Y2FtcGFuYSBzYW5kYm94IHdlYmhvb2tz";
 
@@ -142,7 +145,7 @@ impl Starter {
             store: self.parts.store.clone(),
             channels: GroupPublisher::start(&bus, CHANNELS, &lifecycle),
             deliveries: GroupPublisher::start(&bus, DELIVERIES, &lifecycle),
-            outcomes: GroupPublisher::start_paced(&bus, OUTCOMES, OUTCOMES_PACE, &lifecycle),
+            outcomes: EnvelopePublisher::start_paced(&bus, OUTCOMES, PLANS_PACE, &lifecycle),
             bus,
         };
         let work = dispatcher::run(self.parts.config.dispatcher.clone(), deps, lifecycle.clone());

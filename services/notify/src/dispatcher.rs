@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use campana_bus::consume::{self, Backoff, ConsumeError, ConsumerSpec};
 use campana_bus::lifecycle::Lifecycle;
-use campana_bus::publish::GroupPublisher;
+use campana_bus::publish::{EnvelopePublisher, GroupPublisher};
 use campana_bus::{Bus, subjects, topology};
 use serde::Deserialize;
 
@@ -72,7 +72,7 @@ pub struct DispatcherDeps {
     /// Publishes to `DELIVERIES`.
     pub deliveries: GroupPublisher,
     /// Publishes to `OUTCOMES`.
-    pub outcomes: GroupPublisher,
+    pub outcomes: EnvelopePublisher,
 }
 
 /// Runs until the soft stop and drains.

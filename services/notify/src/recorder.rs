@@ -31,7 +31,7 @@ pub const RECORDED: &str = "campana_recorder_outcomes_total";
 /// Seconds that a batch's transaction took.
 pub const BATCH_SECONDS: &str = "campana_recorder_batch_duration_seconds";
 
-/// Messages of one batch; some are envelopes of 64 outcomes, and the next batch fills up meanwhile.
+/// Messages of one batch; some are envelopes of 256 outcomes, and the next batch fills up meanwhile.
 const MESSAGES_MAX: usize = 128;
 /// Pause before a batch is tried again while the database is away.
 const OUTAGE_PAUSE: Duration = Duration::from_secs(1);

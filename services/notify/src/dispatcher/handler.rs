@@ -5,16 +5,18 @@
 //! Everything of an envelope is published at once, so that the group publishers share one disk write; the
 //! `planned` outcomes follow, many in one message, when all of a request's messages are stored.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use campana_bus::clock::{self, Micros, Tick};
 use campana_bus::consume::{EnvelopeHandler, Failure, Meta};
-use campana_bus::publish::{GroupPublisher, Outgoing, Part, PublishError, envelopes};
+use campana_bus::publish::{EnvelopePublisher, GroupPublisher, Outgoing, Part, PublishError};
 use campana_bus::stamps::{Stage, Stamps};
 use campana_bus::{headers, subjects};
 use futures::StreamExt;
+use futures::future::join_all;
 use serde::Serialize;
 
 use super::directory::{Directory, Found, Snapshot, Wanted};
@@ -28,8 +30,6 @@ use crate::telemetry;
 const SOURCE: &str = "campana/dispatcher";
 /// How long a request waits when the store is needed and does not answer. Not an attempt: the request is fine.
 const STORE_PAUSE: Duration = Duration::from_secs(3);
-/// Outcomes in one message: the recorder holds a few hundred messages at a time.
-const OUTCOMES_MAX: usize = 64;
 /// Messages of one envelope on their way at the same time.
 const PUBLISHES_MAX: usize = 4_096;
 
@@ -42,7 +42,7 @@ pub struct Dispatcher {
     /// Publishes to `DELIVERIES`.
     pub deliveries: GroupPublisher,
     /// Publishes to `OUTCOMES`.
-    pub outcomes: GroupPublisher,
+    pub outcomes: EnvelopePublisher,
 }
 
 type Settled = Result<(), Failure>;
@@ -277,27 +277,19 @@ impl Dispatcher {
     }
 
     /// Stores outcomes, those of a tenant together; what cannot be stored fails its request.
-    async fn report(&self, mut parts: Vec<(usize, String, Part)>, settled: &mut [Settled]) {
-        // Stable, so that a tenant's outcomes keep their order.
-        parts.sort_by(|(_, one, _), (_, other, _)| one.cmp(other));
-        let mut messages = Vec::new();
-        for group in parts.chunk_by(|(_, one, _), (_, other, _)| one == other) {
-            let bodies: Vec<Part> = group.iter().map(|(.., part)| part.clone()).collect();
-            let mut indices = group.iter().map(|(index, ..)| *index);
-            let subject = subjects::outcomes(&group[0].1);
-            for (count, message) in envelopes(&subject, &bodies, OUTCOMES_MAX) {
-                let these: Vec<usize> = indices.by_ref().take(count).collect();
-                messages.push((these, message));
-            }
+    async fn report(&self, parts: Vec<(usize, String, Part)>, settled: &mut [Settled]) {
+        let mut tenants: BTreeMap<String, (Vec<usize>, Vec<Part>)> = BTreeMap::new();
+        for (index, tenant, part) in parts {
+            let (indices, parts) = tenants.entry(tenant).or_default();
+            indices.push(index);
+            parts.push(part);
         }
-        let mut stored = futures::stream::iter(messages)
-            .map(|(indices, message)| async move {
-                (indices, self.outcomes.publish(message).await.map(|_| ()))
-            })
-            .buffer_unordered(PUBLISHES_MAX);
-        while let Some((indices, result)) = stored.next().await {
-            if let Err(error) = result {
-                for index in indices {
+        let stored = tenants.into_iter().map(async |(tenant, (indices, parts))| {
+            (indices, self.outcomes.publish_all(&subjects::outcomes(&tenant), parts).await)
+        });
+        for (indices, results) in join_all(stored).await {
+            for (index, result) in indices.into_iter().zip(results) {
+                if let Err(error) = result {
                     settled[index] = Err(publish_failure(&error));
                 }
             }

@@ -49,7 +49,7 @@ async fn bench() -> Bench {
         store: store.clone(),
         channels: GroupPublisher::start(&bus, "CHANNELS", &lifecycle),
         deliveries: GroupPublisher::start(&bus, "DELIVERIES", &lifecycle),
-        outcomes: GroupPublisher::start(&bus, "OUTCOMES", &lifecycle),
+        outcomes: EnvelopePublisher::start(&bus, "OUTCOMES", &lifecycle),
     };
     let role = lifecycle.clone();
     lifecycle.spawn_essential("dispatcher", async move {
