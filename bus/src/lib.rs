@@ -35,6 +35,7 @@ pub mod replay;
 mod replies;
 pub mod schedule;
 pub mod service;
+pub mod staging;
 pub mod stamps;
 pub mod subjects;
 pub mod telemetry;

@@ -39,6 +39,8 @@ const NATS_START: Duration = Duration::from_secs(20);
 const WATCHED_GRACE: Duration = Duration::from_secs(1);
 /// How often `up.json` is compared with what runs.
 const DISCOVERY_CHECK: Duration = Duration::from_secs(1);
+/// How often somebody sees whether batches are staged in memory.
+const STAGING_CHECK: Duration = Duration::from_secs(2);
 /// Pause between two tries to reach a server that is coming up.
 const NATS_RETRY: Duration = Duration::from_millis(10);
 
@@ -169,6 +171,9 @@ impl Platform {
         topology::apply(&bus, &cli_topology::wanted(&config))
             .await
             .context("the streams cannot be set up")?;
+        if let Some(nats) = nats {
+            nats.tend_staging();
+        }
         let store = store(&config).await?;
         store.migrate().await.context("the database schema cannot be brought up to date")?;
         let api_key = seed::dev_key(&store, data.path()).await?;
@@ -299,6 +304,18 @@ impl Platform {
         &self.addresses
     }
 
+    /// A nats-server that was started again stages batches on the disk until somebody looks after it.
+    async fn keep_batches_in_memory(&self) {
+        let Some(nats) = &self.nats else {
+            return std::future::pending().await;
+        };
+        let mut tick = tokio::time::interval(STAGING_CHECK);
+        loop {
+            tick.tick().await;
+            nats.tend_staging();
+        }
+    }
+
     /// The nats-server child has another process id after a restart, and applications come and go; who watches them
     /// reads `up.json`.
     async fn keep_discovery_true(&self) {
@@ -328,6 +345,7 @@ impl Platform {
             () = self.lifecycle.soft.cancelled() => None,
             () = self.watched.soft.cancelled() => None,
             () = self.keep_discovery_true() => None,
+            () = self.keep_batches_in_memory() => None,
         };
         self.ready.store(false, Ordering::Relaxed);
         tracing::info!(signal = signalled, "stopping: finishing what is in hand");

@@ -176,6 +176,8 @@ pub struct EmbeddedNatsOptions {
     pub max_file: String,
     /// `campana up` refuses to start with less free disk space.
     pub free_bytes_min: u64,
+    /// Whether the server stages atomic batches in `/dev/shm` instead of on the disk, while 32 MiB are free there.
+    pub stage_batches_in_memory: bool,
 }
 
 /// The store.

@@ -68,11 +68,12 @@ impl NatsServer {
     /// If there is no program, or it does not start.
     pub fn start_with(durability: Durability) -> Result<Self, String> {
         let folder = std::env::temp_dir().join(format!("campana-test-{}", NodeId::fresh()));
-        std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+        let store = folder.join("js");
+        std::fs::create_dir_all(&store).map_err(|error| error.to_string())?;
         let sync = if durability == Durability::Power { "sync_interval: always" } else { "" };
         let config = format!(
             "jetstream {{ store_dir: {:?}, max_mem: 64MB, max_file: 4GB\n {sync} }}\n",
-            folder.join("js").display().to_string()
+            store.display().to_string()
         );
         std::fs::write(folder.join("nats.conf"), config).map_err(|error| error.to_string())?;
         let port = free_port()?;
@@ -86,6 +87,12 @@ impl NatsServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The `store_dir` of its configuration.
+    #[must_use]
+    pub fn store_dir(&self) -> PathBuf {
+        self.folder.join("js")
     }
 
     /// The process id, for tests that stop it in other ways.

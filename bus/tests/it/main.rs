@@ -32,5 +32,6 @@ mod resilience;
 mod scheduling;
 mod services;
 mod settling;
+mod staging;
 mod test_bus;
 mod topology;

@@ -1,6 +1,6 @@
 //! Watches the nats-server child: starts it, starts it again with backoff if it dies, stops it.
-//! Reads: nothing. Writes: the child's configuration, store and log. Never: lets the child outlive us (see
-//! `supervise`).
+//! Reads: nothing. Writes: the child's configuration, store, log and staging folder. Never: lets the child outlive us
+//! (see `supervise`).
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use campana_bus::Durability;
+use campana_bus::staging::Staging;
+use campana_bus::topology::{CHANNELS, DELIVERIES, OUTCOMES};
 use metrics::{counter, gauge};
 
 use super::config_text;
@@ -18,16 +20,22 @@ use crate::supervise::{self, Pauses, Program, Supervised};
 pub const RESTARTS: &str = "campana_nats_restarts_total";
 /// 1 while the child runs.
 pub const UP: &str = "campana_nats_child_up";
+/// Streams whose atomic batches the child stages in memory.
+pub const STAGED: &str = "campana_nats_streams_staged_in_memory";
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// A child that ran this long was healthy: the next failure starts with a short pause again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
 const STOP_GRACE: Duration = Duration::from_secs(10);
+/// The streams that groups of messages are published to.
+const BATCHED: [&str; 3] = [CHANNELS, DELIVERIES, OUTCOMES];
 
 /// A supervised nats-server.
 pub struct Supervisor {
     child: Supervised,
+    /// Where it stages atomic batches, if not on the disk.
+    staging: Option<Staging>,
     /// Where it listens.
     pub url: String,
     /// Where its monitoring listens.
@@ -44,10 +52,12 @@ impl Supervisor {
     ) -> anyhow::Result<Self> {
         let launch = Launch::prepare(binary, options, durability, data_dir)?;
         let (url, monitor) = (launch.url(), format!("http://{}", launch.monitor));
+        let staging = options.stage_batches_in_memory.then(|| Staging::of(&launch.store)).flatten();
         counter!(RESTARTS).absolute(0);
+        gauge!(STAGED).set(0.0);
         let pauses = Pauses::new(BACKOFF_FIRST, BACKOFF_MAX, HEALTHY_AFTER);
         let child = Supervised::start(launch, pauses, "nats-supervisor", true)?;
-        Ok(Self { child, url, monitor })
+        Ok(Self { child, staging, url, monitor })
     }
 
     /// The child's process id now; 0 between a death and the next start.
@@ -55,9 +65,20 @@ impl Supervisor {
         self.child.pid()
     }
 
+    /// Sees to it that atomic batches are staged in memory: a server that has just started stages on the disk.
+    pub fn tend_staging(&self) {
+        if let Some(staging) = &self.staging {
+            let count = staging.tend(&BATCHED);
+            gauge!(STAGED).set(u32::try_from(count).map_or(f64::MAX, f64::from));
+        }
+    }
+
     /// Asks the child to end, waits, and kills it after a grace period. Blocking.
     pub fn stop(&self) {
         self.child.stop(STOP_GRACE);
+        if let Some(staging) = &self.staging {
+            staging.remove(&BATCHED);
+        }
     }
 }
 
@@ -87,6 +108,9 @@ impl Launch {
         let config = folder.join("nats-server.conf");
         std::fs::write(&config, config_text(durability))
             .with_context(|| format!("cannot write {}", config.display()))?;
+        let store = folder.join("jetstream");
+        std::fs::create_dir_all(&store)
+            .with_context(|| format!("cannot make {}", store.display()))?;
         let port = free_or(&options.host, options.port, "nats.embedded.port")?;
         let monitor_port =
             free_or(&options.host, options.monitor_port, "nats.embedded.monitor_port")?;
@@ -94,7 +118,7 @@ impl Launch {
             binary,
             config,
             log: folder.join("nats-server.log"),
-            store: folder.join("jetstream"),
+            store,
             host: options.host.clone(),
             port,
             monitor: format!("{}:{monitor_port}", options.host),

@@ -27,6 +27,7 @@ use axum::serve::ListenerExt as _;
 use campana_bus::ids::KeyId;
 use campana_bus::lifecycle::Lifecycle;
 use campana_bus::publish::{EnvelopePublisher, GroupPublisher};
+use campana_bus::staging::Staging;
 use campana_bus::testing::NatsServer;
 use campana_bus::topology::{self, CHANNELS, REQUESTS, Topology, TopologyOptions};
 use campana_bus::{Bus, BusOptions, Durability, stop_on_signal};
@@ -99,10 +100,20 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     // `private` outlives the runtime's work and ends its server when it goes.
-    runtime.block_on(run(arguments, private.as_ref()))
+    let staging = private.as_ref().and_then(|server| Staging::of(&server.store_dir()));
+    let ended = runtime.block_on(run(arguments, private.as_ref(), staging.as_ref()));
+    drop(private);
+    if let Some(staging) = staging {
+        staging.remove(&[CHANNELS]);
+    }
+    ended
 }
 
-async fn run(arguments: Arguments, private: Option<&NatsServer>) -> anyhow::Result<()> {
+async fn run(
+    arguments: Arguments,
+    private: Option<&NatsServer>,
+    staging: Option<&Staging>,
+) -> anyhow::Result<()> {
     let nats_url = match (private, arguments.nats_url) {
         (Some(server), _) => server.url(),
         (None, Some(url)) => url,
@@ -123,7 +134,12 @@ async fn run(arguments: Arguments, private: Option<&NatsServer>) -> anyhow::Resu
         Some(gateway) => (gateway, "none", Way::Core(bus.client().clone())),
         None => {
             let edge = format!("ws://{address}/connection/websocket");
-            (edge, arguments.durability.as_str(), stored(&bus, &lifecycle).await?)
+            let way = stored(&bus, &lifecycle).await?;
+            // As the platform has its own server do it.
+            if let Some(staging) = staging {
+                let _ = staging.tend(&[CHANNELS]);
+            }
+            (edge, arguments.durability.as_str(), way)
         }
     };
     let shared = http::Shared { bearer: format!("Bearer {key}"), edge_ws: edge_ws.clone(), way };

@@ -1,9 +1,11 @@
 //! What is killed comes back, and what was promised before is kept.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
+use campana_tests::api::http;
 use campana_tests::api::id_of;
 use campana_tests::platform::fixed_ports;
 use campana_tests::{Client, Home, Platform, Roles, eventually, process};
@@ -57,6 +59,8 @@ async fn a_killed_nats_server_is_started_again() {
     let mut bell = platform.client("grace").await.unwrap();
     let before = api.ring("grace", "before").await.unwrap();
     bell.expect(&before).await.unwrap();
+    let staged = StagedInMemory::of(&platform);
+    staged.eventually("from the start").await;
     let killed = platform.kill_nats().unwrap();
     // Held by the gateway until the bus is back, or refused with a clean 503.
     let after = eventually("a notification after the kill", SOON, async || {
@@ -67,6 +71,36 @@ async fn a_killed_nats_server_is_started_again() {
     assert_ne!(platform.nats_pid(), Some(killed));
     rings(&mut bell, &after).await.unwrap();
     api.status(&after, "completed").await.unwrap();
+    staged.eventually("again after the restart").await;
+    platform.stop(process::Signal::TERM).await.unwrap();
+    assert!(!staged.folder.exists(), "{} is left", staged.folder.display());
+}
+
+/// Whether nats-server stages batches in memory: what it says on `/metrics`, and what is on the disk.
+struct StagedInMemory {
+    metrics: String,
+    link: PathBuf,
+    folder: PathBuf,
+}
+
+impl StagedInMemory {
+    fn of(platform: &Platform) -> Self {
+        let link =
+            platform.home.data().join("nats/jetstream/jetstream/$G/streams/CHANNELS/batches");
+        let folder = std::fs::read_link(&link).unwrap().parent().unwrap().to_owned();
+        assert!(folder.starts_with("/dev/shm"), "{}", folder.display());
+        Self { metrics: format!("{}/metrics", platform.url("metrics")), link, folder }
+    }
+
+    async fn eventually(&self, when: &str) {
+        eventually(&format!("batches staged in memory {when}"), SOON, async || {
+            let text = http()?.get(&self.metrics).send().await?.text().await?;
+            let said = text.lines().any(|line| line == "campana_nats_streams_staged_in_memory 3");
+            Ok((said && std::fs::symlink_metadata(&self.link)?.is_symlink()).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
 }
 
 /// The client stays connected while the bus is away, or comes back.
