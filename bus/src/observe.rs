@@ -31,7 +31,7 @@ pub(crate) use process::{
     answering, handled, link_all, processing, processing_batch, processing_part,
 };
 pub use publish::pushing;
-pub(crate) use publish::{published, publishing, publishing_part};
+pub(crate) use publish::{published, publishing, publishing_parts};
 pub(crate) use settled::{Settled, settled};
 pub use text::bounded;
 

@@ -7,7 +7,7 @@ use tracing::{Level, Span};
 
 use super::{TARGET, context_of, current, enabled, failed, link, redriven_from, set_parent};
 use crate::headers;
-use crate::publish::{Outgoing, PublishError, StoredAt, label};
+use crate::publish::{Outgoing, Part, PublishError, StoredAt, label};
 use crate::subjects::{stream_of, template, template_value};
 use crate::trace::TraceParent;
 
@@ -36,21 +36,24 @@ pub(crate) fn publishing(message: &mut Outgoing) -> Span {
     span
 }
 
-/// The same for a part of an envelope; returns the context that the part carries.
-pub(crate) fn publishing_part(
-    subject: &str,
-    id: &str,
-    bytes: usize,
-    own: Option<TraceParent>,
-) -> (Span, Option<TraceParent>) {
-    if !enabled() {
-        return (Span::none(), own.or_else(current));
-    }
-    let span = publish_span(subject, id, bytes);
+/// The same for parts of an envelope that one caller has: one span for all of them. The context of one alone is written
+/// into it; several keep their own.
+pub(crate) fn publishing_parts(subject: &str, parts: &mut [Part]) -> Span {
+    let bytes = parts.iter().map(|part| part.body.len()).sum();
+    let own = if let [only] = parts { only.trace } else { None };
+    let Some(first) = parts.first().filter(|_| enabled()) else {
+        if let [only] = parts {
+            only.trace = own.or_else(current);
+        }
+        return Span::none();
+    };
+    let span = publish_span(subject, &first.id, bytes);
     place(&span, own);
-    span.record("messaging.message.conversation_id", id);
-    let trace = context_of(&span).or(own).or_else(current);
-    (span, trace)
+    if let [only] = parts {
+        span.record("messaging.message.conversation_id", &only.id);
+        only.trace = context_of(&span).or(own).or_else(current);
+    }
+    span
 }
 
 fn publish_span(subject: &str, id: &str, bytes: usize) -> Span {

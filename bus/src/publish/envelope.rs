@@ -152,16 +152,11 @@ impl EnvelopePublisher {
     /// # Errors
     /// If the stream refuses or does not answer in time.
     pub async fn publish(&self, subject: String, part: Part) -> Result<StoredAt, PublishError> {
-        let (span, trace) =
-            observe::publishing_part(&subject, &part.id, part.body.len(), part.trace);
-        let part = Part { trace, ..part };
-        let result = self.send(subject, vec![part]).await;
-        observe::published(&span, &result);
-        result
+        self.send(subject, vec![part]).await
     }
 
     /// Stores parts that one caller has together, in their order, in as few envelopes as hold them; they share these
-    /// with other callers. Returns when all are stored or refused, with a result for each. There is no span for each.
+    /// with other callers. Returns when all are stored or refused, with a result for each.
     pub async fn publish_all(
         &self,
         subject: &str,
@@ -174,12 +169,15 @@ impl EnvelopePublisher {
         join_all(jobs).await.concat()
     }
 
-    async fn send(&self, subject: String, parts: Vec<Part>) -> Result<StoredAt, PublishError> {
+    async fn send(&self, subject: String, mut parts: Vec<Part>) -> Result<StoredAt, PublishError> {
+        let span = observe::publishing_parts(&subject, &mut parts);
         let (done, answer) = oneshot::channel();
-        match self.jobs.send(Job { subject, parts, done }).await {
+        let result = match self.jobs.send(Job { subject, parts, done }).await {
             Ok(()) => answer.await.unwrap_or_else(|_| Err(stopped())),
             Err(_) => Err(stopped()),
-        }
+        };
+        observe::published(&span, &result);
+        result
     }
 }
 
