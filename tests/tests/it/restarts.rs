@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use campana_tests::api::http;
-use campana_tests::api::id_of;
+use campana_tests::api::{http, id_of};
 use campana_tests::platform::fixed_ports;
 use campana_tests::{Client, Home, Platform, Roles, eventually, process};
 use serde_json::json;
